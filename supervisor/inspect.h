@@ -1,0 +1,115 @@
+/*
+ * inspect - what the control socket, the metrics and the status line may see of
+ * a running supervisor, and ask of it. Implemented by supervisor.c and its
+ * neighbours; nothing else of `struct supervisor` is known outside of them.
+ *
+ * Strings that are returned live until the loop turns again.
+ */
+#ifndef CLUSTERD_SUPERVISOR_INSPECT_H
+#define CLUSTERD_SUPERVISOR_INSPECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "config/policy.h"
+#include "supervisor/core/pool.h"
+
+struct supervisor;
+struct uv_loop_s;
+
+/* Death history: the last ENDS_MAX of each slot. */
+enum { ENDS_MAX = 100 };
+
+/* How one process ended and what was decided; 64 bytes, plain. */
+struct end_record {
+	int64_t wall_ms; /* Unix time of its end */
+	uint64_t lived_ms;
+	uint64_t delay_ms;
+	uint32_t generation;
+	int32_t pid;
+	uint32_t cpu_user_ms, cpu_sys_ms;
+	uint32_t max_rss_kb;
+	int16_t code;
+	int16_t signal;
+	uint8_t core, oom, asked;
+	uint8_t cause; /* enum end_cause */
+	uint8_t next;  /* enum next_action */
+	uint8_t why;   /* enum why */
+	uint16_t streak; /* short lives in a row, with this one */
+	uint16_t rule; /* index of the [exit RULE] that decided + 1, or 0 */
+};
+
+struct sup_view {
+	const char *name;
+	const char *policy_file; /* or "" */
+	pid_t pid;
+	uint64_t up_ms;           /* since this supervisor (or the first of its upgrades) started */
+	uint64_t policy_age_ms;   /* since the policy in force was applied */
+	uint32_t listeners;
+	uint64_t lines_lost;      /* own log lines dropped */
+	uint64_t output_lost;     /* worker lines dropped */
+	struct pool_view pool;
+};
+
+struct sup_listener {
+	char name[NAME_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX];
+	int fd;                   /* number in the worker */
+	const char *balance;      /* the mode in force */
+	int64_t queue, limit;     /* connections waiting now, and the most that may; -1 unknown */
+	uint64_t repaired;        /* times it was shut down by a worker and listens again */
+};
+
+struct sup_slot {
+	struct slot_view slot;
+	pid_t pid, next_pid;      /* 0 = none */
+	enum instance_state state; /* of the current instance */
+	uint64_t state_ms;        /* for how long it has been in it */
+	int64_t rss_kb;           /* -1 unknown */
+	int64_t cpu_permille;     /* since the last look, of one CPU; -1 unknown */
+	uint64_t cpu_ms;
+	int64_t queue;            /* its own queue in per-slot modes, else -1 */
+	uint64_t handed;          /* connections steered to it, 0 when not known */
+	uint64_t starts;          /* processes ever started in it */
+	uint64_t ends;            /* unasked ends ever */
+	const char *status;       /* its last STATUS=, or "" */
+	const char *last_line;    /* last line of stderr of the last process that ended abnormally, or "" */
+};
+
+struct sup_view;
+void sup_look(struct supervisor *s, struct sup_view *ret);
+bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret);
+bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret);
+/* index 0 is the newest. */
+bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_record *ret);
+const struct policy *sup_policy(struct supervisor *s);
+uint64_t sup_now_ms(struct supervisor *s);
+struct uv_loop_s *sup_loop(struct supervisor *s);
+
+/* Feeds a request to the core (EV_SCALE, EV_ROLL, EV_DRAIN, EV_KILL, EV_RESET, EV_STOP). */
+void sup_request(struct supervisor *s, const struct event *event);
+
+/* Grows or shrinks, sockets first. Returns 0, or -errno with *failed a sentence. */
+int sup_scale(struct supervisor *s, uint32_t count, const char **failed);
+
+/* Starts a roll of all slots with a program looked up anew; *ret_roll is its number. */
+int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed);
+
+/*
+ * Reads and checks the policy anew. tell() gets one line per problem, or per
+ * item of the plan. With dry_run nothing is changed. *ret_roll is the roll that
+ * it started, or 0. Returns 0, or -1 when nothing was changed because of a problem.
+ */
+typedef void sup_tell(void *context, const char *line);
+int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, void *context,
+               uint32_t *ret_roll);
+
+/* Sends a signal to the worker(s) of a slot or ALL_SLOTS; returns how many got it. */
+uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo);
+void sup_reopen(struct supervisor *s);
+/* Starts an upgrade of clusterd itself. On success it does not return here: control
+ * clients are told to connect again. Returns -1 with *failed a sentence otherwise. */
+int sup_upgrade(struct supervisor *s, const char **failed);
+
+#endif
