@@ -1,0 +1,106 @@
+/*
+ * listen - open, watch and repair the sockets that workers share.
+ *
+ * A listening socket is one open file description held by clusterd and all
+ * workers, so any worker can shut it down, shrink its backlog or change its
+ * flags for everybody. listen_is_down() and listen_repair() undo that.
+ *
+ * Functions return 0 or a positive answer, or -errno; on error *failed names the
+ * step ("bind"). Fds are close-on-exec. No function here waits for the network.
+ */
+#ifndef CLUSTERD_SUPERVISOR_OS_LISTEN_H
+#define CLUSTERD_SUPERVISOR_OS_LISTEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "config/address.h"
+
+#define LISTEN_KEEP_UID ((uid_t)-1)
+#define LISTEN_KEEP_GID ((gid_t)-1)
+
+struct listen_spec {
+	const struct address *address; /* TCP, UDP or UNIX */
+	int backlog;                   /* cut to net.core.somaxconn by the kernel; not for UDP */
+	bool nonblock;
+	bool share_port; /* SO_REUSEPORT, set after bind: a stranger's port is still refused */
+	mode_t mode;     /* of a unix path */
+	uid_t owner;     /* of a unix path; LISTEN_KEEP_UID */
+	gid_t group;     /* of a unix path; LISTEN_KEEP_GID */
+};
+
+/* One open socket. The caller owns fd. */
+struct listening {
+	int fd;
+	socklen_t size; /* of sa */
+	struct sockaddr_storage sa; /* as bound: with the port the kernel chose */
+	dev_t dev; /* the unix path that we made; ino 0 = none */
+	ino_t ino;
+	char path[108]; /* "" unless a unix path */
+};
+
+/*
+ * Opens the socket. An address in use by anyone, another clusterd included, is
+ * -EADDRINUSE: TCP has SO_REUSEADDR, which on Linux never lets two listeners
+ * share a port, UDP has nothing. `*` is one dual-stack socket, or IPv4 where
+ * there is no IPv6; a given IPv6 host is V6ONLY.
+ *
+ * A unix path that exists: a socket nobody listens on (connect says
+ * ECONNREFUSED) is replaced by rename(2), so that at no instant the path is
+ * missing; a live one is -EADDRINUSE; anything else (file, directory, symbolic
+ * link) is -ENOTSOCK and left alone. The new file has no permission bits until
+ * owner and mode are right.
+ */
+int listen_open(const struct listen_spec *spec, struct listening *ret, const char **failed);
+
+/* Closes and, if the path is still the file that we made, unlinks it. */
+void listen_close(struct listening *listening);
+int listen_unlink_own(const struct listening *listening, const char **failed);
+
+/* Port of a TCP or UDP socket, 0 for others, or -errno. */
+int listen_port(int fd);
+
+/* What a socket really is. listen_inspect() fails with -ENOTSOCK on any other fd. */
+struct listen_facts {
+	int domain;   /* AF_INET, AF_INET6, AF_UNIX */
+	int type;     /* SOCK_STREAM, SOCK_DGRAM */
+	bool accepts; /* SO_ACCEPTCONN */
+	bool nonblock;
+	int port;     /* or 0 */
+	socklen_t size;
+	struct sockaddr_storage sa;
+};
+int listen_inspect(int fd, struct listen_facts *ret, const char **failed);
+
+/*
+ * An inherited socket must be what its user expects: a stream socket that
+ * listens (TCP or unix), or a bound datagram socket. Fills *ret like
+ * listen_open(); *ret owns fd only on success.
+ */
+int listen_check_inherited(int fd, struct listening *ret, const char **failed);
+
+/*
+ * 1 after a worker's shutdown(2) or connect(AF_UNSPEC), 0 while it listens, or -errno. poll(2)
+ * wakes for it: TCP with POLLHUP, AF_UNIX with POLLRDHUP, which must be asked for.
+ * A unix socket can not be repaired: listen_open() the path again, which
+ * finds the old one dead and replaces it; the workers need the new one.
+ */
+int listen_is_down(int fd);
+
+/*
+ * Makes the same TCP socket listen again on the same port. bind(2) comes first,
+ * because a port chosen by the kernel is given back by shutdown and a bare
+ * listen(2) would choose another. -EADDRINUSE: somebody took the port.
+ */
+int listen_repair(const struct listening *listening, int backlog, const char **failed);
+
+/* Undoes a worker's change of backlog and O_NONBLOCK. Cheap, may be called on every tick. */
+int listen_assert(int fd, int backlog, bool nonblock, const char **failed);
+
+/* Connections that wait for accept(2), and the limit (TCP_INFO of a listener: tcp(7),
+ * net/ipv4/tcp.c tcp_get_info). -EOPNOTSUPP for other sockets. */
+int listen_queue(int fd, uint32_t *ret_queue, uint32_t *ret_limit);
+
+#endif

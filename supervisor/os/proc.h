@@ -1,0 +1,28 @@
+/*
+ * proc - what /proc says of one process (proc(5): stat, statm, fd).
+ *
+ * `root` is "/proc" or a made-up tree. -ENOENT or -ESRCH: no such process;
+ * -EBADMSG: the text is not what proc(5) promises. A pid may be recycled between
+ * two calls: compare `started`.
+ */
+#ifndef CLUSTERD_SUPERVISOR_OS_PROC_H
+#define CLUSTERD_SUPERVISOR_OS_PROC_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_info {
+	char state; /* R S D Z T t X I */
+	pid_t ppid, group, session;
+	uint64_t user_ms, sys_ms; /* CPU time so far */
+	uint64_t started;         /* clock ticks after boot: with the pid, a unique name */
+	uint64_t threads;
+	uint64_t rss_bytes;
+};
+
+int proc_read(const char *root, pid_t pid, struct proc_info *ret);
+
+/* How many fds it has open, or -errno; -EACCES for a process of another user. */
+int proc_fd_count(const char *root, pid_t pid);
+
+#endif
