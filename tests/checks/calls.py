@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Calls that are never made: shells, unbounded copies, small fd sets, the wall clock."""
+
+import re
+
+import repo
+
+NEVER = ("system popen strcpy strcat sprintf vsprintf strtok gets FD_SET select alloca "
+         "execvp execlp tmpnam mktemp atoi atol setjmp longjmp").split()
+CLOCK = "time gettimeofday clock_gettime localtime localtime_r gmtime gmtime_r".split()
+# Who may ask for the time: the one clock of os/, the log's time stamp, and a bundled program that
+# is no part of the supervisor.
+CLOCK_FILES = re.compile(r"supervisor/os/clock\.[ch]$|supervisor/log\w*\.c$|supervisor/core/logline\w*\.c$|cmd/")
+
+
+def main():
+    problems = []
+    checked = 0
+    never = re.compile(r"(?<![\w.>])(" + "|".join(NEVER) + r")\s*\(")
+    clock = re.compile(r"(?<![\w.>])(" + "|".join(CLOCK) + r")\s*\(")
+    for path in repo.sources(*repo.PRODUCT):
+        where = repo.name(path)
+        text = repo.without_comments(path.read_text())
+        checked += 1
+        for number, line in enumerate(text.splitlines(), 1):
+            if found := never.search(line):
+                problems.append(f"{where}:{number}: calls {found.group(1)}")
+            found = clock.search(line)
+            if found and not CLOCK_FILES.search(where):
+                problems.append(f"{where}:{number}: asks for the time: {found.group(1)}")
+    repo.finish(problems, checked)
+
+
+main()
