@@ -42,10 +42,13 @@ struct address {
  */
 int address_parse(const char *text, struct address *ret, const char **problem);
 
-/* Writes the shortest form that parses back to the same address; returns its length. */
+/* Writes the one form that parses back to the same address (*:80 for 80); returns its length. */
 int address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]);
 
-/* Same place to listen: what may not be given twice. */
+/*
+ * Same place to listen: what may not be given twice. `*` is the same as 0.0.0.0 and [::]; port 0
+ * is never the same.
+ */
 bool address_equal(const struct address *a, const struct address *b);
 
 #endif
