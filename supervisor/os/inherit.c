@@ -1,0 +1,72 @@
+#include "supervisor/os/inherit.h"
+
+#include <string.h>
+
+#include "supervisor/os/sys.h"
+
+enum { FIRST = 3, DIGITS_MAX = 9 };
+
+/* Digits and nothing else, at most nine of them; -1 if not. */
+static int number(const char *text)
+{
+	size_t length = strspn(text, "0123456789");
+
+	if (length == 0 || length > DIGITS_MAX || text[length])
+		return -1;
+	return (int)strtol(text, NULL, 10);
+}
+
+static void put_name(const char **names, char ret[INHERIT_NAME_MAX])
+{
+	size_t length = *names ? strcspn(*names, ":") : 0;
+
+	if (length > 0)
+		snprintf(ret, INHERIT_NAME_MAX, "%.*s", (int)length, *names);
+	if (*names)
+		*names = (*names)[length] ? *names + length + 1 : NULL;
+}
+
+static void drop(const struct inherited *list, int count)
+{
+	for (int i = 0; i < count; i++)
+		close(list[i].fd);
+}
+
+int inherit_take(const char *listen_pid, const char *listen_fds, const char *names,
+                 struct inherited ret[INHERIT_MAX], const char **failed)
+{
+	struct inherited made[INHERIT_MAX] = { 0 };
+	int pid, count;
+
+	if (!listen_pid || !listen_fds)
+		return 0;
+	*failed = "LISTEN_PID";
+	pid = number(listen_pid);
+	if (pid < 0)
+		return -EINVAL;
+	if (pid != getpid())
+		return 0;
+	*failed = "LISTEN_FDS";
+	count = number(listen_fds);
+	if (count < 0)
+		return -EINVAL;
+	if (count > INHERIT_MAX)
+		return -E2BIG;
+
+	*failed = "F_DUPFD";
+	for (int i = 0; i < count; i++) {
+		made[i].number = FIRST + i;
+		made[i].fd = sys_fcntl(FIRST + i, F_DUPFD_CLOEXEC, INHERIT_BASE);
+		if (made[i].fd < 0) {
+			int error = -errno;
+
+			drop(made, i);
+			return error;
+		}
+		put_name(&names, made[i].name);
+	}
+	for (int i = 0; i < count; i++)
+		close(FIRST + i);
+	memcpy(ret, made, sizeof made);
+	return count;
+}

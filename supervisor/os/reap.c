@@ -1,0 +1,90 @@
+#include "supervisor/os/reap.h"
+
+#include "supervisor/os/sys.h"
+
+static uint64_t to_ms(struct timeval time)
+{
+	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_usec / 1000;
+}
+
+/* waitid(2): the fifth argument of the system call, which libc hides, is the rusage. */
+static int wait_pidfd(int pidfd, int options, struct reaped *ret)
+{
+	siginfo_t info = { 0 };
+	struct rusage usage = { 0 };
+
+	while (sys_waitid(P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options, &usage) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	if (info.si_pid == 0)
+		return 0;
+	*ret = (struct reaped){
+		.pid = info.si_pid,
+		.code = info.si_code == CLD_EXITED ? info.si_status : 0,
+		.signal = info.si_code == CLD_EXITED ? 0 : info.si_status,
+		.core = info.si_code == CLD_DUMPED,
+		.user_ms = to_ms(usage.ru_utime),
+		.sys_ms = to_ms(usage.ru_stime),
+		.max_rss_kb = (uint64_t)usage.ru_maxrss,
+	};
+	return 1;
+}
+
+int reap_peek(int pidfd, struct reaped *ret)
+{
+	return wait_pidfd(pidfd, WNOWAIT, ret);
+}
+
+int reap(int pidfd, struct reaped *ret)
+{
+	return wait_pidfd(pidfd, 0, ret);
+}
+
+int reap_signal(int pidfd, int signal)
+{
+	return sys_pidfd_send_signal(pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int reap_signal_group(pid_t group, int signal)
+{
+	if (group <= 1)
+		return -EINVAL; /* kill(2) reads 0 as "mine" and -1 as "everybody" */
+	if (sys_kill(-group, signal) < 0 && errno != ESRCH)
+		return -errno;
+	return 0;
+}
+
+int reap_strangers(bool (*is_ours)(void *context, pid_t pid), void *context, int budget,
+                   pid_t *ret_blocked)
+{
+	int reaped = 0;
+
+	*ret_blocked = 0;
+	while (reaped < budget) {
+		siginfo_t info = { 0 };
+
+		if (sys_waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT, NULL) < 0)
+			return errno == ECHILD ? reaped : -errno;
+		if (info.si_pid == 0)
+			return reaped;
+		if (is_ours(context, info.si_pid)) {
+			*ret_blocked = info.si_pid;
+			return reaped;
+		}
+		if (sys_waitid(P_PID, info.si_pid, &info, WEXITED | WNOHANG, NULL) < 0)
+			return -errno;
+		reaped++;
+	}
+	return reaped;
+}
+
+int reap_subreaper(void)
+{
+	int set = 0;
+
+	if (sys_prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0) < 0 ||
+	    sys_prctl(PR_GET_CHILD_SUBREAPER, (unsigned long)&set, 0, 0) < 0)
+		return -errno;
+	return set == 1 ? 0 : -EPERM;
+}

@@ -1,0 +1,137 @@
+#include <limits.h>
+#include <string.h>
+
+#include "supervisor/os/scope.h"
+#include "supervisor/os/spawn.h"
+#include "supervisor/os/sys.h"
+
+static const char default_path[] = "/usr/local/bin:/usr/bin:/bin";
+
+enum { FIRST_LINE_MAX = 256 }; /* BINPRM_BUF_SIZE: what the kernel reads of a script */
+
+/* A candidate that exists, is a regular file and may be executed by us. */
+static int usable(const char *path)
+{
+	struct stat info;
+
+	if (stat(path, &info) < 0 || sys_access(path, X_OK) < 0)
+		return -errno;
+	return S_ISREG(info.st_mode) ? 0 : -EACCES;
+}
+
+static int copy(const char *text, char *ret, size_t size)
+{
+	size_t length = strlen(text);
+
+	if (length >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret, text, length + 1);
+	return 0;
+}
+
+int spawn_resolve(const char *program, const char *path, char *ret, size_t size)
+{
+	char candidate[PATH_MAX];
+	int answer = -ENOENT;
+
+	if (!*program)
+		return -ENOENT;
+	if (strchr(program, '/'))
+		return copy(program, ret, size);
+
+	for (const char *at = path ? path : default_path; at; at = strchr(at, ':')) {
+		int length, error;
+
+		at += *at == ':' && at != path;
+		length = (int)strcspn(at, ":");
+		if (snprintf(candidate, sizeof candidate, "%.*s%s%s", length, at, length ? "/" : "./",
+		             program) >= (int)sizeof candidate)
+			continue;
+		error = usable(candidate);
+		if (error == 0)
+			return copy(candidate, ret, size);
+		if (error == -EACCES)
+			answer = -EACCES;
+	}
+	return answer;
+}
+
+/* Reads the interpreter out of a first line `#! interpreter argument`; false if there is none. */
+static bool read_interpreter(const char *program, char ret[FIRST_LINE_MAX])
+{
+	char line[FIRST_LINE_MAX];
+	scoped_fd fd = sys_open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+	ssize_t size = fd < 0 ? -1 : sys_read(fd, line, sizeof line - 1);
+	const char *name = line + 2;
+
+	if (size < 2 || line[0] != '#' || line[1] != '!')
+		return false;
+	line[size] = '\0';
+	name += strspn(name, " \t");
+	memcpy(ret, name, strcspn(name, " \t\r\n"));
+	ret[strcspn(name, " \t\r\n")] = '\0';
+	return *ret != '\0';
+}
+
+static int explain_missing(const char *program, const struct stat *info, char *ret, size_t size)
+{
+	char interpreter[FIRST_LINE_MAX];
+
+	if (S_ISREG(info->st_mode) && read_interpreter(program, interpreter))
+		return snprintf(ret, size, "the interpreter %s of its first line is missing",
+		                interpreter);
+	return snprintf(ret, size, "the file is there, but the loader it asks for is missing");
+}
+
+static int explain_refused(const char *program, const struct stat *info, char *ret, size_t size)
+{
+	char interpreter[FIRST_LINE_MAX];
+
+	if (S_ISDIR(info->st_mode))
+		return snprintf(ret, size, "it is a directory");
+	if (!S_ISREG(info->st_mode))
+		return snprintf(ret, size, "it is not a regular file");
+	if (!(info->st_mode & 0111))
+		return snprintf(ret, size, "it is not executable (mode %04o)", info->st_mode & 07777U);
+	if (read_interpreter(program, interpreter) && usable(interpreter) < 0)
+		return snprintf(ret, size, "the interpreter %s of its first line is not executable",
+		                interpreter);
+	return snprintf(ret, size, "not allowed for this user, or its file system is mounted noexec");
+}
+
+static int explain_file(const char *program, int error, char *ret, size_t size)
+{
+	struct stat info;
+
+	if (stat(program, &info) < 0)
+		return snprintf(ret, size, "%s", strerror(errno));
+	if (error == ENOENT)
+		return explain_missing(program, &info, ret, size);
+	if (error == EACCES)
+		return explain_refused(program, &info, ret, size);
+	if (info.st_size == 0)
+		return snprintf(ret, size, "the file is empty");
+	return snprintf(ret, size, "neither a program of this machine nor a script with a #! line");
+}
+
+int spawn_explain(const char *program, int error, char *ret, size_t size)
+{
+	int length;
+
+	switch (error < 0 ? -error : error) {
+	case ENOENT:
+	case EACCES:
+	case ENOEXEC:
+		length = explain_file(program, error < 0 ? -error : error, ret, size);
+		break;
+	case E2BIG:
+		length = snprintf(ret, size, "arguments and environment are larger than the kernel takes");
+		break;
+	case ETXTBSY:
+		length = snprintf(ret, size, "the file is being written");
+		break;
+	default:
+		length = snprintf(ret, size, "%s", strerror(error < 0 ? -error : error));
+	}
+	return length < (int)size ? length : (int)size - 1;
+}
