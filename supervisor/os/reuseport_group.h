@@ -1,0 +1,45 @@
+/*
+ * reuseport_group - what reuseport.c (sockets, list, queues) and reuseport_life.c (making, unmaking,
+ * execve) share. Private to these two.
+ */
+#ifndef CLUSTERD_SUPERVISOR_OS_REUSEPORT_GROUP_H
+#define CLUSTERD_SUPERVISOR_OS_REUSEPORT_GROUP_H
+
+#include "supervisor/os/reuseport.h"
+#include "supervisor/os/steer_program.h"
+
+struct reuseport_slot {
+	int fd; /* -1: none */
+	bool listed;
+};
+
+struct reuseport {
+	struct reuseport_params params;
+	struct steer_layout layout;
+	int control_fd;
+	int sockets_fd;
+	int program_fd;
+	unsigned char *memory; /* of control_fd, layout.size bytes; NULL with hash */
+	uint32_t open;         /* slots that have a socket */
+	uint32_t *homes;       /* room to build a list: capacity entries each */
+	uint32_t *actives;
+	struct reuseport_slot slots[];
+};
+
+static inline struct steer_control *control_of(const struct reuseport *group)
+{
+	return (struct steer_control *)(void *)group->memory;
+}
+
+static inline struct steer_list *list_of(const struct reuseport *group, uint32_t which)
+{
+	return (struct steer_list *)(void *)(group->memory + group->layout.list +
+	                                     (size_t)which * group->layout.list_stride);
+}
+
+static inline bool has_socket(const struct reuseport *group, uint32_t slot)
+{
+	return slot < group->params.capacity && group->slots[slot].fd >= 0;
+}
+
+#endif
