@@ -15,6 +15,7 @@
 #include "config/policy.h"
 #include "supervisor/core/pool.h"
 
+struct metrics;
 struct supervisor;
 struct uv_loop_s;
 
@@ -85,6 +86,9 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret);
 bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_record *ret);
 const struct policy *sup_policy(struct supervisor *s);
 uint64_t sup_now_ms(struct supervisor *s);
+/* 0 when the process is gone, or was never there. */
+pid_t sup_pid(struct supervisor *s, uint32_t cookie);
+struct metrics *sup_metrics(struct supervisor *s);
 struct uv_loop_s *sup_loop(struct supervisor *s);
 
 /* Feeds a request to the core (EV_SCALE, EV_ROLL, EV_DRAIN, EV_KILL, EV_RESET, EV_STOP). */

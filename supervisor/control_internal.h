@@ -1,0 +1,153 @@
+/*
+ * control_internal - what the control*.c files share, and nobody else includes.
+ *
+ *   control.c        connections: accept, read, write, close, turns
+ *   control_path.c   where the socket lies, and taking that place
+ *   control_peer.c   who may ask
+ *   control_verbs.c  one function per request
+ *   control_look.c   the requests that only look: status, ends, why, config
+ *   control_wait.c   answers that come when something has happened
+ *   control_ring.c   the last lines of the log and of the workers
+ */
+#ifndef CLUSTERD_SUPERVISOR_CONTROL_INTERNAL_H
+#define CLUSTERD_SUPERVISOR_CONTROL_INTERNAL_H
+
+#include <uv.h>
+
+#include "supervisor/control.h"
+#include "supervisor/core/json.h"
+#include "supervisor/core/proto.h"
+#include "supervisor/inspect.h"
+#include "supervisor/os/listen.h"
+
+enum {
+	OUT_MAX = 262144,  /* bytes a client may leave unread before it is dropped */
+	CHUNK_SIZE = 16384, /* of a long answer, each turn */
+	REPLY_SIZE = 8192, /* room for one line that holds no long text */
+	ACCEPTS_TURN = 4,
+	TICK_MS = 250,
+};
+
+/* Exit statuses that clusterctl passes on (interface, section 5). */
+enum { CODE_DONE = 0, CODE_FAILED = 1, CODE_USAGE = 64, CODE_TIMEOUT = 75 };
+
+/* The last lines of something, for many readers with a place of their own each. */
+struct ring {
+	char *bytes;
+	size_t size;         /* a power of two */
+	uint64_t start, end; /* offsets since the beginning of time; start is at a record */
+};
+
+int ring_init(struct ring *ring, size_t size);
+void ring_add(struct ring *ring, uint32_t slot, const char *text, size_t size);
+/* Copies the record at *at to `text` if it fits and moves *at on. Returns its size or 0 at the end,
+ * and adds what was overwritten before it could be read to *lost. */
+size_t ring_next(const struct ring *ring, uint64_t *at, uint32_t *ret_slot, char *text, size_t size,
+                 uint64_t *lost);
+
+struct client;
+
+/* Writes the next lines of a long answer; false when that was the last. */
+typedef bool more_lines(struct client *client);
+
+enum wait_what {
+	WAIT_NOTHING,
+	WAIT_ROLL,   /* roll: the number, or 0 until it begins */
+	WAIT_SCALE,  /* count */
+	WAIT_READY,
+	WAIT_DRAIN,  /* slot or ALL_SLOTS */
+	WAIT_KILL,   /* slot */
+	WAIT_STOP,
+	WAIT_UPGRADE,
+};
+
+struct wait {
+	enum wait_what what;
+	uint32_t slot, roll, count;
+	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS */
+};
+
+struct client {
+	struct control *control;
+	uv_poll_t poll;
+	int fd;
+	int armed;             /* events of poll */
+	uint64_t deadline_ms;  /* idle or stalled: dropped then */
+	uint64_t order;        /* when it came */
+	bool end_of_input;
+	bool closing;          /* when the output is written */
+	bool dead;             /* to be closed at the end of the turn */
+
+	char line[REQUEST_LINE_MAX + 1];
+	size_t line_used, line_taken; /* bytes read; those of the request being served */
+	bool busy;             /* a request is being served */
+	struct request request;
+	more_lines *more;
+	bool follows;          /* more never ends */
+	uint32_t part, index;  /* where more stands */
+	uint64_t ring_at;
+	struct wait wait;
+
+	char *out;
+	size_t out_size, out_start, out_end;
+};
+
+struct control {
+	struct supervisor *s;
+	struct listening listening;
+	gid_t group;           /* members may ask; (gid_t)-1 = none */
+	uv_poll_t accept_poll;
+	uv_idle_t turn;        /* runs while there is work */
+	uv_timer_t tick;
+	unsigned open_handles;
+	bool turning, ticking, accepting;
+	bool check_waits;
+	int spare_fd;          /* given up to accept when there is no other fd */
+	uint64_t orders;
+	unsigned next_turn;    /* client to be served next */
+	struct client *clients[CLIENTS_MAX];
+	struct ring events, output;
+	char path[108];
+};
+
+/* control.c */
+void client_kick(struct client *client); /* there is something to do for it in the next turn */
+bool client_room(struct client *client, size_t size);
+void reply_begin(struct client *client, struct json *json, const char *kind);
+void reply_end(struct client *client, struct json *json);
+void client_done(struct client *client, struct json *json, bool ok);
+void client_fail(struct client *client, int code, const char *error);
+void client_ok(struct client *client);
+unsigned control_waiters(const struct control *control);
+
+/* control_path.c */
+int control_open(struct control *control, const struct policy *policy, const char *name,
+                 char problem[CONTROL_PROBLEM_MAX]);
+int control_adopt(struct control *control, const struct policy *policy, int fd,
+                  char problem[CONTROL_PROBLEM_MAX]);
+
+/* control_peer.c */
+bool peer_may(const struct control *control, int fd);
+int group_of(const char *name, gid_t *ret);
+
+/* control_verbs.c */
+void request_serve(struct client *client);
+
+/* control_look.c */
+void serve_status(struct client *client);
+void serve_version(struct client *client);
+void serve_config(struct client *client);
+void serve_ends(struct client *client);
+void serve_why(struct client *client);
+void serve_metrics(struct client *client);
+void serve_events(struct client *client);
+void serve_logs(struct client *client);
+
+/* control_wait.c */
+void wait_begin(struct client *client, enum wait_what what);
+void wait_report(struct client *client, const struct report *report);
+void wait_check(struct client *client); /* has it come? */
+void wait_ended(struct client *client, int status);
+void serve_wait(struct client *client);
+
+#endif

@@ -1,0 +1,205 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "supervisor/control_internal.h"
+#include "supervisor/os/scope.h"
+
+enum { LOCK_TRIES = 200, LOCK_PAUSE_US = 5000 };
+
+static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, const char *what)
+{
+	snprintf(problem, CONTROL_PROBLEM_MAX, "control socket %s: %s", path, what);
+	return error;
+}
+
+/*
+ * Opens the folder, made with mode 0700 if it is missing. It has to belong to us or
+ * to root, and nobody else may be able to replace what is in it: not writable by
+ * others, or sticky.
+ */
+static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PROBLEM_MAX])
+{
+	scoped_fd fd = -1;
+	struct stat info;
+
+	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+		return tell(problem, -errno, folder, strerror(errno));
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &info) < 0)
+		return tell(problem, -errno, folder, strerror(errno));
+	if (info.st_uid != geteuid() && info.st_uid != 0)
+		return tell(problem, -EPERM, folder, "the folder belongs to another user");
+	if ((info.st_mode & 022) && !(info.st_mode & S_ISVTX))
+		return tell(problem, -EPERM, folder, "others may write to the folder");
+	*ret_fd = fd_take(&fd);
+	return 0;
+}
+
+/* Of several servers that start at once, one at a time looks and binds. */
+static int folder_lock(int fd)
+{
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		usleep(LOCK_PAUSE_US);
+	}
+	return -ETIMEDOUT;
+}
+
+/* The pid of who listens at `path`: SO_PEERCRED of a connection names the caller of listen(2)
+ * (unix(7)). 0 when nobody does. */
+static pid_t listener_pid(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+	scoped_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || strlen(path) >= sizeof sa.sun_path)
+		return 0;
+	strcpy(sa.sun_path, path);
+	if (connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0)
+		return 0;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : peer.pid;
+}
+
+static int in_use(const char *path, char problem[CONTROL_PROBLEM_MAX])
+{
+	pid_t pid = listener_pid(path);
+	char what[64];
+
+	if (pid > 0)
+		snprintf(what, sizeof what, "in use by process %d", (int)pid);
+	else
+		snprintf(what, sizeof what, "in use by another process");
+	return tell(problem, -EADDRINUSE, path, what);
+}
+
+static int bind_path(struct control *control, const struct policy *policy,
+                     char problem[CONTROL_PROBLEM_MAX])
+{
+	struct address address = { .kind = ADDRESS_UNIX, .size = sizeof(struct sockaddr_un) };
+	struct sockaddr_un *sa = (struct sockaddr_un *)&address.sa;
+	struct listen_spec spec = {
+		.address = &address,
+		.backlog = 64,
+		.nonblock = true,
+		.mode = policy->control_mode.given ? (mode_t)policy->control_mode.value : 0600,
+		.owner = LISTEN_KEEP_UID,
+		.group = control->group == (gid_t)-1 ? LISTEN_KEEP_GID : control->group,
+	};
+	const char *failed = "path";
+	char what[128];
+	int r = -ENAMETOOLONG;
+
+	sa->sun_family = AF_UNIX;
+	if (strlen(control->path) < sizeof sa->sun_path) {
+		strcpy(sa->sun_path, control->path);
+		address.size = (uint16_t)(offsetof(struct sockaddr_un, sun_path) +
+		                          strlen(control->path) + 1);
+		r = listen_open(&spec, &control->listening, &failed);
+	}
+	if (r == -EADDRINUSE)
+		return in_use(control->path, problem);
+	if (r < 0) {
+		snprintf(what, sizeof what, "%s: %s", failed, strerror(-r));
+		control->listening.fd = -1;
+		return tell(problem, r, control->path, what);
+	}
+	return 0;
+}
+
+/* `folder` is the part before the last slash of control->path. */
+static int open_in(struct control *control, const char *folder, const struct policy *policy,
+                   char problem[CONTROL_PROBLEM_MAX])
+{
+	scoped_fd fd = -1;
+	int r = folder_open(folder, &fd, problem);
+
+	if (r < 0)
+		return r;
+	r = folder_lock(fd);
+	if (r < 0)
+		return tell(problem, r, folder, "another process holds the lock of the folder");
+	return bind_path(control, policy, problem);
+}
+
+static int open_given(struct control *control, const struct policy *policy,
+                      char problem[CONTROL_PROBLEM_MAX])
+{
+	char folder[sizeof control->path];
+	char *slash;
+
+	if (strlen(policy->control_socket) >= sizeof control->path)
+		return tell(problem, -ENAMETOOLONG, policy->control_socket,
+		            "longer than a unix socket's path may be (107 bytes)");
+	strcpy(control->path, policy->control_socket);
+	strcpy(folder, control->path);
+	slash = strrchr(folder, '/');
+	if (!slash)
+		strcpy(folder, ".");
+	else
+		slash[slash == folder] = '\0';
+	return open_in(control, folder, policy, problem);
+}
+
+static int open_default(struct control *control, const struct policy *policy, const char *name,
+                        char problem[CONTROL_PROBLEM_MAX])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char folder[sizeof control->path];
+	int r = tell(problem, -ENOENT, name, "there is no folder for it");
+
+	for (unsigned i = 0; proto_folder(i, geteuid(), runtime, folder, sizeof folder); i++) {
+		int length = snprintf(control->path, sizeof control->path, "%s/%s.sock", folder, name);
+
+		if (length < 0 || (size_t)length >= sizeof control->path)
+			return tell(problem, -ENAMETOOLONG, folder,
+			            "with the name longer than 107 bytes");
+		r = open_in(control, folder, policy, problem);
+		if (r == 0 || r == -EADDRINUSE)
+			return r;
+	}
+	return r;
+}
+
+int control_open(struct control *control, const struct policy *policy, const char *name,
+                 char problem[CONTROL_PROBLEM_MAX])
+{
+	if (policy->control_group[0] && group_of(policy->control_group, &control->group) < 0)
+		return tell(problem, -ENOENT, policy->control_group, "there is no such group");
+	if (policy->control_socket[0])
+		return open_given(control, policy, problem);
+	return open_default(control, policy, name, problem);
+}
+
+int control_adopt(struct control *control, const struct policy *policy, int fd,
+                  char problem[CONTROL_PROBLEM_MAX])
+{
+	struct sockaddr_un *sa = (struct sockaddr_un *)&control->listening.sa;
+	const char *failed;
+	struct stat info;
+	int r = listen_check_inherited(fd, &control->listening, &failed);
+
+	if (r < 0)
+		return tell(problem, r, "inherited", failed);
+	if (policy->control_group[0])
+		group_of(policy->control_group, &control->group);
+	snprintf(control->path, sizeof control->path, "%s", sa->sun_path);
+	/* The path is ours as long as whoever connects to it meets this process. */
+	if (listener_pid(control->path) == getpid() && stat(control->path, &info) == 0) {
+		control->listening.dev = info.st_dev;
+		control->listening.ino = info.st_ino;
+		snprintf(control->listening.path, sizeof control->listening.path, "%s", control->path);
+	}
+	return 0;
+}

@@ -1,0 +1,53 @@
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "supervisor/control_internal.h"
+
+enum { GROUPS_MAX = 256 };
+
+/* SO_PEERGROUPS (Linux 4.13): the supplementary groups the peer had when it connected. */
+static bool has_group(int fd, gid_t group)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t size = sizeof groups;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof *groups; i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+bool peer_may(const struct control *control, int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return true;
+	if (control->group == (gid_t)-1)
+		return false;
+	return peer.gid == control->group || has_group(fd, control->group);
+}
+
+int group_of(const char *name, gid_t *ret)
+{
+	char text[4096], *end;
+	struct group group, *found;
+	unsigned long number = strtoul(name, &end, 10);
+
+	if (*name >= '0' && *name <= '9' && *end == '\0') {
+		*ret = (gid_t)number;
+		return 0;
+	}
+	if (getgrnam_r(name, &group, text, sizeof text, &found) != 0 || !found)
+		return -ENOENT;
+	*ret = found->gr_gid;
+	return 0;
+}
