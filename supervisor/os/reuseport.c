@@ -260,27 +260,20 @@ int reuseport_remove(struct reuseport *group, uint32_t slot, const char **failed
 	return error;
 }
 
-static uint16_t port_of(const struct sockaddr_storage *address)
-{
-	if (address->ss_family == AF_INET6)
-		return ((const struct sockaddr_in6 *)(const void *)address)->sin6_port;
-	return ((const struct sockaddr_in *)(const void *)address)->sin_port;
-}
-
 int reuseport_relisten(struct reuseport *group, uint32_t slot, const char **failed)
 {
-	struct reuseport_params now = group->params;
 	int fd, error;
 
 	*failed = "slot";
 	if (!has_socket(group, slot))
 		return -ENOENT;
 	fd = group->slots[slot].fd;
-	error = learn_address(fd, &now, failed);
-	/* A port that the kernel chose is given back by shutdown: listen would choose another. */
-	if (error == 0 && port_of(&now.address) == 0)
-		error = bind_to(fd, &group->params, failed);
-	if (error == 0)
+	/*
+	 * A port that the kernel chose is given back by shutdown (getsockname still tells it), and
+	 * listen would choose another. EINVAL: the socket is bound as it was.
+	 */
+	error = bind_to(fd, &group->params, failed);
+	if (error == 0 || error == -EINVAL)
 		error = start_listening(fd, &group->params, failed);
 	if (error != 0 || !group->params.steer)
 		return error;

@@ -1,0 +1,733 @@
+/* Real sockets on loopback; each connection is looked for in the queues of the slots' sockets. */
+#include "supervisor/os/reuseport.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/os/steer_program.h"
+
+#ifndef SO_ATTACH_REUSEPORT_CBPF
+#define SO_ATTACH_REUSEPORT_CBPF 51
+#endif
+#ifndef SO_DETACH_REUSEPORT_BPF
+#define SO_DETACH_REUSEPORT_BPF 68
+#endif
+
+enum { CAPACITY = 8, WAIT_MS = 5000, PROBE_BASE = 21700 };
+
+static const char *failed;
+
+static struct reuseport_params params(int family, int type, bool steer)
+{
+	struct reuseport_params p = {
+		.type = type,
+		.backlog = 1024,
+		.capacity = CAPACITY,
+		.steer = steer,
+	};
+
+	p.address.ss_family = (sa_family_t)family;
+	if (family == AF_INET) {
+		((struct sockaddr_in *)&p.address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		p.length = sizeof(struct sockaddr_in);
+	} else {
+		((struct sockaddr_in6 *)&p.address)->sin6_addr = in6addr_loopback;
+		p.length = sizeof(struct sockaddr_in6);
+	}
+	return p;
+}
+
+/* False, with the reason on stdout, where the rights or the kernel do not allow steering. */
+static bool can_steer(void)
+{
+	static const char *const why[] = { "", "no CAP_BPF", "kernel before 5.14" };
+	enum reuseport_support support = reuseport_probe_kernel();
+
+	if (support != REUSEPORT_OK)
+		printf("skipped: %s\n", why[support]);
+	return support == REUSEPORT_OK;
+}
+
+static void nonblock(int fd)
+{
+	ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+}
+
+static void add(struct reuseport *g, uint32_t slot)
+{
+	ck_assert_msg(reuseport_add(g, slot, &failed) == 0, "%s: %s", failed, strerror(errno));
+	nonblock(reuseport_fd(g, slot));
+}
+
+static struct reuseport *open_group(const struct reuseport_params *p, uint32_t slots)
+{
+	struct reuseport *g = NULL;
+	uint32_t all[CAPACITY];
+	int error = reuseport_create(p, &g, &failed);
+
+	ck_assert_msg(error == 0, "%s: %s", failed, strerror(-error));
+	for (uint32_t i = 0; i < slots; i++) {
+		add(g, i);
+		all[i] = i;
+	}
+	if (p->steer)
+		ck_assert_int_eq(reuseport_steer(g, all, slots, &failed), 0);
+	return g;
+}
+
+static void steer(struct reuseport *g, uint32_t n, const uint32_t *slots)
+{
+	ck_assert_int_eq(reuseport_steer(g, slots, n, &failed), 0);
+}
+#define STEER(g, ...)                                                                              \
+	steer(g, sizeof((uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t), (uint32_t[]){ __VA_ARGS__ })
+
+/* A client from source port `port` (0: any), or -1 with errno. Closes with a reset. */
+static int dial(const struct reuseport *g, const char *from, uint16_t port)
+{
+	const struct sockaddr_storage *to = reuseport_address(g);
+	struct linger reset = { .l_onoff = 1 };
+	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	if (port != 0) {
+		struct sockaddr_storage ss = { .ss_family = to->ss_family };
+		void *address = to->ss_family == AF_INET ?
+		                        (void *)&((struct sockaddr_in *)&ss)->sin_addr :
+		                        (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
+
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+		((struct sockaddr_in *)&ss)->sin_port = htons(port);
+		ck_assert_int_eq(inet_pton(to->ss_family, from, address), 1);
+		ck_assert_int_eq(bind(fd, (struct sockaddr *)&ss, sizeof(ss)), 0);
+	}
+	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+/* Accepts one connection, wherever it is, and says at which slot; -1 when there is none. */
+static int accepted_by(const struct reuseport *g)
+{
+	for (uint32_t slot = 0; slot < CAPACITY; slot++) {
+		int fd = reuseport_fd(g, slot);
+		int got = fd < 0 ? -1 : accept(fd, NULL, NULL);
+
+		if (got >= 0) {
+			close(got);
+			return (int)slot;
+		}
+	}
+	return -1;
+}
+
+/* connect(2) returned, so the handshake is done: on loopback the connection is queued already. */
+static int served_by(const struct reuseport *g)
+{
+	int client = dial(g, NULL, 0);
+	int slot;
+
+	ck_assert_int_ge(client, 0);
+	slot = accepted_by(g);
+	close(client);
+	return slot;
+}
+
+static void serve(const struct reuseport *g, unsigned n, unsigned ret_served[CAPACITY])
+{
+	memset(ret_served, 0, CAPACITY * sizeof(*ret_served));
+	for (unsigned i = 0; i < n; i++) {
+		int slot = served_by(g);
+
+		ck_assert_int_ge(slot, 0);
+		ret_served[slot]++;
+	}
+}
+
+static const struct {
+	int family;
+	uint32_t slots;
+	unsigned connections;
+} turns[] = {
+	{ AF_INET, 4, 10000 },
+	{ AF_INET6, 4, 10000 },
+	{ AF_INET, 1, 100 },
+	{ AF_INET, 7, 7000 },
+};
+
+START_TEST(turn_is_exact)
+{
+	struct reuseport_params p = params(turns[_i].family, SOCK_STREAM, true);
+	unsigned served[CAPACITY];
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, turns[_i].slots);
+	serve(g, turns[_i].connections, served);
+	for (uint32_t slot = 0; slot < turns[_i].slots; slot++) {
+		ck_assert_uint_eq(served[slot], turns[_i].connections / turns[_i].slots);
+		ck_assert_uint_eq(reuseport_handed(g, slot), served[slot]);
+	}
+	reuseport_destroy(g);
+}
+END_TEST
+
+/* The turn goes on where it stood, whatever happens to the list. */
+START_TEST(turn_survives_changes)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 4);
+	ck_assert_int_eq(served_by(g), 0);
+	ck_assert_int_eq(served_by(g), 1);
+	STEER(g, 0, 1, 3); /* the one who is next goes */
+	ck_assert_int_eq(served_by(g), 3);
+	ck_assert_int_eq(served_by(g), 0);
+	STEER(g, 0, 1, 2, 3); /* and comes back */
+	for (int i = 0; i < 40; i++)
+		ck_assert_int_eq(served_by(g), (i + 1) % 4);
+	STEER(g, 3, 2, 2); /* order and repetition do not matter */
+	ck_assert_int_eq(served_by(g), 2);
+	ck_assert_int_eq(served_by(g), 3);
+	ck_assert_int_eq(served_by(g), 2);
+	reuseport_destroy(g);
+}
+END_TEST
+
+START_TEST(added_slot_waits_for_the_list)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	unsigned served[CAPACITY];
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 2);
+	add(g, 7);
+	serve(g, 100, served);
+	ck_assert_uint_eq(served[7], 0);
+	STEER(g, 0, 1, 7);
+	serve(g, 300, served);
+	ck_assert_uint_eq(served[0], 100);
+	ck_assert_uint_eq(served[1], 100);
+	ck_assert_uint_eq(served[7], 100);
+	STEER(g, 5); /* has no socket: all are better than none */
+	serve(g, 300, served);
+	ck_assert_uint_eq(served[7], 100);
+	ck_assert_int_eq(reuseport_steer(g, &(uint32_t){ CAPACITY }, 1, &failed), -EINVAL);
+	ck_assert_int_eq(reuseport_add(g, 7, &failed), -EEXIST);
+	ck_assert_int_eq(reuseport_add(g, CAPACITY, &failed), -EINVAL);
+	ck_assert_int_eq(reuseport_remove(g, 6, &failed), -ENOENT);
+	reuseport_destroy(g);
+}
+END_TEST
+
+enum { QUEUED = 100 };
+
+static void dial_many(const struct reuseport *g, int clients[QUEUED])
+{
+	for (int i = 0; i < QUEUED; i++) {
+		clients[i] = dial(g, NULL, 0);
+		ck_assert_int_ge(clients[i], 0);
+	}
+}
+
+/* Accepts all and sends each a byte; every client must get it. */
+static void answer_many(const struct reuseport *g, int clients[QUEUED], unsigned ret_by[CAPACITY])
+{
+	memset(ret_by, 0, CAPACITY * sizeof(*ret_by));
+	for (uint32_t slot = 0; slot < CAPACITY; slot++) {
+		int listener = reuseport_fd(g, slot);
+		int fd;
+
+		while (listener >= 0 && (fd = accept(listener, NULL, NULL)) >= 0) {
+			ck_assert_int_eq(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+			close(fd);
+			ret_by[slot]++;
+		}
+	}
+	for (int i = 0; i < QUEUED; i++) {
+		struct pollfd wait = { .fd = clients[i], .events = POLLIN };
+		char byte;
+
+		ck_assert_int_eq(poll(&wait, 1, WAIT_MS), 1);
+		ck_assert_int_eq(recv(clients[i], &byte, 1, 0), 1);
+		close(clients[i]);
+	}
+}
+
+static int move(struct reuseport *g, uint32_t slot)
+{
+	return reuseport_move_queue(g, slot, &failed);
+}
+
+static int take_away(struct reuseport *g, uint32_t slot)
+{
+	return reuseport_remove(g, slot, &failed);
+}
+
+static const struct {
+	int (*act)(struct reuseport *g, uint32_t slot);
+	bool copy; /* a worker holds the socket too */
+} leavings[] = { { move, true }, { take_away, false }, { take_away, true } };
+
+START_TEST(queue_moves_to_the_siblings)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	int clients[QUEUED];
+	unsigned by[CAPACITY];
+	struct reuseport *g;
+	int copy = -1;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 4);
+	if (leavings[_i].copy)
+		copy = dup(reuseport_fd(g, 2));
+	STEER(g, 2);
+	ck_assert_int_eq(move(g, 2), -EAGAIN); /* nobody to move to */
+	dial_many(g, clients);
+	STEER(g, 0, 1, 2);
+	ck_assert_int_eq(leavings[_i].act(g, 2), 0);
+	answer_many(g, clients, by);
+	ck_assert_uint_eq(by[0], QUEUED / 2);
+	ck_assert_uint_eq(by[1], QUEUED / 2);
+	ck_assert_uint_eq(by[2] + by[3], 0);
+	if (leavings[_i].act == take_away)
+		add(g, 2);
+	STEER(g, 0, 1, 2, 3);
+	serve(g, 400, by);
+	for (uint32_t slot = 0; slot < 4; slot++)
+		ck_assert_uint_eq(by[slot], 100);
+	close(copy);
+	reuseport_destroy(g);
+}
+END_TEST
+
+/* A worker may shut its socket down: nobody is refused, and it can be brought back. */
+START_TEST(shut_down_slot_is_passed_over)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	unsigned served[CAPACITY];
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 4); /* slot 0 has the port that the kernel chose */
+	for (uint32_t slot = 0; slot < 4; slot++) {
+		ck_assert_int_eq(shutdown(reuseport_fd(g, slot), SHUT_RDWR), 0);
+		serve(g, 300, served);
+		ck_assert_uint_eq(served[slot], 0);
+		ck_assert_int_eq(reuseport_relisten(g, slot, &failed), 0);
+		ck_assert_int_eq(reuseport_relisten(g, slot, &failed), 0);
+		serve(g, 400, served);
+		for (uint32_t i = 0; i < 4; i++)
+			ck_assert_uint_eq(served[i], 100);
+	}
+	reuseport_destroy(g);
+}
+END_TEST
+
+static const struct {
+	int family;
+	const char *from;
+	bool probes; /* false: an ordinary client */
+} sources[] = {
+	{ AF_INET, "127.0.0.1", true },
+	{ AF_INET, "127.9.9.9", true },
+	{ AF_INET6, "::1", true },
+};
+
+START_TEST(probe_reaches_its_slot)
+{
+	struct reuseport_params p = params(sources[_i].family, SOCK_STREAM, true);
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	p.probe_base = PROBE_BASE;
+	g = open_group(&p, 4);
+	STEER(g, 0, 1); /* a slot off the list is reached as well */
+	for (int round = 0; round < 5; round++) {
+		for (uint16_t slot = 0; slot < 4; slot++) {
+			int client = dial(g, sources[_i].from, (uint16_t)(PROBE_BASE + slot));
+
+			ck_assert_int_ge(client, 0);
+			ck_assert_int_eq(accepted_by(g), slot);
+			close(client);
+		}
+	}
+	ck_assert_uint_eq(reuseport_handed(g, 3), 0);
+	/* no socket there: refused, not given to another */
+	ck_assert_int_lt(dial(g, sources[_i].from, PROBE_BASE + 4), 0);
+	ck_assert_int_eq(errno, ECONNREFUSED);
+	/* just outside the range: ordinary */
+	for (int i = 0; i < 4; i++) {
+		int client = dial(g, sources[_i].from, PROBE_BASE + CAPACITY);
+
+		ck_assert_int_ge(client, 0);
+		ck_assert_int_eq(accepted_by(g), i % 2);
+		close(client);
+	}
+	reuseport_destroy(g);
+}
+END_TEST
+
+START_TEST(filters_are_locked)
+{
+	struct sock_filter drop[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+	struct sock_fprog program = { 1, drop };
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, _i != 0);
+	struct reuseport *g;
+	int zero = 0, fd;
+
+	if (_i != 0 && !can_steer())
+		return;
+	g = open_group(&p, 2);
+	for (uint32_t slot = 0; slot < 2; slot++) {
+		fd = reuseport_fd(g, slot);
+		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+		                            sizeof(program)), 0);
+		ck_assert_int_eq(errno, EPERM);
+		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+		                            sizeof(program)), 0);
+		ck_assert_int_eq(errno, EPERM);
+		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &zero, sizeof(zero)), 0);
+		ck_assert_int_eq(errno, EPERM);
+	}
+	reuseport_destroy(g);
+}
+END_TEST
+
+START_TEST(detached_program_comes_back)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	unsigned served[CAPACITY];
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 4);
+	STEER(g, 1);
+	/* Should a kernel forbid this one day, the better. */
+	setsockopt(reuseport_fd(g, 0), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &(int){ 0 }, sizeof(int));
+	ck_assert_int_eq(reuseport_reattach(g, &failed), 0);
+	serve(g, 100, served);
+	ck_assert_uint_eq(served[1], 100);
+	reuseport_destroy(g);
+}
+END_TEST
+
+static int stranger(const struct reuseport *g, bool share)
+{
+	const struct sockaddr_storage *to = reuseport_address(g);
+	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+	if (share)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){ 1 }, sizeof(int));
+	if (bind(fd, (const struct sockaddr *)to, sizeof(*to)) == 0 && listen(fd, 16) == 0)
+		return fd;
+	share = errno == EADDRINUSE;
+	close(fd);
+	return share ? -EADDRINUSE : -1;
+}
+
+START_TEST(stranger_gets_nothing)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	unsigned served[CAPACITY];
+	struct reuseport *g;
+	int fd;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 4);
+	fd = stranger(g, true);
+	ck_assert_int_ge(fd, 0);
+	nonblock(fd);
+	serve(g, 1000, served);
+	ck_assert_int_lt(accept(fd, NULL, NULL), 0);
+	for (uint32_t slot = 0; slot < 4; slot++)
+		ck_assert_uint_eq(served[slot], 250);
+	close(fd);
+	reuseport_destroy(g);
+}
+END_TEST
+
+START_TEST(second_opener_is_refused)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_DGRAM };
+	struct reuseport_params p = params(AF_INET, types[_i / 2], _i % 2);
+	struct reuseport *g, *other = NULL;
+
+	if (p.steer && !can_steer())
+		return;
+	g = open_group(&p, 2);
+	p.address = *reuseport_address(g);
+	ck_assert_int_eq(reuseport_create(&p, &other, &failed), 0);
+	ck_assert_int_eq(reuseport_add(other, 0, &failed), -EADDRINUSE);
+	ck_assert_str_eq(failed, "bind");
+	reuseport_destroy(g);
+	ck_assert_int_eq(reuseport_add(other, 0, &failed), 0);
+	reuseport_destroy(other);
+}
+END_TEST
+
+/* Datagrams of a flow: the slot that has the socket's message, or -1. */
+static int flow_slot(const struct reuseport *g, int client)
+{
+	char byte = 'x';
+
+	ck_assert_int_eq(send(client, &byte, 1, 0), 1);
+	for (uint32_t slot = 0; slot < CAPACITY; slot++) {
+		int fd = reuseport_fd(g, slot);
+
+		if (fd >= 0 && recv(fd, &byte, 1, MSG_DONTWAIT) == 1)
+			return (int)slot;
+	}
+	return -1;
+}
+
+START_TEST(flow_keeps_its_slot)
+{
+	enum { FLOWS = 200 };
+	struct reuseport_params p = params(_i ? AF_INET6 : AF_INET, SOCK_DGRAM, true);
+	int client[FLOWS], home[FLOWS];
+	unsigned moved[CAPACITY] = { 0 }, by[CAPACITY] = { 0 };
+	struct reuseport *g;
+
+	if (!can_steer())
+		return;
+	g = open_group(&p, 4);
+	for (int i = 0; i < FLOWS; i++) {
+		const struct sockaddr_storage *to = reuseport_address(g);
+
+		client[i] = socket(to->ss_family, SOCK_DGRAM, 0);
+		ck_assert_int_eq(connect(client[i], (const struct sockaddr *)to, sizeof(*to)), 0);
+		home[i] = flow_slot(g, client[i]);
+		ck_assert_int_ge(home[i], 0);
+		by[home[i]]++;
+		for (int again = 0; again < 3; again++)
+			ck_assert_int_eq(flow_slot(g, client[i]), home[i]);
+	}
+	for (int slot = 0; slot < 4; slot++)
+		ck_assert_uint_gt(by[slot], FLOWS / 16);
+	STEER(g, 0, 1, 3);
+	for (int i = 0; i < FLOWS; i++) {
+		int now = flow_slot(g, client[i]);
+
+		ck_assert_int_ne(now, 2);
+		if (home[i] == 2)
+			moved[now]++;
+		else
+			ck_assert_int_eq(now, home[i]);
+	}
+	ck_assert_uint_eq(moved[0] + moved[1] + moved[3], by[2]);
+	ck_assert_uint_lt(moved[0], by[2]);
+	STEER(g, 0, 1, 2, 3);
+	for (int i = 0; i < FLOWS; i++) {
+		ck_assert_int_eq(flow_slot(g, client[i]), home[i]);
+		close(client[i]);
+	}
+	reuseport_destroy(g);
+}
+END_TEST
+
+/* As over execve: the group object is lost, the fds live on. */
+START_TEST(group_survives_in_its_fds)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	int sockets[CAPACITY], clients[QUEUED];
+	struct reuseport *g, *back = NULL;
+	struct reuseport_image image;
+	unsigned by[CAPACITY];
+
+	if (!can_steer())
+		return;
+	p.probe_base = PROBE_BASE;
+	g = open_group(&p, 3);
+	STEER(g, 0, 2);
+	ck_assert_int_eq(served_by(g), 0);
+	dial_many(g, clients);
+	image = reuseport_export(g);
+	for (uint32_t slot = 0; slot < CAPACITY; slot++) {
+		sockets[slot] = reuseport_fd(g, slot);
+		if (sockets[slot] >= 0)
+			fcntl(sockets[slot], F_SETFD, 0);
+	}
+	image.params.capacity--;
+	ck_assert_int_eq(reuseport_adopt_fds(&image, sockets, 4, &back, &failed), -EPROTO);
+	image.params.capacity++;
+	ck_assert_int_eq(reuseport_adopt_fds(&image, sockets, CAPACITY, &back, &failed), 0);
+	ck_assert_int_eq(fcntl(sockets[1], F_GETFD), FD_CLOEXEC);
+	answer_many(back, clients, by);
+	ck_assert_uint_eq(by[0], QUEUED / 2);
+	ck_assert_uint_eq(by[2], QUEUED / 2);
+	ck_assert_uint_eq(reuseport_handed(back, 0), QUEUED / 2 + 1);
+	ck_assert_int_eq(served_by(back), 2);
+	STEER(back, 0, 1, 2);
+	ck_assert_int_eq(served_by(back), 0);
+	ck_assert_int_eq(served_by(back), 1);
+	add(back, 3);
+	ck_assert_int_eq(reuseport_remove(back, 1, &failed), 0);
+	reuseport_destroy(back);
+	free(g); /* its fds are closed: only the shell is left */
+}
+END_TEST
+
+START_TEST(hash_serves_all)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, false);
+	struct reuseport *g = open_group(&p, 4);
+	unsigned served[CAPACITY];
+
+	serve(g, 1000, served);
+	for (uint32_t slot = 0; slot < 4; slot++)
+		ck_assert_uint_gt(served[slot], 100);
+	ck_assert_int_eq(reuseport_steer(g, &(uint32_t){ 0 }, 1, &failed), -EOPNOTSUPP);
+	ck_assert_int_eq(reuseport_move_queue(g, 0, &failed), -EOPNOTSUPP);
+	ck_assert_int_eq(reuseport_remove(g, 3, &failed), 0);
+	serve(g, 100, served);
+	ck_assert_uint_eq(served[3], 0);
+	reuseport_destroy(g);
+}
+END_TEST
+
+static const struct {
+	uint32_t capacity;
+	uint16_t probe_base;
+	int type;
+	bool right; /* false: as nobody, without CAP_BPF */
+	int error;
+	const char *step;
+} creations[] = {
+	{ 0, 0, SOCK_STREAM, true, -EINVAL, "parameters" },
+	{ REUSEPORT_SLOTS_MAX + 1, 0, SOCK_STREAM, true, -EINVAL, "parameters" },
+	{ 16, 65530, SOCK_STREAM, true, -EINVAL, "parameters" },
+	{ 16, 0, SOCK_RAW, true, -EINVAL, "parameters" },
+	{ 1, 0, SOCK_STREAM, true, 0, NULL },
+	{ REUSEPORT_SLOTS_MAX, 40000, SOCK_STREAM, true, 0, NULL },
+	{ 4093, 40000, SOCK_DGRAM, true, 0, NULL },
+	{ 16, 0, SOCK_STREAM, false, -EPERM, "bpf(BPF_MAP_CREATE)" },
+};
+
+static int create(int i)
+{
+	struct reuseport_params p = params(AF_INET, creations[i].type, true);
+	struct reuseport *g = NULL;
+	int error;
+
+	p.capacity = creations[i].capacity;
+	p.probe_base = creations[i].probe_base;
+	error = reuseport_create(&p, &g, &failed);
+	if (error != creations[i].error)
+		return 1;
+	if (error != 0 && strcmp(failed, creations[i].step) != 0)
+		return 2;
+	reuseport_destroy(g);
+	return 0;
+}
+
+START_TEST(creation)
+{
+	pid_t pid;
+	int status;
+
+	if (!can_steer() || (!creations[_i].right && getuid() != 0))
+		return;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		if (!creations[_i].right && setuid(65534) < 0)
+			_exit(3);
+		if (!creations[_i].right && reuseport_probe_kernel() != REUSEPORT_NO_RIGHT)
+			_exit(4);
+		_exit(create(_i));
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+static int open_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+START_TEST(nothing_leaks)
+{
+	int before = open_fds();
+
+	for (int i = 0; i < 20; i++) {
+		struct reuseport_params p = params(AF_INET, SOCK_STREAM, i % 2);
+		struct reuseport *g;
+
+		if (p.steer && !can_steer())
+			continue;
+		g = open_group(&p, CAPACITY);
+		ck_assert_int_eq(reuseport_remove(g, 3, &failed), 0);
+		reuseport_destroy(g);
+	}
+	reuseport_destroy(NULL);
+	ck_assert_int_eq(open_fds(), before);
+}
+END_TEST
+
+#define COUNT(rows) (int)(sizeof(rows) / sizeof((rows)[0]))
+
+int main(void)
+{
+	Suite *suite = suite_create("os_reuseport");
+	TCase *tc = tcase_create("reuseport");
+	SRunner *runner;
+	int bad;
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, turn_is_exact, 0, COUNT(turns));
+	tcase_add_test(tc, turn_survives_changes);
+	tcase_add_test(tc, added_slot_waits_for_the_list);
+	tcase_add_loop_test(tc, queue_moves_to_the_siblings, 0, COUNT(leavings));
+	tcase_add_test(tc, shut_down_slot_is_passed_over);
+	tcase_add_loop_test(tc, probe_reaches_its_slot, 0, COUNT(sources));
+	tcase_add_loop_test(tc, filters_are_locked, 0, 2);
+	tcase_add_test(tc, detached_program_comes_back);
+	tcase_add_test(tc, stranger_gets_nothing);
+	tcase_add_loop_test(tc, second_opener_is_refused, 0, 4);
+	tcase_add_loop_test(tc, flow_keeps_its_slot, 0, 2);
+	tcase_add_test(tc, group_survives_in_its_fds);
+	tcase_add_test(tc, hash_serves_all);
+	tcase_add_loop_test(tc, creation, 0, COUNT(creations));
+	tcase_add_test(tc, nothing_leaks);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	bad = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
