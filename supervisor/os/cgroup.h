@@ -14,6 +14,7 @@
 #define CLUSTERD_SUPERVISOR_OS_CGROUP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -33,8 +34,9 @@ int cgroup_find(const char *root, pid_t pid, const char *controller, struct cgro
 /* One step up: false at the mount point. */
 bool cgroup_parent(struct cgroup_dir *dir);
 
-/* First number of a one-line file, -ENOENT without the file, -ERANGE for "max" or a negative one. */
-int cgroup_read(const struct cgroup_dir *dir, const char *file, uint64_t *ret);
+/* First line of a file of the directory, without the newline. -ENOENT without the file, -EBADMSG if
+ * it is empty. */
+int cgroup_read(const struct cgroup_dir *dir, const char *name, char *ret, size_t size);
 
 /*
  * Processes that the kernel killed in the cgroup of `pid` for lack of memory:

@@ -8,7 +8,7 @@
 #define CLUSTERD_SUPERVISOR_OS_SDNOTIFY_H
 
 #include <stdint.h>
-#include <sys/types.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 struct sdnotify {

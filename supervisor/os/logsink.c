@@ -1,0 +1,37 @@
+#include "supervisor/os/logsink.h"
+
+#include "supervisor/os/scope.h"
+#include "supervisor/os/sys.h"
+
+/* O_NONBLOCK only for the opening: on a regular file or a device it means nothing later. */
+int logsink_open(const char *path, int *ret_fd, const char **failed)
+{
+	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	struct stat info;
+	scoped_fd fd = -1;
+
+	*failed = "open";
+	fd = sys_open(path, flags, 0640);
+	if (fd < 0)
+		return errno == ENXIO ? -EINVAL : -errno; /* a fifo without reader, or a socket */
+	*failed = "fstat";
+	if (sys_fstat(fd, &info) < 0)
+		return -errno;
+	*failed = "not a file";
+	if (!S_ISREG(info.st_mode) && !S_ISCHR(info.st_mode))
+		return -EINVAL;
+	*ret_fd = fd_take(&fd);
+	return 0;
+}
+
+bool logsink_may_block(int fd)
+{
+	struct stat info;
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	if (flags < 0 || sys_fstat(fd, &info) < 0)
+		return false;
+	if (flags & O_NONBLOCK)
+		return false;
+	return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || isatty(fd);
+}
