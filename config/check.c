@@ -1,0 +1,205 @@
+/* What the keys have to say to each other. Needs no system: it judges the values alone. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "config/load.h"
+#include "config/rules.h"
+
+struct checker {
+	const struct config *config;
+	const struct policy *policy;
+	config_complaint *complain;
+	void *context;
+	int complaints;
+};
+
+__attribute__((format(printf, 3, 4))) static void complain_at(struct checker *c,
+							       const struct origin *origin,
+							       const char *format, ...)
+{
+	char text[COMPLAINT_TEXT_MAX];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	c->complaints++;
+	c->complain(c->context, origin->source ? origin->source : "policy", origin->line, text);
+}
+
+/* Where SECTION.KEY was set. */
+static const struct origin *origin_of(const struct checker *c, const char *full_name)
+{
+	const struct key *key = key_find(full_name);
+
+	return &c->config->origins.keys[key - keys];
+}
+
+/*
+ * A budget trips when more than burst respawns fall into one window. The shortest that burst + 1
+ * respawns can take: each wait is three quarters (the jitter) of the delay, doubled each time up to
+ * delay_max, unless the worker lived for `stable`, which takes that long.
+ */
+static void check_burst(struct checker *c)
+{
+	const struct policy *p = c->policy;
+	uint64_t total = 0, delay = p->restart_delay;
+
+	if (p->restart_burst == 0 || p->rule_count > 0)
+		return;
+	for (uint32_t i = 0; i < p->restart_burst; i++) {
+		uint64_t wait = (delay < p->restart_delay_max ? delay : p->restart_delay_max) * 3 / 4;
+
+		total += wait < p->restart_stable ? wait : p->restart_stable;
+		delay = delay < p->restart_delay_max ? delay * 2 : delay;
+	}
+	if (total >= p->restart_window)
+		complain_at(c, origin_of(c, "restart.burst"),
+			    "[restart] burst can never trip: with this delay, %u respawns never fit "
+			    "into window; lower burst or delay, or widen window", p->restart_burst + 1);
+}
+
+static void check_restart(struct checker *c)
+{
+	const struct policy *p = c->policy;
+
+	if (p->restart_delay > p->restart_delay_max)
+		complain_at(c, origin_of(c, "restart.delay"),
+			    "[restart] delay is longer than delay_max");
+	check_burst(c);
+	for (uint32_t i = 0; i < p->rule_count; i++) {
+		const struct exit_rule *rule = &p->rules[i];
+		char text[RULE_TEXT_MAX];
+
+		if (!rule->has_delay || rule->action == EXIT_RESPAWN || rule->action == EXIT_BACKOFF)
+			continue;
+		rule_format(rule, text);
+		complain_at(c, &c->config->origins.rules[i].section,
+			    "[exit %s] has a delay, but its action respawns nothing", text);
+	}
+}
+
+static bool is_stream(const struct address *address)
+{
+	return address->kind == ADDRESS_TCP || address->kind == ADDRESS_UNIX ||
+	       address->kind == ADDRESS_INHERIT;
+}
+
+static void check_worker(struct checker *c)
+{
+	const struct policy *p = c->policy;
+	bool has_stream = false;
+
+	for (uint32_t i = 0; i < p->listener_count; i++)
+		has_stream |= is_stream(&p->listeners[i].address);
+	if (p->ready_when.when == READY_COMMAND && p->ready_command.count == 0)
+		complain_at(c, origin_of(c, "ready.when"),
+			    "[ready] when = command needs [ready] command");
+	if (p->ready_when.when == READY_HTTP && !has_stream)
+		complain_at(c, origin_of(c, "ready.when"),
+			    "[ready] when = http has no listener to ask");
+	if (p->health_http[0] && p->health_http[0] != '/')
+		complain_at(c, origin_of(c, "health.http"), "[health] http does not begin with /");
+	if (p->health_http[0] && !has_stream)
+		complain_at(c, origin_of(c, "health.http"), "[health] http has no listener to ask");
+	if (p->health_http[0] && p->health_timeout > p->health_interval)
+		complain_at(c, origin_of(c, "health.interval"),
+			    "[health] timeout is longer than interval");
+	if (p->stop_signal == SIGSTOP || p->stop_signal == SIGCONT)
+		complain_at(c, origin_of(c, "stop.signal"), "[stop] signal can end no worker");
+	if (p->health_signal == SIGSTOP || p->health_signal == SIGCONT)
+		complain_at(c, origin_of(c, "health.signal"), "[health] signal can end no worker");
+}
+
+static bool is_loopback(const struct address *address)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address->sa;
+
+	if (address->sa.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+static void check_own_sockets(struct checker *c)
+{
+	const struct policy *p = c->policy;
+	const struct address *metrics = &p->metrics_listen;
+
+	if (strlen(p->control_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		complain_at(c, origin_of(c, "control.socket"),
+			    "[control] socket is longer than the 107 bytes a unix socket can have");
+	if (metrics->kind == ADDRESS_UDP || metrics->kind == ADDRESS_INHERIT ||
+	    (metrics->kind == ADDRESS_TCP && !is_loopback(metrics)))
+		complain_at(c, origin_of(c, "metrics.listen"),
+			    "[metrics] listen takes a loopback address such as 127.0.0.1:9100, or unix:/PATH");
+	for (uint32_t i = 0; i < p->listener_count; i++)
+		if (address_equal(metrics, &p->listeners[i].address))
+			complain_at(c, origin_of(c, "metrics.listen"),
+				    "[metrics] listen is the address of listener %s", p->listeners[i].name);
+}
+
+/* A socket without a file has no owner. An empty value is the same as none. */
+static void check_owner(struct checker *c, const struct listener *listener,
+			const struct origin *origin)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)&listener->address.sa;
+	bool has_file = listener->address.kind == ADDRESS_UNIX && sa->sa_data[0] != '\0';
+
+	if (!has_file && (listener->owner[0] || listener->group[0]))
+		complain_at(c, origin, "[listen %s] owner and group are for unix:/PATH only",
+			    listener->name);
+}
+
+static void check_listener(struct checker *c, uint32_t i)
+{
+	const struct listener *listener = &c->policy->listeners[i];
+	const struct origin *origin = &c->config->origins.listeners[i].section;
+	const struct address *address = &listener->address;
+	bool has_group = address->kind == ADDRESS_TCP || address->kind == ADDRESS_UDP;
+	const char *name = listener->name;
+
+	if (address->kind == ADDRESS_NONE) {
+		complain_at(c, origin, "[listen %s] has no address", name);
+		return;
+	}
+	if (listener->balance != BALANCE_SHARED && !has_group)
+		complain_at(c, origin, "[listen %s] balance other than shared needs a TCP or UDP address",
+			    name);
+	if (listener->balance >= BALANCE_ROUND_ROBIN && address->kind == ADDRESS_UDP)
+		complain_at(c, origin, "[listen %s] balance = round-robin counts connections; UDP has none",
+			    name);
+	if (listener->adopt && (address->kind != ADDRESS_TCP || address->port == 0))
+		complain_at(c, origin, "[listen %s] adopt needs a TCP address with a port", name);
+	if (listener->adopt && listener->stdin)
+		complain_at(c, origin, "[listen %s] adopt and stdin: a program binds its socket or gets "
+				       "it as fd 0, not both", name);
+	check_owner(c, listener, origin);
+	for (uint32_t j = 0; j < i; j++) {
+		const struct listener *other = &c->policy->listeners[j];
+
+		if (address_equal(address, &other->address))
+			complain_at(c, origin, "[listen %s] has the address of [listen %s]", name,
+				    other->name);
+		if (listener->stdin && other->stdin)
+			complain_at(c, origin, "[listen %s] and [listen %s] are both stdin", name,
+				    other->name);
+	}
+}
+
+int config_check(const struct config *config, config_complaint *complain, void *context)
+{
+	struct checker c = { config, &config->policy, complain, context, 0 };
+
+	check_restart(&c);
+	check_worker(&c);
+	check_own_sockets(&c);
+	for (uint32_t i = 0; i < config->policy.listener_count; i++)
+		check_listener(&c, i);
+	return c.complaints;
+}
