@@ -8,7 +8,7 @@
 #include "supervisor/os/sys.h"
 
 enum {
-	LOCK_TRIES = 100, /* x LOCK_PAUSE_MS: how long another start may take to replace its path */
+	LOCK_TRIES = 500, /* x LOCK_PAUSE_MS: how long another start may take to replace its path */
 	LOCK_PAUSE_MS = 2,
 };
 
@@ -169,16 +169,8 @@ static int replace(const char *path, const struct listen_spec *spec, struct list
                    const char **failed)
 {
 	char beside[sizeof((struct sockaddr_un *)0)->sun_path];
-	scoped_fd lock = -1;
 	int error;
 
-	*failed = "lock directory";
-	error = lock_directory(path, &lock);
-	if (error)
-		return error;
-	error = probe(spec->address, failed);
-	if (error)
-		return error;
 	*failed = "bind";
 	if (snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid()) >= (int)sizeof beside)
 		return -ENAMETOOLONG;
@@ -192,6 +184,23 @@ static int replace(const char *path, const struct listen_spec *spec, struct list
 	unlink(beside);
 	fd_close(&made->fd);
 	return error;
+}
+
+static int open_path(const char *path, const struct listen_spec *spec, struct listening *made,
+                     const char **failed)
+{
+	scoped_fd lock = -1;
+	int error;
+
+	*failed = "lock directory";
+	error = lock_directory(path, &lock);
+	if (error)
+		return error;
+	error = open_at(path, spec, made, failed);
+	if (error != -EADDRINUSE)
+		return error;
+	error = probe(spec->address, failed);
+	return error ? error : replace(path, spec, made, failed);
 }
 
 int listen_unix_open(const struct listen_spec *spec, struct listening *ret, const char **failed)
@@ -208,13 +217,7 @@ int listen_unix_open(const struct listen_spec *spec, struct listening *ret, cons
 		return -ENAMETOOLONG;
 	}
 	memcpy(made.path, path, strlen(path) + 1);
-
-	error = open_at(path, spec, &made, failed);
-	if (error == -EADDRINUSE) {
-		error = probe(spec->address, failed);
-		if (!error)
-			error = replace(path, spec, &made, failed);
-	}
+	error = open_path(path, spec, &made, failed);
 	if (!error)
 		*ret = made;
 	return error;

@@ -1,0 +1,542 @@
+/*
+ * listen and inherit: catalogue rows K1, K2, K4, M9, M10, J4 and the two supervisors of M11.
+ */
+#include <arpa/inet.h>
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/os/inherit.h"
+#include "supervisor/os/listen.h"
+
+enum { DEADLINE_MS = 10000, NOBODY = 65534 };
+
+static char folder[] = "/tmp/clusterd-listen-XXXXXX";
+static char socket_path[64];
+
+static void setup(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(socket_path, sizeof socket_path, "%s/s", folder);
+}
+
+static void teardown(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof command, "rm -rf %s", folder);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(folder, sizeof folder, "/tmp/clusterd-listen-XXXXXX");
+}
+
+static struct address inet4(enum address_kind kind, uint16_t port)
+{
+	struct address address = { .kind = kind, .port = port, .size = sizeof(struct sockaddr_in) };
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(port) };
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	memcpy(&address.sa, &sin, sizeof sin);
+	return address;
+}
+
+static struct address inet6(bool any, uint16_t port)
+{
+	struct address address = { .kind = ADDRESS_TCP, .any = any, .port = port };
+	struct sockaddr_in6 sin = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+	if (!any)
+		sin.sin6_addr = in6addr_loopback;
+	address.size = sizeof sin;
+	memcpy(&address.sa, &sin, sizeof sin);
+	return address;
+}
+
+static struct address local(const char *path, bool abstract)
+{
+	struct address address = { .kind = ADDRESS_UNIX };
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	size_t length = strlen(path);
+
+	memcpy(sun.sun_path + abstract, path, length);
+	memcpy(&address.sa, &sun, sizeof sun);
+	address.size = (uint16_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+	return address;
+}
+
+static struct listen_spec spec_of(const struct address *address)
+{
+	return (struct listen_spec){ .address = address,
+		                     .backlog = 128,
+		                     .mode = 0666,
+		                     .owner = LISTEN_KEEP_UID,
+		                     .group = LISTEN_KEEP_GID };
+}
+
+static int try_open(const struct address *address, struct listening *ret)
+{
+	struct listen_spec spec = spec_of(address);
+	const char *failed = NULL;
+
+	return listen_open(&spec, ret, &failed);
+}
+
+static struct listening must_open(const struct address *address)
+{
+	struct listen_spec spec = spec_of(address);
+	struct listening made;
+	const char *failed = NULL;
+	int error = listen_open(&spec, &made, &failed);
+
+	ck_assert_msg(error == 0, "%s: %s", failed, strerror(-error));
+	ck_assert_int_eq(fcntl(made.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	return made;
+}
+
+static int connect_to(const struct sockaddr *sa, socklen_t size)
+{
+	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (connect(fd, sa, size) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool reachable4(int port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int fd;
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	fd = connect_to((const struct sockaddr *)&sin, sizeof sin);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+static bool reachable(const struct address *address)
+{
+	int fd = connect_to((const struct sockaddr *)&address->sa, address->size);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+START_TEST(tcp4)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening first = must_open(&address), second;
+	int port = listen_port(first.fd);
+
+	ck_assert_int_gt(port, 0);
+	ck_assert(reachable4(port));
+	address = inet4(ADDRESS_TCP, (uint16_t)port);
+	ck_assert_int_eq(try_open(&address, &second), -EADDRINUSE);
+	listen_close(&first);
+	second = must_open(&address); /* although a connection is in TIME_WAIT */
+	listen_close(&second);
+}
+END_TEST
+
+START_TEST(dual_stack)
+{
+	struct address address = inet6(true, 0);
+	struct listening any = must_open(&address), second;
+	int port = listen_port(any.fd);
+
+	ck_assert(reachable4(port));
+	address = inet4(ADDRESS_TCP, (uint16_t)port);
+	ck_assert_int_eq(try_open(&address, &second), -EADDRINUSE);
+	listen_close(&any);
+}
+END_TEST
+
+START_TEST(ipv6_host_is_v6only)
+{
+	struct address address = inet6(false, 0);
+	struct listening made;
+	int only = 0, error = try_open(&address, &made);
+	socklen_t size = sizeof only;
+
+	if (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)
+		return; /* a machine without IPv6 */
+	ck_assert_int_eq(error, 0);
+	ck_assert_int_eq(getsockopt(made.fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size), 0);
+	ck_assert_int_eq(only, 1);
+	ck_assert(!reachable4(listen_port(made.fd)));
+	listen_close(&made);
+}
+END_TEST
+
+START_TEST(udp)
+{
+	struct address address = inet4(ADDRESS_UDP, 0);
+	struct listening first = must_open(&address), second;
+	struct listen_facts facts;
+	const char *failed;
+
+	address = inet4(ADDRESS_UDP, (uint16_t)listen_port(first.fd));
+	ck_assert_int_eq(try_open(&address, &second), -EADDRINUSE);
+	ck_assert_int_eq(listen_inspect(first.fd, &facts, &failed), 0);
+	ck_assert_int_eq(facts.type, SOCK_DGRAM);
+	ck_assert_int_eq(listen_check_inherited(first.fd, &second, &failed), 0);
+	listen_close(&first);
+}
+END_TEST
+
+/* reliability 0.6: a shared port still refuses a stranger who binds as we do. */
+START_TEST(shared_port_has_one_founder)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listen_spec spec = spec_of(&address);
+	struct listening first, second;
+	const char *failed;
+
+	spec.share_port = true;
+	ck_assert_int_eq(listen_open(&spec, &first, &failed), 0);
+	address = inet4(ADDRESS_TCP, (uint16_t)listen_port(first.fd));
+	ck_assert_int_eq(listen_open(&spec, &second, &failed), -EADDRINUSE);
+	ck_assert_str_eq(failed, "bind");
+	listen_close(&first);
+}
+END_TEST
+
+START_TEST(unix_path_mode_and_owner)
+{
+	struct address address = local(socket_path, false);
+	struct listen_spec spec = spec_of(&address);
+	struct listening made;
+	struct stat info;
+	const char *failed = NULL;
+
+	umask(077);
+	spec.mode = 0620;
+	spec.owner = geteuid() == 0 ? NOBODY : LISTEN_KEEP_UID;
+	spec.group = geteuid() == 0 ? NOBODY : LISTEN_KEEP_GID;
+	ck_assert_int_eq(listen_open(&spec, &made, &failed), 0);
+	ck_assert_int_eq(stat(socket_path, &info), 0);
+	ck_assert_int_eq(info.st_mode & 07777, 0620);
+	ck_assert_uint_eq(info.st_uid, geteuid() == 0 ? NOBODY : geteuid());
+	ck_assert_uint_eq(info.st_ino, made.ino);
+	ck_assert(reachable(&address));
+	listen_close(&made);
+	ck_assert_int_eq(stat(socket_path, &info), -1);
+}
+END_TEST
+
+/* M9 */
+START_TEST(stale_path_is_replaced)
+{
+	struct address address = local(socket_path, false);
+	struct listening dead = must_open(&address), made;
+	struct dirent **entries;
+
+	close(dead.fd); /* and no unlink: a crash */
+	made = must_open(&address);
+	ck_assert(made.ino != dead.ino);
+	ck_assert(reachable(&address));
+	ck_assert_int_eq(scandir(folder, &entries, NULL, NULL), 3); /* . .. s: nothing left over */
+	for (int i = 0; i < 3; i++)
+		free(entries[i]);
+	free(entries);
+	dead.fd = -1;
+	listen_close(&dead); /* not its file any more */
+	ck_assert(reachable(&address));
+	listen_close(&made);
+}
+END_TEST
+
+START_TEST(live_path_is_refused)
+{
+	struct address address = local(socket_path, false);
+	struct listening first = must_open(&address), second;
+
+	ck_assert_int_eq(try_open(&address, &second), -EADDRINUSE);
+	ck_assert(reachable(&address));
+	listen_close(&first);
+}
+END_TEST
+
+START_TEST(foreign_files_are_refused)
+{
+	static const char *const commands[] = { "touch", "mkdir", "ln -s /nowhere", "mkfifo" };
+	struct address address = local(socket_path, false);
+	struct listening made;
+	struct stat before, after;
+	char command[128];
+
+	snprintf(command, sizeof command, "%s %s", commands[_i], socket_path);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_int_eq(lstat(socket_path, &before), 0);
+	ck_assert_int_eq(try_open(&address, &made), -ENOTSOCK);
+	ck_assert_int_eq(lstat(socket_path, &after), 0);
+	ck_assert_uint_eq(before.st_ino, after.st_ino);
+}
+END_TEST
+
+/* M11: of many that start at once, on a left-over or on nothing, one wins and stays reachable. */
+START_TEST(simultaneous_starts)
+{
+	struct address address = local(socket_path, false);
+	struct listening dead = must_open(&address), made;
+	int gate[2], won[2], winners = 0;
+	pid_t children[20];
+	char byte;
+
+	if (_i == 0)
+		close(dead.fd);
+	else
+		listen_close(&dead);
+	ck_assert_int_eq(pipe(gate), 0);
+	ck_assert_int_eq(pipe(won), 0);
+	for (int i = 0; i < 20; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			int error;
+
+			close(gate[1]);
+			if (read(gate[0], &byte, 1) != 0)
+				_exit(2);
+			error = try_open(&address, &made);
+			byte = error == 0 ? 'y' : error == -EADDRINUSE ? 'n' : 'x';
+			if (write(won[1], &byte, 1) == 1 && !error)
+				pause();
+			_exit(0);
+		}
+	}
+	close(gate[1]);
+	for (int i = 0; i < 20; i++) {
+		ck_assert_int_eq(poll(&(struct pollfd){ .fd = won[0], .events = POLLIN }, 1, DEADLINE_MS), 1);
+		ck_assert_int_eq(read(won[0], &byte, 1), 1);
+		winners += byte == 'y';
+		ck_assert_int_ne(byte, 'x');
+	}
+	ck_assert_int_eq(winners, 1);
+	ck_assert(reachable(&address));
+	for (int i = 0; i < 20; i++) {
+		kill(children[i], SIGKILL); /* a zombie does not mind */
+		ck_assert_int_eq(waitpid(children[i], NULL, 0), children[i]);
+	}
+}
+END_TEST
+
+START_TEST(abstract)
+{
+	char name[64];
+	struct address address;
+	struct listening first, second;
+
+	snprintf(name, sizeof name, "clusterd-test-%d", (int)getpid());
+	address = local(name, true);
+	first = must_open(&address);
+	ck_assert(reachable(&address));
+	ck_assert_int_eq(try_open(&address, &second), -EADDRINUSE);
+	listen_close(&first);
+	ck_assert(!reachable(&address));
+}
+END_TEST
+
+/* K1: whichever way a worker does it, the port is back, also one the kernel chose. */
+static void shut_read(int fd)
+{
+	shutdown(fd, SHUT_RD);
+}
+
+static void shut_both(int fd)
+{
+	shutdown(fd, SHUT_RDWR);
+}
+
+static void disconnect(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	connect(fd, &none, sizeof none);
+}
+
+static void (*const attacks[])(int) = { shut_read, shut_both, disconnect };
+
+START_TEST(repair)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address);
+	int port = listen_port(made.fd);
+	const char *failed;
+
+	ck_assert_int_eq(listen_is_down(made.fd), 0);
+	for (int i = 0; i < 300; i++) {
+		attacks[_i](made.fd);
+		ck_assert_int_eq(listen_is_down(made.fd), 1);
+		ck_assert_int_eq(poll(&(struct pollfd){ .fd = made.fd }, 1, DEADLINE_MS), 1);
+		ck_assert_int_eq(listen_repair(&made, 128, &failed), 0);
+		ck_assert_int_eq(listen_is_down(made.fd), 0);
+		ck_assert_int_eq(listen_port(made.fd), port);
+	}
+	ck_assert(reachable4(port));
+	listen_close(&made);
+}
+END_TEST
+
+/* K2: a unix socket is beyond repair; it is seen, and the path is replaced. */
+START_TEST(unix_shutdown)
+{
+	struct address address = local(socket_path, false);
+	struct listening made = must_open(&address), again;
+	struct pollfd watch = { .fd = made.fd, .events = POLLRDHUP };
+
+	ck_assert_int_eq(listen_is_down(made.fd), 0);
+	attacks[_i](made.fd);
+	ck_assert_int_eq(poll(&watch, 1, DEADLINE_MS), 1);
+	ck_assert_int_eq(listen_is_down(made.fd), 1);
+	again = must_open(&address);
+	ck_assert(reachable(&address));
+	listen_close(&made);
+	ck_assert(reachable(&address)); /* M10: the old owner does not remove the new file */
+	listen_close(&again);
+}
+END_TEST
+
+/* K4 and the queue */
+START_TEST(assert_and_queue)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address);
+	uint32_t queue, limit;
+	const char *failed;
+
+	ck_assert_int_eq(listen(made.fd, 1), 0);
+	ck_assert_int_eq(fcntl(made.fd, F_SETFL, O_NONBLOCK), 0);
+	ck_assert_int_eq(listen_queue(made.fd, &queue, &limit), 0);
+	ck_assert_uint_eq(limit, 1);
+	ck_assert_int_eq(listen_assert(made.fd, 64, false, &failed), 0);
+	ck_assert_int_eq(fcntl(made.fd, F_GETFL) & O_NONBLOCK, 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_ge(connect_to((const struct sockaddr *)&made.sa, made.size), 0);
+	ck_assert_int_eq(listen_queue(made.fd, &queue, &limit), 0);
+	ck_assert_uint_eq(queue, 3);
+	ck_assert_uint_eq(limit, 64);
+	ck_assert_int_eq(listen_assert(made.fd, 64, true, &failed), 0);
+	ck_assert_int_eq(fcntl(made.fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	listen_close(&made);
+}
+END_TEST
+
+START_TEST(inherited_must_be_right)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address), got;
+	int plain = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int loose = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const char *failed;
+
+	ck_assert_int_eq(listen_check_inherited(made.fd, &got, &failed), 0);
+	ck_assert_int_eq(got.fd, made.fd);
+	ck_assert_int_eq(listen_check_inherited(file, &got, &failed), -ENOTSOCK);
+	ck_assert_int_eq(listen_check_inherited(-1, &got, &failed), -EBADF);
+	ck_assert_int_eq(listen_check_inherited(plain, &got, &failed), -EINVAL);
+	ck_assert_str_eq(failed, "not listening");
+	ck_assert_int_eq(listen_check_inherited(loose, &got, &failed), -EINVAL);
+	ck_assert_str_eq(failed, "not bound");
+}
+END_TEST
+
+/* J4; runs in a child of its own, because it takes the fds 3 and 4. */
+static const struct inherit_row {
+	const char *pid, *fds, *names;
+	int result;
+} inherit_rows[] = {
+	{ NULL, "2", NULL, 0 },          { "self", NULL, NULL, 0 },     { "1", "2", NULL, 0 },
+	{ "self", "0", NULL, 0 },        { "self", "2", NULL, 2 },      { "self", "2", "a:b", 2 },
+	{ "self", "2", ":b:c", 2 },      { "self", "x", NULL, -EINVAL }, { "x", "2", NULL, -EINVAL },
+	{ "self", "-1", NULL, -EINVAL }, { "self", "65", NULL, -E2BIG }, { "self", "1000000", NULL, -E2BIG },
+	{ "self", "", NULL, -EINVAL },   { "self", "60", NULL, -EBADF }, { "self", " 2", NULL, -EINVAL },
+	{ "99999999999", "2", NULL, -EINVAL },
+};
+
+static int inherit_check(const struct inherit_row *row)
+{
+	struct inherited list[INHERIT_MAX];
+	char pid[16];
+	const char *failed;
+	int result;
+
+	dup2(0, 3);
+	dup2(0, 4);
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	result = inherit_take(row->pid && !strcmp(row->pid, "self") ? pid : row->pid, row->fds,
+	                      row->names, list, &failed);
+	if (result != row->result)
+		return 1;
+	if ((fcntl(3, F_GETFD) < 0) != (result > 0))
+		return 2;
+	for (int i = 0; i < result; i++) {
+		if (list[i].number != 3 + i || list[i].fd < INHERIT_BASE ||
+		    fcntl(list[i].fd, F_GETFD) != FD_CLOEXEC)
+			return 3;
+	}
+	if (result == 2 && row->names)
+		return strcmp(list[0].name, row->names[0] == ':' ? "" : "a") || strcmp(list[1].name, "b");
+	return 0;
+}
+
+START_TEST(inherit_env)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(inherit_check(&inherit_rows[_i]));
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("os_listen");
+	TCase *tcase = tcase_create("listen");
+	SRunner *runner = srunner_create(suite);
+	int failures;
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, tcp4);
+	tcase_add_test(tcase, dual_stack);
+	tcase_add_test(tcase, ipv6_host_is_v6only);
+	tcase_add_test(tcase, udp);
+	tcase_add_test(tcase, shared_port_has_one_founder);
+	tcase_add_test(tcase, unix_path_mode_and_owner);
+	tcase_add_test(tcase, stale_path_is_replaced);
+	tcase_add_test(tcase, live_path_is_refused);
+	tcase_add_loop_test(tcase, foreign_files_are_refused, 0, 4);
+	tcase_add_loop_test(tcase, simultaneous_starts, 0, 2);
+	tcase_add_test(tcase, abstract);
+	tcase_add_loop_test(tcase, repair, 0, 3);
+	tcase_add_loop_test(tcase, unix_shutdown, 0, 2);
+	tcase_add_test(tcase, assert_and_queue);
+	tcase_add_test(tcase, inherited_must_be_right);
+	tcase_add_loop_test(tcase, inherit_env, 0, sizeof inherit_rows / sizeof *inherit_rows);
+	suite_add_tcase(suite, tcase);
+	srunner_run_all(runner, CK_ENV);
+	failures = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
