@@ -1,0 +1,471 @@
+"""Runs the real clusterd and watches it from outside.
+
+A test makes a Cluster, waits for its events (each wait has a deadline), does harm,
+and waits again. When the test ends the harness stops the cluster and asserts what
+must hold after any test: the announced exit status, no zombie, no process left, no
+descriptor more than before, no socket or pid file, no sanitizer report, and no line
+of level warn or error that the test did not announce.
+
+The environment names the binaries: CLUSTERD, CLUSTERCTL, APP, PROBE; PORT_BASE is the
+first of sixty ports that belong to this test file.
+"""
+
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+CLUSTERD = os.environ.get("CLUSTERD", "clusterd")
+CLUSTERCTL = os.environ.get("CLUSTERCTL", "clusterctl")
+APP = os.environ.get("APP", "app")
+PROBE = os.environ.get("PROBE", "probe")
+SLOW = float(os.environ.get("SLOW", "1"))  # > 1 where a sanitizer makes everything slower
+DEADLINE = 10 * SLOW
+
+PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+_ports = iter(range(int(os.environ.get("PORT_BASE", "23000")), 65000))
+
+
+def free_port():
+    """A port of this file's range that nobody has bound."""
+    for port in _ports:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("::", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError("no free port")
+
+
+def eventually(condition, what, deadline=DEADLINE):
+    """Waits until condition() is true and returns its value."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline:g} s: {what}")
+        time.sleep(0.005)
+
+
+def stat_of(pid):
+    """(state, parent, group) of a process, or None when it is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2:].split()
+    return fields[0], int(fields[1]), int(fields[2])
+
+
+def children(parent):
+    """{pid: state} of every child process."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (info := stat_of(int(entry))) and info[1] == parent:
+            found[int(entry)] = info[0]
+    return found
+
+
+def status_field(pid, field):
+    """One field of /proc/PID/status, such as SigIgn."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == field:
+            return value.strip()
+    raise KeyError(field)
+
+
+def fds(pid):
+    """{number: what it points to}"""
+    found = {}
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/proc/{pid}/fd/{entry}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def environ(pid):
+    text = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+    return dict(item.split(b"=", 1) for item in text.split(b"\0") if b"=" in item)
+
+
+class Event(dict):
+    def __getattr__(self, field):
+        return self.get(field)
+
+
+class Cluster:
+    """One clusterd, started by the constructor."""
+
+    def __init__(self, test, *program, policy="", flags=(), listen=True, env=None, name="web",
+                 pass_fds=(), preexec=None, log_level="info", stdout=None, prefix=(), nested=False):
+        self.test = test
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-"))
+        self.events, self.other = [], []
+        self.announced = set()
+        self.expected_status = 0
+        self.changed = threading.Condition()
+        self.stopped = None
+        self.baseline = None
+        self.port = free_port() if listen else None
+        self.policy_file = self.folder / "policy.conf"
+        self.policy_file.write_text(policy, encoding="utf-8")
+        command = [*prefix, CLUSTERD, "--log-format", "json", "--name", name,
+                   "--set", f"control.socket={self.folder}/control.sock",
+                   "--set", f"log.level={log_level}"]
+        if policy:
+            command += ["-c", str(self.policy_file)]
+        if listen:
+            command += ["-l", f"127.0.0.1:{self.port}"]
+        command += [*flags]
+        if program:
+            command += ["--", *map(str, program)]
+        environment = {key: value for key, value in os.environ.items()
+                       if not key.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "CLUSTERD_"))}
+        environment.pop("PORT", None)
+        # detect_stack_use_after_return and friends stay off: the limits of workers are tested too.
+        environment["ASAN_OPTIONS"] = f"log_path={self.folder}/asan:exitcode=99:abort_on_error=0"
+        environment["UBSAN_OPTIONS"] = f"log_path={self.folder}/ubsan:print_stacktrace=1"
+        environment["XDG_RUNTIME_DIR"] = str(self.folder)
+        environment.update(env or {})
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment, cwd=self.folder, start_new_session=True, pass_fds=pass_fds,
+            preexec_fn=preexec)
+        self.pid = self.process.pid
+        if nested:  # the prefix forks: clusterd is its child
+            self.pid = next(iter(eventually(lambda: children(self.process.pid), "the child of the prefix")))
+        self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
+        self.reader.start()
+        if self.process.stdout:
+            threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        test.addCleanup(self.finish)
+
+    def _read(self, stream):
+        for raw in stream:
+            line = raw.decode("utf-8", "replace").rstrip("\n")
+            try:
+                event = Event(json.loads(line))
+                if "event" not in event:
+                    raise ValueError
+            except (ValueError, TypeError):
+                event = None
+            with self.changed:
+                if event is None:
+                    self.other.append(line)
+                else:
+                    event["at"] = time.monotonic()
+                    self.events.append(event)
+                self.changed.notify_all()
+
+    # -- waiting --
+
+    def mark(self):
+        """From here on: pass it as since= to a wait."""
+        with self.changed:
+            return len(self.events)
+
+    def all(self, name, since=0, **fields):
+        """The events seen so far that match."""
+        with self.changed:
+            return [e for e in self.events[since:]
+                    if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
+
+    def wait_events(self, count, name, since=0, deadline=DEADLINE, **fields):
+        """Waits until `count` events match and returns them."""
+        end = time.monotonic() + deadline
+        with self.changed:
+            while True:
+                found = [e for e in self.events[since:]
+                         if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
+                if len(found) >= count:
+                    return found
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(
+                        f"{len(found)} of {count} {name} {fields} within {deadline:g} s;\n" + self.tail())
+                self.changed.wait(left)
+
+    def wait_event(self, name, since=0, deadline=DEADLINE, **fields):
+        return self.wait_events(1, name, since, deadline, **fields)[0]
+
+    def wait_line(self, text, deadline=DEADLINE):
+        """Waits for a line that is no event of ours: output of a worker."""
+        eventually(lambda: any(text in line for line in self.other), f"line {text!r}\n{self.tail()}",
+                   deadline)
+
+    def tail(self):
+        return "\n".join([json.dumps(e) for e in self.events[-12:]] + self.other[-12:])
+
+    def ready(self, workers, since=0, deadline=DEADLINE):
+        """Waits for that many ready workers; what is open then is the baseline of the fd check."""
+        found = self.wait_events(workers, "worker.ready", since, deadline)
+        if self.baseline is None:
+            self.rebase()
+        return found
+
+    def rebase(self):
+        """The number of workers is meant to be this from now on."""
+        live = len(self.workers())
+        self.baseline = (live, len(fds(self.pid)))
+
+    def workers(self):
+        """pids of the live children of clusterd."""
+        return [pid for pid, state in children(self.pid).items() if state not in "ZX"]
+
+    def pid_of(self, slot):
+        """The newest pid started in a slot."""
+        return [e["pid"] for e in self.all("worker.start", slot=slot)][-1]
+
+    # -- acting --
+
+    def kill(self, signo, pid=None):
+        os.kill(pid or self.pid, signo)
+
+    def announce(self, *names):
+        """Events of level warn or error that belong to this test."""
+        self.announced.update(names)
+
+    def ctl(self, *words, status=0, deadline=DEADLINE):
+        """Runs clusterctl; returns what it printed."""
+        done = subprocess.run([CLUSTERCTL, "-s", f"{self.folder}/control.sock", *words],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=deadline, check=False)
+        if status is not None:
+            self.test.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stdout
+
+    def wait(self, deadline=DEADLINE):
+        """Waits for clusterd's own end; returns its exit status."""
+        try:
+            self.stopped = self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"clusterd still runs after {deadline:g} s;\n" + self.tail()) from None
+        self.reader.join(5)
+        return self.stopped
+
+    def stop(self, signo=signal.SIGTERM, deadline=DEADLINE):
+        self.kill(signo)
+        return self.wait(deadline)
+
+    # -- after every test --
+
+    def finish(self):
+        try:
+            if self.process.poll() is None:
+                self._assert_sound()
+                self.kill(signal.SIGTERM)
+                self.wait(30 * SLOW)
+            elif self.stopped is None:
+                self.stopped = self.process.returncode
+                self.reader.join(5)
+            self._assert_clean()
+        finally:
+            self._sweep()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _assert_sound(self):
+        """What must hold of a clusterd that runs."""
+        eventually(lambda: "Z" not in children(self.pid).values(), "no zombie", 2 * SLOW)
+        if self.baseline and len(self.workers()) == self.baseline[0]:
+            eventually(lambda: len(fds(self.pid)) == self.baseline[1],
+                       f"{self.baseline[1]} descriptors as before, not {len(fds(self.pid))}: {fds(self.pid)}",
+                       3 * SLOW)
+
+    def _assert_clean(self):
+        """What must hold when clusterd has ended."""
+        self.test.assertEqual(self.stopped, self.expected_status, self.tail())
+        for report in self.folder.glob("*san.*"):
+            self.test.fail(report.read_text()[:8000])
+        for path in self.folder.rglob("*"):
+            self.test.assertFalse(stat.S_ISSOCK(path.lstat().st_mode), f"{path} was left behind")
+            self.test.assertNotEqual(path.suffix, ".pid", f"{path} was left behind")
+        for event in self.events:
+            if event["level"] in ("warn", "error") and event["event"] not in self.announced:
+                self.test.fail(f"not announced: {json.dumps(event)}")
+        left = {p: s for p, s in children(os.getpid()).items() if p != self.pid and s not in "ZX"}
+        self.test.assertEqual(left, {}, "processes left behind: " + ", ".join(
+            pathlib.Path(f"/proc/{p}/cmdline").read_bytes().replace(b"\0", b" ").decode() for p in left))
+
+    def _sweep(self):
+        """Whatever happened: nothing of this cluster outlives its test."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for pid in children(os.getpid()):
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+
+
+class TestCase(unittest.TestCase):
+    """A test of the real binaries; its name begins with the row of the catalogue it stands for."""
+
+    maxDiff = None
+
+    def cluster(self, *program, **options):
+        return Cluster(self, *program, **options)
+
+    def sh(self, script, **options):
+        """A cluster of shell scripts: sh -c SCRIPT."""
+        return Cluster(self, "/bin/sh", "-c", script, **options)
+
+    def run_clusterd(self, *words, env=None, deadline=DEADLINE):
+        """Runs clusterd to its end; for what ends at once."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LISTEN_")}
+        environment.pop("PORT", None)
+        environment.update(env or {})
+        return subprocess.run([CLUSTERD, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=deadline, check=False, env=environment)
+
+
+class Load:
+    """Clients that number every request, never retry and count each failure.
+
+    One connection per request, or keep-alive. Each POST must come back with its own number.
+    """
+
+    def __init__(self, port, clients=8, keep_alive=False, pause=0):
+        self.port, self.keep_alive, self.pause = port, keep_alive, pause
+        self.sent, self.lost = 0, []
+        self.lock = threading.Lock()
+        self.halt = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, client):
+        connection, number = None, client * 1_000_000
+        while not self.halt.is_set():
+            number += 1
+            try:
+                if connection is None:
+                    connection = Connection(self.port)
+                again = connection.post({"n": number}, self.keep_alive)
+            except (OSError, AssertionError, ValueError) as error:
+                again = False
+                with self.lock:
+                    self.lost.append(f"{number}: {type(error).__name__} {error}")
+            if not (again and self.keep_alive) and connection:
+                connection.close()
+                connection = None
+            with self.lock:
+                self.sent += 1
+            if self.pause:
+                time.sleep(self.pause)
+        if connection:
+            connection.close()
+
+    def stop(self):
+        """Ends the clients; returns (requests sent, list of those that were lost)."""
+        self.halt.set()
+        for thread in self.threads:
+            thread.join(DEADLINE)
+        return self.sent, self.lost
+
+
+class Connection:
+    """A raw HTTP/1.1 client connection."""
+
+    def __init__(self, port, host="127.0.0.1", timeout=DEADLINE):
+        self.socket = socket.create_connection((host, port), timeout)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, text):
+        self.socket.sendall(text.encode() if isinstance(text, str) else text)
+
+    def response(self):
+        """(status, headers, body) of the next answer."""
+        line = self.file.readline()
+        if not line:
+            raise ConnectionResetError("closed before the answer")
+        status = int(line.split()[1])
+        headers = {}
+        while (line := self.file.readline().strip()):
+            key, _, value = line.decode().partition(":")
+            headers[key.lower()] = value.strip()
+        body = self.file.read(int(headers.get("content-length", 0)))
+        return status, headers, body
+
+    def get(self, path="/get"):
+        self.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+        return self.response()
+
+    def post(self, document, keep_alive=True):
+        """Sends a document, checks that the same comes back; true if the connection lives on."""
+        body = json.dumps(document)
+        close = "" if keep_alive else "Connection: close\r\n"
+        self.send(f"POST /post HTTP/1.1\r\nHost: test\r\n{close}Content-Type: application/json\r\n"
+                  f"Content-Length: {len(body)}\r\n\r\n{body}")
+        status, headers, answer = self.response()
+        if status != 200 or document["n"] != find_number(json.loads(answer)):
+            raise AssertionError(f"status {status}, {answer!r}")
+        return headers.get("connection", "").lower() != "close"
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def find_number(document):
+    """The number of a request, wherever the answer holds the document that was sent."""
+    if isinstance(document, dict):
+        if "n" in document:
+            return document["n"]
+        for value in document.values():
+            if (found := find_number(value)) is not None:
+                return found
+    return None
+
+
+class Notify:
+    """A service manager's side of sd_notify(3): collects what clusterd says to it."""
+
+    def __init__(self, test, folder):
+        self.path = str(pathlib.Path(folder) / "notify.manager")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.seen = []
+        threading.Thread(target=self._read, daemon=True).start()
+        test.addCleanup(self.socket.close)
+
+    def _read(self):
+        while True:
+            try:
+                text = self.socket.recv(65536).decode("utf-8", "replace")
+            except OSError:
+                return
+            self.seen += text.splitlines()
+
+    def wait(self, line, deadline=DEADLINE):
+        eventually(lambda: any(one == line or one.startswith(line + "=") for one in self.seen),
+                   f"{line} to the service manager, seen: {self.seen}", deadline)
+
+
+def main():
+    if not os.access(CLUSTERD, os.X_OK) and not shutil.which(CLUSTERD):
+        print(f"{CLUSTERD} is not built")
+        raise SystemExit(1)
+    unittest.main(verbosity=2)

@@ -1,0 +1,138 @@
+"""The command line: what it refuses, what it prints, and its exit statuses (row B11)."""
+
+import os
+import re
+import signal
+import socket
+
+import harness
+
+
+class CommandLine(harness.TestCase):
+    def refuse(self, status, *words, says=(), **options):
+        done = self.run_clusterd(*words, **options)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        for text in says:
+            self.assertIn(text, done.stderr)
+        self.assertNotIn("\n\n", done.stderr)
+        return done
+
+    def policy(self, text):
+        folder = harness.tempfile.mkdtemp(prefix="cli-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        path = f"{folder}/policy.conf"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def test_B11_usage(self):
+        self.refuse(64, "--no-such-flag", "--", "/bin/true", says=("no-such-flag",))
+        self.refuse(64, "--workrs", "2", "--", "/bin/true", says=("--workers",))
+        self.refuse(64)
+        self.refuse(64, "-n")
+
+    def test_flags_after_the_program_are_its_own(self):
+        c = self.cluster("/bin/sh", "-c", 'echo "$@"; exec sleep 1000', "-n", "-x", "--help",
+                         policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "1"))
+        c.wait_line("-x --help")
+        self.assertEqual(c.wait_event("start").workers, 1)
+
+    def test_B11_policy(self):
+        path = self.policy("[stop]\ntimeout = soon\nsignl = SIGTERM\n[nowhere]\na = 1\n")
+        done = self.refuse(78, "-c", path, "--", "/bin/true", says=(f"{path}:2:", f"{path}:3:", "signal"))
+        self.assertIn(f"{path}:4:", done.stderr.replace(f"{path}:5:", f"{path}:4:"))
+        self.refuse(78, "-t", "-c", path, says=(f"{path}:2:", f"{path}:3:"))
+        self.refuse(78, "-c", "/nonexistent.conf", "--", "/bin/true", says=("/nonexistent.conf",))
+        self.refuse(78, "-c", "/", "--", "/bin/true")
+        self.refuse(78, "--set", "stop.timeout=soon", "--", "/bin/true", says=("timeout",))
+        for value in ("0", "-1", "two", "100000000"):
+            self.assertIn(self.run_clusterd("-n", value, "--", "/bin/true").returncode, (64, 78))
+
+    def test_check_and_dump(self):
+        path = self.policy("[cluster]\nworkers = 3\n[stop]\ntimeout = 7s\n[exit 75]\naction = backoff\ndelay = 2s\n"
+                           "[listen web]\naddress = 127.0.0.1:9\n[env]\nA = b\n")
+        done = self.run_clusterd("-t", "-c", path, "--", "/bin/true")
+        self.assertEqual((done.returncode, f"{path}: ok" in done.stdout + done.stderr), (0, True))
+        dump = self.run_clusterd("--dump-config", "-c", path, "--set", "stop.drain_delay=1s", "--", "/bin/true")
+        self.assertEqual(dump.returncode, 0, dump.stderr)
+        self.assertRegex(dump.stdout, r"timeout = 7s\s+; .*policy\.conf:4")
+        self.assertRegex(dump.stdout, r"drain_delay = 1s\s+; --set")
+        again = self.policy(dump.stdout)
+        second = self.run_clusterd("--dump-config", "-c", again)
+        self.assertEqual(second.returncode, 0, second.stderr)
+
+        def plain(text):
+            return [re.sub(r"\s*;.*", "", line) for line in text.splitlines() if re.sub(r"\s*;.*", "", line)]
+        self.assertEqual(plain(second.stdout), plain(dump.stdout))
+
+    def test_B11_address_in_use(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen()
+            port = s.getsockname()[1]
+            self.refuse(73, "--set", "control.socket=off", "-l", f"127.0.0.1:{port}", "--", "/bin/sleep", "1",
+                        says=(str(port), "in use"))
+
+    def test_help_and_version(self):
+        for flag in ("-h", "--help"):
+            done = self.run_clusterd(flag)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("--workers", done.stdout)
+        done = self.run_clusterd("--version")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout.splitlines()[0], r"^clusterd \d+\.\d+\.\d+")
+        self.assertIn("libuv", done.stdout)
+        self.assertIn("inih", done.stdout)
+        self.assertEqual(self.run_clusterd("-V").stdout, done.stdout)
+
+    def test_port_of_the_environment(self):
+        port = harness.free_port()
+        c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", listen=False,
+                         env={"PORT": str(port)}, flags=("-n", "1"))
+        c.ready(1)
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        self.assertEqual(harness.environ(c.pid_of(0))[b"PORT"], str(port).encode())
+        if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6"):
+            socket.create_connection(("::1", port), 5).close()
+
+    def test_B11_asked_ends_are_status_0(self):
+        for signo in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "2"))
+            c.announce("stop", "worker.kill", "worker.exit")
+            c.ready(2)
+            self.assertEqual(c.stop(signo), 0)
+
+    def test_text_and_logfmt(self):
+        for form, pattern in (("text", r"^(\d{4}-\S+Z )?clusterd web: worker 0 \(pid \d+\) died: SIGKILL, after \S+; "),
+                              ("logfmt", r"event=worker\.exit .*slot=0 .*signal=SIGKILL")):
+            c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n",
+                             flags=("-n", "1", "--set", f"log.format={form}"))
+            pid = harness.eventually(c.workers, "a worker")[0]
+            harness.eventually(lambda: "sleep" in open(f"/proc/{pid}/cmdline", encoding="ascii").read(), "its exec")
+            c.kill(signal.SIGKILL, pid)
+            harness.eventually(lambda: [x for x in c.other if re.search(pattern, x)],
+                               f"{form} line: {c.other}")
+
+    def test_pid_file(self):
+        folder = harness.tempfile.mkdtemp(prefix="pid-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        path = f"{folder}/web.pid"
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"),
+                         policy=f"[ready]\nwhen = alive\nafter = 0\n[supervisor]\npid_file = {path}\n")
+        c.ready(1)
+        with open(path, encoding="ascii") as f:
+            self.assertEqual(int(f.read()), c.pid)
+        self.refuse(73, "--set", "control.socket=off", "--set", f"supervisor.pid_file={path}", "-l",
+                    f"127.0.0.1:{harness.free_port()}", "--", "/bin/sleep", "1", says=(path,))
+        with open(path, encoding="ascii") as f:
+            self.assertEqual(int(f.read()), c.pid)
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(os.path.exists(path))
+        os.symlink("/etc/passwd", path)
+        self.assertNotEqual(self.run_clusterd("--set", "control.socket=off", "--set", f"supervisor.pid_file={path}",
+                                              "-l", f"127.0.0.1:{harness.free_port()}", "--", "/bin/sleep",
+                                              "1").returncode, 0)
+        self.assertTrue(os.path.islink(path))
+
+
+harness.main()

@@ -1,0 +1,189 @@
+"""Row A: how a worker ended is told exactly, and what follows is what the policy says."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[restart]\ndelay = 0\n"
+
+# Counts its own lives in a file: life 0 waits to be killed, life n exits with n - 1.
+COUNTDOWN = """
+n=$(cat lives 2>/dev/null || echo 0)
+echo $((n + 1)) >lives
+if [ $n -eq 0 ] || [ $n -gt %d ]; then exec sleep 1000; fi
+exit $((n - 1))
+"""
+
+QUIET = {signal.SIGSTOP, signal.SIGCONT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD,
+         signal.SIGURG, signal.SIGWINCH}
+
+
+class RowA(harness.TestCase):
+    def test_A1_every_exit_code(self):
+        c = self.sh(COUNTDOWN % 256, policy=AT_ONCE, flags=("-n", "1"))
+        c.announce("worker.exit")
+        c.ready(1)
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        ends = c.wait_events(257, "worker.exit", deadline=30 * harness.SLOW)
+        self.assertEqual(ends[0].signal, "SIGKILL")
+        self.assertEqual([e.code for e in ends[1:]], list(range(256)))
+
+    def test_A2_every_signal_by_name(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "1"))
+        c.announce("worker.exit")
+        c.ready(1)
+        for number in [*range(1, 32), *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)]:
+            if number in QUIET:
+                continue
+            mark = c.mark()
+            c.kill(number, c.pid_of(0))
+            end = c.wait_event("worker.exit", since=mark)
+            self.assertIsNone(end.code)
+            if number < signal.SIGRTMIN:
+                name = {"SIGIOT": "SIGABRT", "SIGPOLL": "SIGIO"}.get(signal.Signals(number).name,
+                                                                  signal.Signals(number).name)
+                self.assertEqual(end.signal, name)
+            else:
+                self.assertIn(end.signal, (f"SIGRTMIN+{number - signal.SIGRTMIN}",
+                                           f"SIGRTMAX-{signal.SIGRTMAX - number}", "SIGRTMIN", "SIGRTMAX"))
+            c.wait_event("worker.ready", since=mark)
+
+    def test_A3_core(self):
+        for limit, size in (("0", 0), ("infinity", resource.RLIM_INFINITY)):
+            with self.subTest(core=limit):
+                c = self.sh("cat /proc/self/limits >limits; kill -SEGV $$", flags=("-n", "1"),
+                            policy=AT_ONCE + f"[limit]\ncore = {limit}\n[exit SIGSEGV]\naction = backoff\ndelay = 1h\n")
+                c.announce("worker.exit")
+                end = c.wait_event("worker.exit")
+                self.assertEqual(end.signal, "SIGSEGV")
+                # The same end outside of clusterd says whether this kernel dumps cores here at all.
+                reference = subprocess.Popen(
+                    ["/bin/sh", "-c", "kill -SEGV $$"], cwd=c.folder,
+                    preexec_fn=lambda size=size: resource.setrlimit(resource.RLIMIT_CORE, (size, size)))
+                _, status = os.waitpid(reference.pid, 0)
+                reference.returncode = status
+                self.assertEqual(bool(end.core), os.WCOREDUMP(status))
+
+    def test_A4_all_at_once(self):
+        count = 64
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", count))
+        c.announce("worker.exit")
+        c.ready(count)
+        first = c.workers()
+        mark = c.mark()
+        for pid in first:
+            c.kill(signal.SIGKILL, pid)
+        ends = c.wait_events(count, "worker.exit", since=mark)
+        again = c.wait_events(count, "worker.ready", since=mark)
+        self.assertEqual(sorted(e.pid for e in ends), sorted(first))
+        self.assertLess(again[-1]["at"] - ends[-1]["at"], 1 * harness.SLOW)
+        self.assertEqual(len(c.workers()), count)
+
+    def test_A5_dies_before_it_is_looked_at(self):
+        c = self.cluster("/bin/true", policy=AT_ONCE, flags=("-n", "4"))
+        c.announce("worker.exit")
+        c.wait_events(1000, "worker.exit", deadline=30 * harness.SLOW)
+        c.stop()
+        starts, ends = c.all("worker.start"), c.all("worker.exit")
+        self.assertEqual(sorted(e.pid for e in starts), sorted(e.pid for e in ends))
+        self.assertEqual({e.code for e in ends if not e.asked}, {0})
+
+    def test_A6_a_stopped_worker_has_not_died(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
+        c.ready(2)
+        c.kill(signal.SIGSTOP, c.pid_of(0))
+        harness.eventually(lambda: harness.stat_of(c.pid_of(0))[0] == "T", "the worker stops")
+        c.kill(signal.SIGCONT, c.pid_of(0))
+        harness.eventually(lambda: harness.stat_of(c.pid_of(0))[0] != "T", "the worker goes on")
+        # An event that comes after: what would have been told of slot 0 has been told by now.
+        c.announce("worker.exit")
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        c.wait_event("worker.exit", slot=1)
+        self.assertEqual(c.all("worker.exit", slot=0), [])
+        self.assertEqual(len(c.all("worker.start", slot=0)), 1)
+
+    STRANGERS = """
+if [ $CLUSTERD_SLOT -eq 0 ]; then
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        for code in 0 3 4 0 3; do (sh -c "exit $code" &); done
+        (sh -c 'kill -SEGV $$' &)
+    done
+    echo orphans made
+fi
+exec sleep 1000
+"""
+
+    def orphans(self, **options):
+        c = self.sh(self.STRANGERS, policy=AT_ONCE, flags=("-n", "2"), **options)
+        c.ready(2)
+        c.wait_line("orphans made")
+        harness.eventually(lambda: sorted(harness.children(c.pid).values()) == ["S", "S"],
+                           "the workers are the only children, and none is a zombie")
+        self.assertEqual(c.all("worker.exit"), [])
+        self.assertEqual(len(c.all("worker.start")), 2)
+
+    def test_A7_strangers_of_a_subreaper(self):
+        self.orphans(preexec=lambda: harness._libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "a pid namespace takes root")
+    def test_A7_I1_strangers_of_pid_1(self):
+        self.orphans(prefix=("unshare", "--pid", "--fork", "--kill-child"), nested=True)
+
+    def test_A8_policy_and_end(self):
+        respawned = {"always": {"0", "7", "SEGV"}, "on-failure": {"7", "SEGV"}, "on-abnormal": {"SEGV"},
+                     "never": set()}
+        for when, ends in respawned.items():
+            for how in ("0", "7", "SEGV"):
+                with self.subTest(when=when, end=how):
+                    act = f"exit {how}" if how.isdigit() else "kill -SEGV $$"
+                    c = self.sh(f"[ $CLUSTERD_SLOT = 1 ] || {{ {act}; }}; exec sleep 1000",
+                                policy=AT_ONCE + f"when = {when}\n[limit]\ncore = 0\n", flags=("-n", "2"))
+                    c.announce("worker.exit", "give_up")
+                    end = c.wait_event("worker.exit", slot=0)
+                    if how in ends:
+                        c.wait_events(2, "worker.start", slot=0)
+                    else:
+                        self.assertEqual((end.action, end.why), ("retire", "policy"))
+                        c.announce("worker.exit")
+                        mark = c.mark()
+                        c.kill(signal.SIGKILL, c.pid_of(1))
+                        c.wait_event("worker.exit", since=mark, slot=1)
+                        self.assertEqual(len(c.all("worker.start", slot=0)), 1)
+
+    def test_A9_rules_by_exit_code(self):
+        policy = AT_ONCE.replace("delay = 0", "delay = 7ms") + """
+[exit 78]
+action = retire
+[exit 75]
+action = backoff
+delay = 321ms
+[exit 0]
+action = respawn
+"""
+        expected = {"78": ("retire", "rule", None), "75": ("respawn", "rule", 321),
+                    "0": ("respawn", "rule", 0), "5": ("respawn", "backoff", None)}
+        for code, (action, why, delay) in expected.items():
+            with self.subTest(code=code):
+                c = self.sh(f"[ $CLUSTERD_SLOT = 1 ] || exit {code}; exec sleep 1000", policy=policy,
+                            flags=("-n", "2"))
+                c.announce("worker.exit", "give_up")
+                end = c.wait_event("worker.exit", slot=0)
+                self.assertEqual((end.action, end.why), (action, why))
+                if delay is not None:
+                    self.assertEqual(end.delay_ms or 0, delay)
+
+    def test_A9_exit_ends_the_cluster(self):
+        c = self.sh("[ $CLUSTERD_SLOT = 1 ] || exit 66; exec sleep 1000",
+                    policy=AT_ONCE + "[exit 64-70]\naction = exit\n", flags=("-n", "2"))
+        c.announce("worker.exit", "give_up", "stop")
+        c.expected_status = 69
+        self.assertEqual(c.wait(), 69)
+        self.assertEqual(c.all("worker.exit", slot=0)[0].action, "exit")
+
+
+harness.main()

@@ -1,0 +1,175 @@
+"""Row K: what a hostile worker can do to the sockets that all share."""
+
+import os
+import pathlib
+import signal
+import socket
+import time
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+
+# Serves its slot number on every connection. The first line of a connection may be an attack.
+SERVER = """
+import os, socket, struct, sys, time
+slot = os.environ['CLUSTERD_SLOT'].encode()
+l = socket.socket(fileno=3)
+l.setblocking(True)
+def attack(word):
+    if word == b'rd': l.shutdown(socket.SHUT_RD)
+    elif word == b'rdwr': l.shutdown(socket.SHUT_RDWR)
+    elif word == b'unspec':
+        import ctypes; ctypes.CDLL(None).connect(3, b'\\0' * 16, 16)
+    elif word == b'filter':
+        l.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HP', 1, id_of(drop)))
+    elif word == b'unlock': l.setsockopt(socket.SOL_SOCKET, 44, 0)
+    elif word == b'backlog': l.listen(1)
+    elif word == b'close': os.close(3); time.sleep(1000)
+    elif word == b'fork':
+        if os.fork() == 0:
+            time.sleep(1000)
+        os._exit(0)
+import ctypes
+drop = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0))
+id_of = ctypes.addressof
+while True:
+    try:
+        c, _ = l.accept()
+    except OSError:
+        time.sleep(0.002)
+        continue
+    word = c.makefile('rb').readline().strip()
+    answer = b'slot ' + slot
+    try:
+        attack(word)
+    except OSError as error:
+        answer = b'refused %d' % error.errno
+    try:
+        c.sendall(answer + b'\\n')
+    except OSError:
+        pass
+    c.close()
+"""
+
+
+class RowK(harness.TestCase):
+    def server(self, policy="", count=2, **options):
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", SERVER, policy=AT_ONCE + policy,
+                         flags=("-n", count, *options.pop("flags", ())), **options)
+        c.announce("worker.exit", "listen.repaired")
+        c.ready(count)
+        return c
+
+    def ask(self, address, word=b"hello", family=socket.AF_INET):
+        with socket.socket(family) as s:
+            s.settimeout(harness.DEADLINE)
+            s.connect(address)
+            s.sendall(word + b"\n")
+            return s.recv(100)
+
+    def test_K1_the_port_comes_back(self):
+        c = self.server()
+        address = ("127.0.0.1", c.port)
+        before = sorted(c.workers())
+        self.assertTrue(self.ask(address).startswith(b"slot"))
+        times = []
+        for attack in (b"rd", b"rdwr", b"unspec") * 34:
+            count = len(c.all("listen.repaired"))
+            try:
+                self.ask(address, attack)
+            except OSError:
+                pass
+            begin = time.monotonic()
+            while True:
+                try:
+                    if self.ask(address).startswith(b"slot"):
+                        break
+                except OSError:
+                    self.assertLess(time.monotonic() - begin, harness.DEADLINE)
+            times.append(time.monotonic() - begin)
+            c.wait_events(count + 1, "listen.repaired")
+        self.assertEqual(sorted(c.workers()), before)
+        times.sort()
+        print(f"{len(times)} attacks, back after p50 {times[50] * 1000:.2f} ms, max {times[-1] * 1000:.2f} ms")
+        self.assertLess(times[50], 0.05 * harness.SLOW)
+
+    def test_K2_unix(self):
+        path = f"/tmp/clusterd-k2-{os.getpid()}.sock"
+        c = self.server(flags=("-l", f"unix:{path}"))
+        self.assertTrue(os.path.exists(path))
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(os.path.exists(path))
+
+    def test_K5_filters_are_locked(self):
+        c = self.server(count=1)
+        address = ("127.0.0.1", c.port)
+        for attack in (b"filter", b"unlock"):
+            self.assertEqual(self.ask(address, attack).strip(), b"refused 1", attack)
+        self.assertTrue(self.ask(address).startswith(b"slot"))
+
+    def test_K3_a_worker_closes_its_socket(self):
+        c = self.server()
+        address = ("127.0.0.1", c.port)
+        with socket.create_connection(address) as s:
+            s.sendall(b"close\n")
+            time.sleep(0.05)
+            answers = {self.ask(address) for _ in range(20)}
+        self.assertEqual(len(answers), 1)  # the other one serves
+
+    def test_K7_a_worker_that_forks_away(self):
+        c = self.server(count=1)
+        address = ("127.0.0.1", c.port)
+        mark = c.mark()
+        try:
+            self.ask(address, b"fork")
+        except OSError:
+            pass
+        end = c.wait_event("worker.exit", since=mark)
+        self.assertEqual(end.code, 0)
+        c.wait_event("worker.ready", since=mark)
+        # The one that forked away is in the process group of the dead worker.
+        for pid in harness.children(os.getpid()):
+            if pid != c.process.pid and harness.stat_of(pid)[2] == end.pid:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        self.assertEqual(c.stop(), 0)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(address)
+
+    def test_a_second_clusterd_is_refused(self):
+        for balance in ("shared", "hash"):
+            with self.subTest(balance=balance):
+                c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2", "-b", balance))
+                c.ready(2)
+                done = self.run_clusterd("--set", "control.socket=off", "-b", balance, "-l",
+                                         f"127.0.0.1:{c.port}", "--", "/bin/sleep", "1000")
+                self.assertEqual(done.returncode, 73, done.stderr)
+                self.assertIn(str(c.port), done.stderr)
+
+    def test_stale_and_foreign_unix_paths(self):
+        folder = harness.tempfile.mkdtemp(prefix="unix-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        path = pathlib.Path(folder) / "s"
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(str(path))
+        stale.close()
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, listen=False,
+                         flags=("-n", "1", "-l", f"unix:{path}"))
+        c.ready(1)
+        done = self.run_clusterd("--set", "control.socket=off", "-l", f"unix:{path}", "--", "/bin/sleep", "1000")
+        self.assertEqual(done.returncode, 73, done.stderr)
+        self.assertTrue(path.exists())  # the refused one took nothing away
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(path.exists())
+        for make in (path.touch, path.mkdir):
+            make()
+            done = self.run_clusterd("--set", "control.socket=off", "-l", f"unix:{path}", "--", "/bin/sleep", "1")
+            self.assertEqual(done.returncode, 73, done.stderr)
+            self.assertTrue(path.exists())
+            if path.is_file():
+                path.unlink()
+
+
+harness.main()

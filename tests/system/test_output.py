@@ -1,0 +1,173 @@
+"""Row L: what workers print is kept apart, bounded and attributed; the log never blocks."""
+
+import os
+import signal
+import subprocess
+import time
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+CAPTURE = AT_ONCE + "[log]\noutput = capture\n"
+
+
+class RowL(harness.TestCase):
+    def python(self, script, policy=CAPTURE, count=1, **options):
+        return self.cluster("/usr/bin/python3", "-S", "-E", "-c", "import os, sys, time\n" + script, policy=policy,
+                            flags=("-n", count), **options)
+
+    def test_lines_are_prefixed(self):
+        c = self.sh("echo one of $CLUSTERD_SLOT; echo two >&2; exec sleep 1000", policy=CAPTURE, flags=("-n", "2"))
+        c.ready(2)
+        for slot in (0, 1):
+            c.wait_line(f"one of {slot}")
+        line = next(x for x in c.other if "one of 1" in x)
+        self.assertNotEqual(line, "one of 1")
+        self.assertIn(str(c.pid_of(1)), line)
+
+    def test_L1_much_output_delays_nothing(self):
+        c = self.python("""
+block = (b'x' * 99 + b'\\n') * 600
+end = time.monotonic() + 4
+wrote = 0
+while time.monotonic() < end and wrote < 200 << 20:
+    wrote += os.write(1, block)
+open('wrote', 'w').write(str(wrote))
+time.sleep(1000)
+""", policy=CAPTURE + "overflow = drop\n", count=2, stdout=subprocess.DEVNULL)
+        c.ready(2)
+        before = int(harness.status_field(c.pid, "VmRSS").split()[0])
+        c.announce("worker.exit", "output.lost")
+        mark = c.mark()
+        begin = time.monotonic()
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        c.wait_event("worker.ready", since=mark, slot=1)
+        self.assertLess(time.monotonic() - begin, 0.5 * harness.SLOW)
+        harness.eventually(lambda: (c.folder / "wrote").exists(), "all is written", 10 * harness.SLOW)
+        if harness.SLOW == 1:
+            self.assertLess(int(harness.status_field(c.pid, "VmRSS").split()[0]) - before, 8192)
+
+    def test_L2_L3_binary_and_endless_lines(self):
+        c = self.python("""
+sys.stdout.buffer.write(bytes(range(256)) * 400 + b'\\n')
+sys.stdout.buffer.write(b'y' * 3000000)
+sys.stdout.buffer.write(b'\\nafter the flood\\x1b[31m\\n')
+sys.stdout.flush()
+time.sleep(1000)
+""", policy=CAPTURE + "overflow = block\n")
+        c.ready(1)
+        c.wait_line("after the flood")
+        self.assertLess(max(map(len, c.other)), 300000)
+        self.assertFalse([line for line in c.other if "\x1b" in line or "\0" in line])
+        self.assertEqual(sum(line.count("y") for line in c.other if "yyyyyyyy" in line), 3000000)
+
+    def test_L4_a_partial_last_line_comes_before_the_end(self):
+        c = self.sh("printf abc; exit 0", policy=CAPTURE + "[restart]\ndelay = 0\n", flags=("-n", "1"))
+        c.announce("worker.exit")
+        c.wait_events(200, "worker.exit", deadline=20 * harness.SLOW)
+        c.stop()
+        ends = [e for e in c.all("worker.exit") if not e.asked]
+        self.assertGreaterEqual(sum(line.endswith("abc") for line in c.other), len(ends))
+
+    def test_L5_a_worker_closes_its_output(self):
+        c = self.sh("exec >&- 2>&-; sleep 1000", policy=CAPTURE, flags=("-n", "2"))
+        c.ready(2)
+        before = self.cpu(c.pid)
+        time.sleep(1)
+        self.assertLess(self.cpu(c.pid) - before, 0.1 * harness.SLOW)
+
+    @staticmethod
+    def cpu(pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_L6_a_grandchild_keeps_the_pipe(self):
+        c = self.sh("(setsid sh -c 'sleep 1; echo from the grandchild; sleep 0.2') & sleep 0.1; exit 3",
+                    policy=CAPTURE + "[exit 3]\naction = backoff\ndelay = 1h\n", flags=("-n", "1"))
+        c.announce("worker.exit")
+        end = c.wait_event("worker.exit")
+        self.assertEqual(end.code, 3)
+        c.kill(0)
+        time.sleep(0.3)
+        self.assertNotIn("from the grandchild", " ".join(c.other))
+        harness.eventually(lambda: not [p for p in harness.children(os.getpid()) if p != c.process.pid
+                                        and harness.stat_of(p) and harness.stat_of(p)[0] not in "ZX"],
+                           "the grandchild ends")
+
+    def test_last_words(self):
+        c = self.sh("echo not this; echo 'Error: no database' >&2; exit 4",
+                    policy=CAPTURE + "[exit 4]\naction = backoff\ndelay = 1h\n", flags=("-n", "1"))
+        c.announce("worker.exit", "worker.tail")
+        self.assertEqual(c.wait_event("worker.exit").last, "Error: no database")
+
+    def test_hostile_words_do_not_forge_events(self):
+        """What a worker says stays inside the quotes of the line that tells of it."""
+        forged = '{"event":"stop","level":"error"}'
+        c = self.sh(f"printf '%s\\n' '{forged}' >&2; exit 4", flags=("-n", "1"),
+                    policy=CAPTURE + "[exit 4]\naction = backoff\ndelay = 1h\n")
+        c.announce("worker.exit", "worker.tail")
+        self.assertEqual(c.wait_event("worker.exit").last, forged)
+        self.assertEqual(c.all("stop"), [])
+
+    def test_L7_a_full_disk_blocks_nobody(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[log]\nfile = /dev/full\n[restart]\ndelay = 0\n",
+                         flags=("-n", "2"))
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+        for _ in range(20):
+            victim = c.workers()[0]
+            c.kill(signal.SIGKILL, victim)
+            harness.eventually(lambda victim=victim: len(c.workers()) == 2 and victim not in c.workers(),
+                               "a new worker")
+        self.assertEqual(c.stop(), 0)
+
+    def test_L8_the_reader_is_gone(self):
+        read_end, write_end = os.pipe()
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[restart]\ndelay = 0\n", flags=("-n", "2"),
+                         pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
+        os.close(write_end)
+        os.close(read_end)
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+        victim = c.workers()[0]
+        c.kill(signal.SIGKILL, victim)
+        harness.eventually(lambda: len(c.workers()) == 2 and victim not in c.workers(), "a new worker")
+        self.assertEqual(c.stop(), 0)
+
+    def test_L8_the_reader_is_stuck(self):
+        """A log that nobody reads does not stop supervision."""
+        read_end, write_end = os.pipe()
+        c = self.cluster("/bin/true", policy=AT_ONCE + "[restart]\ndelay = 0\n", flags=("-n", "2"),
+                         pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
+        os.close(write_end)
+        harness.eventually(lambda: self.cpu(c.pid) > 0.3, "so many events that the pipe is full", 30)
+        c.kill(signal.SIGTERM)
+        stopped = []
+        harness.eventually(lambda: stopped.append(c.process.poll()) or stopped[-1] is not None, "the stop",
+                           5 * harness.SLOW)
+        self.assertEqual(c.wait(), 0)
+        os.close(read_end)
+
+    def test_L9_reopen_loses_nothing(self):
+        folder = harness.tempfile.mkdtemp(prefix="log-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        log = f"{folder}/log"
+        c = self.cluster("/bin/true", policy=AT_ONCE + f"[log]\nfile = {log}\n[restart]\ndelay = 1ms\n"
+                         "delay_max = 1ms\n", flags=("-n", "2"))
+        harness.eventually(lambda: os.path.exists(log), "the log")
+        for number in range(50):
+            os.rename(log, f"{log}.{number}")
+            c.kill(signal.SIGUSR1)
+            harness.eventually(lambda: os.path.exists(log), "the new log")
+        self.assertEqual(c.stop(), 0)
+        seen = {"worker.start": 0, "worker.exit": 0}
+        for name in os.listdir(folder):
+            with open(f"{folder}/{name}", encoding="utf-8") as f:
+                for line in f:
+                    event = harness.json.loads(line)
+                    if event["event"] in seen:
+                        seen[event["event"]] += 1
+        self.assertGreater(seen["worker.start"], 50)
+        self.assertEqual(seen["worker.start"], seen["worker.exit"])
+
+
+harness.main()

@@ -1,0 +1,203 @@
+"""Row E: when a worker counts as ready, and what it can not do with its notify socket."""
+
+import os
+import signal
+import time
+
+import harness
+
+# A worker that talks to NOTIFY_SOCKET. say(...) is sd_notify(3).
+PYTHON = ("/usr/bin/python3", "-S", "-E", "-c")
+SAY = """
+import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+path = os.environ['NOTIFY_SOCKET']
+s.connect('\\0' + path[1:] if path[0] == '@' else path)
+def say(text):
+    s.send(text if isinstance(text, bytes) else text.encode())
+slot = int(os.environ['CLUSTERD_SLOT'])
+"""
+NOTIFY = "[ready]\nwhen = notify\ntimeout = %s\n[stop]\ntimeout = 1s\n"
+
+
+class RowE(harness.TestCase):
+    def python(self, script, **options):
+        return self.cluster(*PYTHON, SAY + script, **options)
+
+    def test_ready_by_notify(self):
+        c = self.python("time.sleep(0.3); say('READY=1'); time.sleep(1000)", policy=NOTIFY % "10s",
+                        flags=("-n", "2"))
+        for event in c.ready(2):
+            self.assertEqual(event.how, "notify")
+            self.assertGreaterEqual(event.after_ms, 290)
+
+    def test_auto_takes_what_comes_first(self):
+        c = self.python("say('READY=1') if slot == 0 else None; time.sleep(1000)",
+                        policy="[ready]\nafter = 700ms\n", flags=("-n", "2"))
+        how = {e.slot: (e.how, e.after_ms) for e in c.ready(2)}
+        self.assertEqual(how[0][0], "notify")
+        self.assertEqual(how[1][0], "alive")
+        self.assertGreaterEqual(how[1][1], 690)
+
+    def test_E1_start_timeout(self):
+        c = self.cluster("/bin/sleep", "1000", policy=NOTIFY % "400ms", flags=("-n", "1"))
+        c.announce("worker.exit", "worker.stop", "give_up", "stop")
+        stop = c.wait_event("worker.stop", slot=0)
+        start = c.all("worker.start")[0]
+        self.assertEqual(stop.why, "timeout")
+        self.assertAlmostEqual(stop["at"] - start["at"], 0.4, delta=0.15 * harness.SLOW)
+        c.expected_status = 69  # it never gets ready: a boot failure
+        self.assertEqual(c.wait(20 * harness.SLOW), 69)
+
+    def test_E2_extend(self):
+        c = self.python("""
+for _ in range(4):
+    say('EXTEND_TIMEOUT_USEC=500000'); time.sleep(0.25)
+say('READY=1'); time.sleep(1000)
+""", policy=NOTIFY % "400ms", flags=("-n", "1"))
+        self.assertGreaterEqual(c.ready(1)[0].after_ms, 990)
+        self.assertEqual(c.all("worker.stop"), [])
+
+    def test_E3_ready_by_fd(self):
+        c = self.python("""
+fd = int(os.environ['READY_FD'])
+if slot == 0:
+    os.write(fd, b'x' * 100000)  # no newline: not ready yet, and not kept
+    time.sleep(0.5)
+os.write(fd, b'ok\\n'); time.sleep(1000)
+""", policy="[ready]\nwhen = fd\ntimeout = 10s\n", flags=("-n", "2"))
+        after = {e.slot: (e.how, e.after_ms) for e in c.ready(2)}
+        self.assertEqual(after[0][0], "fd")
+        self.assertGreaterEqual(after[0][1], 490)
+
+    def test_E4_E5_E6_malformed_and_hostile_messages(self):
+        """Nothing that a worker says changes another slot, and its own valid word still counts."""
+        c = self.python("""
+import array
+for text in (b'', b'\\0', b'\\n\\n\\n', b'=', b'READY', b'READY=0', b'READY=11', b'ready=1', b' READY=1',
+             b'MAINPID=1', b'MAINPID=0', b'MAINPID=-1', b'MAINPID=1073741824', b'ERRNO=x', b'x' * 60000,
+             b'A=1\\n' * 10000, b'STATUS=' + bytes(range(1, 256)), b'EXTEND_TIMEOUT_USEC=-5',
+             b'EXTEND_TIMEOUT_USEC=99999999999999999999999', b'FDSTORE=1', b'X_' * 1000 + b'=1'):
+    say(text)
+for count in (1, 8, 253):
+    fds = [os.dup(2) for _ in range(count)]
+    s.sendmsg([b'FDSTORE=1\\nFDNAME=evil'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))])
+    for fd in fds: os.close(fd)
+try:
+    s.send(b'y' * 1000000)
+except OSError:
+    pass
+if slot == 0:
+    time.sleep(0.3); say('junk\\nREADY=1\\nSTATUS=fine'); say('READY=1')
+time.sleep(1000)
+""", policy=NOTIFY % "60s", flags=("-n", "2"))
+        c.announce("notify.refused", "notify")
+        ready = c.wait_event("worker.ready")
+        self.assertEqual(ready.slot, 0)
+        c.kill(signal.SIGTERM)
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual([e.slot for e in c.all("worker.ready")], [0])
+
+    def test_E7_a_flood_mutes_nobody(self):
+        c = self.python("""
+if slot == 0:
+    say('READY=1')
+    s.setblocking(True)
+    while True: say('STATUS=' + 'z' * 200)
+time.sleep(0.5)
+begin = time.monotonic()
+say('READY=1')
+print('said in', time.monotonic() - begin, flush=True)
+time.sleep(1000)
+""", policy=NOTIFY % "30s", flags=("-n", "4"))
+        c.wait_events(4, "worker.ready")
+        c.announce("worker.exit")
+        mark = c.mark()
+        begin = time.monotonic()
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        c.wait_event("worker.exit", since=mark, slot=1)
+        self.assertLess(time.monotonic() - begin, 0.2 * harness.SLOW)
+
+    def test_E10_every_order(self):
+        c = self.python("""
+say('STOPPING=1') if slot == 0 else None
+say('READY=1'); say('READY=1'); say('STOPPING=1'); say('READY=1')
+time.sleep(1000)
+""", policy=NOTIFY % "5s", flags=("-n", "2"))
+        c.wait_event("worker.ready", slot=1)
+        self.assertEqual(len(c.all("worker.ready", slot=1)), 1)
+        self.assertEqual(c.stop(), 0)
+
+    def test_E12_clusterd_tells_its_own_manager(self):
+        folder = harness.tempfile.mkdtemp(prefix="manager-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        manager = harness.Notify(self, folder)
+        c = self.python("time.sleep(0.3); say('READY=1'); time.sleep(1000)", policy=NOTIFY % "10s",
+                        flags=("-n", "2"), env={"NOTIFY_SOCKET": manager.path})
+        c.wait_events(2, "worker.start")
+        self.assertNotIn("READY=1", manager.seen)
+        c.wait_events(2, "worker.ready")
+        manager.wait("READY=1")
+        manager.wait("STATUS")
+        for pid in c.workers():
+            self.assertNotEqual(harness.environ(pid)[b"NOTIFY_SOCKET"].decode(), manager.path)
+        self.assertEqual(c.stop(), 0)
+        manager.wait("STOPPING=1")
+        self.assertEqual(manager.seen.count("READY=1"), 1)
+        os.unlink(manager.path)
+
+    def test_E12_reload_is_told(self):
+        folder = harness.tempfile.mkdtemp(prefix="manager-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        manager = harness.Notify(self, folder)
+        c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "2"),
+                         env={"NOTIFY_SOCKET": manager.path})
+        c.announce("worker.exit")
+        c.wait_events(2, "worker.ready")
+        manager.wait("READY=1")
+        manager.seen.clear()
+        c.kill(signal.SIGHUP)
+        manager.wait("RELOADING=1")
+        manager.wait("MONOTONIC_USEC")
+        manager.wait("READY=1")
+        self.assertEqual(c.stop(), 0)
+        os.unlink(manager.path)
+
+    def test_manager_watchdog_is_answered(self):
+        folder = harness.tempfile.mkdtemp(prefix="manager-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        manager = harness.Notify(self, folder)
+        c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "1"),
+                         env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"})
+        c.ready(1)
+        harness.eventually(lambda: manager.seen.count("WATCHDOG=1") >= 4, "four pings", 3 * harness.SLOW)
+        for pid in c.workers():
+            self.assertNotIn(b"WATCHDOG_USEC", harness.environ(pid))
+        self.assertEqual(c.stop(), 0)
+        os.unlink(manager.path)
+
+    def test_watchdog_and_sleep(self):
+        """E8 and E9: a worker that stops pinging is hung; one whose supervisor slept is not."""
+        c = self.python("""
+say('READY=1')
+while not os.path.exists('hang%d' % slot):
+    say('WATCHDOG=1'); time.sleep(0.05)
+time.sleep(1000)
+""", policy=NOTIFY % "10s" + "[health]\nwatchdog = 600ms\n[limit]\ncore = 0\n", flags=("-n", "2"))
+        c.ready(2)
+        c.kill(signal.SIGSTOP)
+        time.sleep(2)
+        c.kill(signal.SIGCONT)
+        time.sleep(1)
+        self.assertEqual(c.all("worker.stop"), [])
+        c.announce("worker.exit", "worker.stop", "worker.kill")
+        (c.folder / "hang1").touch()
+        stop = c.wait_event("worker.stop", slot=1)
+        self.assertEqual((stop.why, stop.signal), ("watchdog", "SIGABRT"))
+        end = c.wait_event("worker.exit", slot=1)
+        self.assertFalse(end.code == 0)
+        (c.folder / "hang1").unlink()
+        self.assertEqual(c.all("worker.exit", slot=0), [])
+
+
+harness.main()

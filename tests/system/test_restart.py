@@ -1,0 +1,108 @@
+"""Row C: crash loops cost little, stay in their slot, and end as the policy says."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n"
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class RowC(harness.TestCase):
+    def test_C1_burst_is_exact(self):
+        for burst in (1, 2, 5):
+            with self.subTest(burst=burst):
+                c = self.sh("exit 1", flags=("-n", "1"), policy=AT_ONCE +
+                            f"[restart]\ndelay = 0\nburst = {burst}\ngive_up = exit\n")
+                c.announce("worker.exit", "give_up", "stop")
+                c.expected_status = 69
+                self.assertEqual(c.wait(), 69)
+                self.assertEqual(len(c.all("worker.start")), 1 + burst)
+                last = c.all("worker.exit")[-1]
+                self.assertEqual((last.action, last.why), ("exit", "burst"))
+
+    def test_C1_retire(self):
+        c = self.sh("[ $CLUSTERD_SLOT = 0 ] && exit 1; exec sleep 1000", flags=("-n", "2"),
+                    policy=AT_ONCE + "[restart]\ndelay = 0\nburst = 2\ngive_up = retire\n")
+        c.announce("worker.exit", "give_up")
+        c.wait_event("worker.exit", slot=0, action="retire", why="burst")
+        self.assertEqual(len(c.all("worker.start", slot=0)), 3)
+
+    def test_C1_hold(self):
+        c = self.sh("exit 1", flags=("-n", "1"), policy=AT_ONCE +
+                    "[restart]\ndelay = 0\ndelay_max = 300ms\nburst = 2\ngive_up = hold\n")
+        c.announce("worker.exit", "give_up")
+        end = c.wait_event("worker.exit", why="burst")
+        self.assertGreaterEqual(end.delay_ms, 225)
+        c.wait_events(4, "worker.start")
+
+    def test_C6_back_off_doubles_to_its_ceiling(self):
+        c = self.sh("exit 1", flags=("-n", "1"), policy=AT_ONCE +
+                    "[restart]\ndelay = 40ms\ndelay_max = 300ms\n")
+        c.announce("worker.exit")
+        ends = c.wait_events(6, "worker.exit")
+        for end, full in zip(ends, (40, 80, 160, 300, 300, 300)):
+            self.assertGreaterEqual(end.delay_ms, full * 3 // 4)
+            self.assertLessEqual(end.delay_ms, full)
+        starts = c.wait_events(6, "worker.start")
+        for end, start in zip(ends, starts[1:]):
+            self.assertAlmostEqual(start["at"] - end["at"], end.delay_ms / 1000, delta=0.1 * harness.SLOW)
+
+    def test_C6_a_stable_life_is_followed_at_once(self):
+        c = self.cluster("/bin/sleep", "0.4", flags=("-n", "1"), policy=AT_ONCE +
+                         "[restart]\ndelay = 1h\ndelay_max = 1h\nstable = 200ms\n")
+        c.announce("worker.exit")
+        end = c.wait_event("worker.exit")
+        self.assertEqual((end.action, end.why, end.delay_ms or 0), ("respawn", "stable", 0))
+        c.wait_events(3, "worker.start")
+
+    def test_C8_a_crash_loop_is_cheap(self):
+        c = self.sh("exit 1", flags=("-n", "1"), policy=AT_ONCE)
+        c.announce("worker.exit")
+        c.wait_event("worker.start")
+        time.sleep(4)
+        self.assertLessEqual(len(c.all("worker.start")), 8)
+        self.assertLess(cpu_seconds(c.pid), 0.1 * harness.SLOW)
+
+    @unittest.skipUnless(os.access(harness.APP, os.X_OK), "the app is not built")
+    def test_C9_one_bad_slot_harms_nobody(self):
+        c = self.sh(f"[ $CLUSTERD_SLOT = 3 ] && exit 1; exec {harness.APP}", flags=("-n", "4"),
+                    policy="[restart]\ndelay = 10ms\ndelay_max = 50ms\n")
+        c.announce("worker.exit")
+        c.wait_events(3, "worker.ready")
+        load = harness.Load(c.port, clients=4)
+        c.wait_events(20, "worker.exit", slot=3)
+        sent, lost = load.stop()
+        self.assertEqual(lost, [])
+        self.assertGreater(sent, 100)
+        self.assertEqual({e.slot for e in c.all("worker.exit")}, {3})
+
+    def test_boot_failure_ends_with_the_reason(self):
+        c = self.sh("echo cannot find the database >&2; exit 3", flags=("-n", "2"))
+        c.announce("worker.exit", "give_up", "stop")
+        c.expected_status = 69
+        self.assertEqual(c.wait(), 69)
+        self.assertLessEqual(len(c.all("worker.start", slot=0)), 4)
+        self.assertEqual(c.all("worker.exit")[-1].why, "boot")
+
+    def test_killed_worker_is_replaced(self):
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "4"), policy=AT_ONCE)
+        c.announce("worker.exit")
+        c.ready(4)
+        mark = c.mark()
+        victim = c.pid_of(2)
+        c.kill(signal.SIGKILL, victim)
+        end = c.wait_event("worker.exit", since=mark)
+        self.assertEqual((end.slot, end.pid, end.signal, bool(end.asked)), (2, victim, "SIGKILL", False))
+        self.assertEqual(c.wait_event("worker.ready", since=mark).slot, 2)
+
+
+harness.main()

@@ -1,0 +1,93 @@
+"""Row H: the number of workers is what was asked for, and slots keep their numbers."""
+
+import os
+import signal
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+
+
+class RowH(harness.TestCase):
+    def start(self, count):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", count))
+        c.ready(int(count))
+        return c
+
+    def test_H1_signals(self):
+        c = self.start(1)
+        for count in (2, 3, 4):
+            c.kill(signal.SIGTTIN)
+            harness.eventually(lambda count=count: len(c.workers()) == count, f"{count} workers")
+        for count in (3, 2, 1):
+            c.kill(signal.SIGTTOU)
+            harness.eventually(lambda count=count: len(c.workers()) == count, f"{count} workers")
+        self.assertEqual([e.slot for e in c.all("worker.exit")], [3, 2, 1])  # the highest slot goes
+        for event in c.all("worker.exit"):
+            self.assertTrue(event.asked)
+
+    def test_H2_never_below_one_by_signal(self):
+        c = self.start(1)
+        c.announce("scale")
+        c.kill(signal.SIGTTOU)
+        c.kill(signal.SIGTTIN)
+        harness.eventually(lambda: len(c.workers()) in (1, 2), "one or two workers")
+        self.assertEqual(c.all("worker.exit", slot=0), [])
+
+    @unittest.skipUnless(os.access(harness.CLUSTERCTL, os.X_OK), "clusterctl is not built")
+    def test_H1_H2_clusterctl(self):
+        c = self.start(1)
+        c.ctl("scale", "32")
+        self.assertEqual(len(c.workers()), 32)
+        c.ctl("scale", "-31")
+        harness.eventually(lambda: len(c.workers()) == 1, "one worker")
+        c.ctl("scale", "100000", status=None)
+        self.assertEqual(len(c.workers()), 1)
+
+    def test_H3_storm(self):
+        c = self.start(4)
+        for _ in range(300):
+            c.kill(signal.SIGTTIN)
+            c.kill(signal.SIGTTOU)
+        c.kill(signal.SIGTTIN)
+        # Signals of one kind merge, so the count may drift; each worker is still told to stop once.
+        c.wait_event("scale")
+        c.kill(signal.SIGTERM)
+        self.assertEqual(c.wait(), 0)
+        asked = [e.pid for e in c.all("worker.stop")]
+        self.assertEqual(len(asked), len(set(asked)))
+
+    def test_H5_auto_follows_the_affinity(self):
+        for cpus in ({min(os.sched_getaffinity(0))}, os.sched_getaffinity(0)):
+            with self.subTest(cpus=cpus):
+                c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "auto"),
+                                 preexec=lambda cpus=cpus: os.sched_setaffinity(0, cpus))
+                start = c.wait_event("start")
+                self.assertLessEqual(start.workers, len(cpus))
+                self.assertGreaterEqual(start.workers, 1)
+                c.ready(start.workers)
+                self.assertEqual(harness.environ(c.pid_of(0))[b"CLUSTERD_WORKERS"],
+                                 str(start.workers).encode())
+                for pid in c.workers():
+                    self.assertEqual(os.sched_getaffinity(pid), cpus)
+
+    def test_pin(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[cluster]\ncpu = pin\n", flags=("-n", "2"))
+        c.ready(2)
+        usable = sorted(os.sched_getaffinity(0))
+        for slot in (0, 1):
+            self.assertEqual(os.sched_getaffinity(c.pid_of(slot)), {usable[slot % len(usable)]})
+
+    def test_H6_slots_keep_their_numbers(self):
+        c = self.start(4)
+        c.announce("worker.exit")
+        for slot in (2, 0, 3, 2):
+            mark = c.mark()
+            c.kill(signal.SIGKILL, c.pid_of(slot))
+            c.wait_event("worker.ready", since=mark, slot=slot)
+            self.assertEqual(harness.environ(c.pid_of(slot))[b"CLUSTERD_SLOT"], str(slot).encode())
+        self.assertEqual({e.slot for e in c.all("worker.start")}, {0, 1, 2, 3})
+
+
+harness.main()

@@ -1,0 +1,119 @@
+"""Row I: signals, suspension and the terminal."""
+
+import os
+import pty
+import signal
+import time
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n"
+
+
+class RowI(harness.TestCase):
+    def test_I2_what_is_ignored_harms_nothing(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
+        c.ready(2)
+        before = sorted(c.workers())
+        for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGUSR1):
+            for _ in range(20):
+                c.kill(number)
+        c.announce("worker.exit")
+        mark = c.mark()
+        c.kill(signal.SIGKILL, before[0])
+        c.wait_event("worker.ready", since=mark)
+        self.assertEqual(len(set(before) & set(c.workers())), 1)
+
+    def test_I3_workers_get_clean_signals(self):
+        ignored = (signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGRTMIN, signal.SIGHUP)
+        blocked = (signal.SIGTERM, signal.SIGILL, signal.SIGCHLD, signal.SIGRTMAX)
+
+        def spoil():
+            for number in ignored:
+                signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"), preexec=spoil)
+        c.ready(2)
+        for pid in c.workers():
+            self.assertEqual(int(harness.status_field(pid, "SigIgn"), 16), 0)
+            self.assertEqual(int(harness.status_field(pid, "SigBlk"), 16), 0)
+        self.assertEqual(c.stop(), 0)
+
+    def test_I4_no_signal_between_fork_and_exec_is_lost(self):
+        """A storm of group-wide TERMs at workers in birth: each ran and got it, or never ran."""
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "4"),
+                         policy=AT_ONCE + "[restart]\ndelay = 0\n")
+        c.announce("worker.exit")
+        c.ready(4)
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            for pid in c.workers():
+                try:
+                    c.kill(signal.SIGTERM, pid)
+                except ProcessLookupError:
+                    pass
+        harness.eventually(lambda: len(c.workers()) == 4, "four workers again")
+        self.assertEqual(c.stop(), 0)
+        self.assertEqual(len(c.all("worker.start")), len(c.all("worker.exit")))
+
+    def test_I5_storm(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
+        c.ready(2)
+        c.announce("worker.exit", "policy", "scale")
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):
+                c.kill(number)
+        begin = time.monotonic()
+        self.assertEqual(c.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 5 * harness.SLOW)
+
+    @unittest.skipUnless(os.access(harness.APP, os.X_OK), "the app is not built")
+    def test_I8_suspended_clusterd(self):
+        c = self.cluster(harness.APP, flags=("-n", "2"))
+        c.announce("worker.exit")
+        c.ready(2)
+        load = harness.Load(c.port, clients=4, pause=0.002)
+        c.kill(signal.SIGSTOP)
+        time.sleep(2)
+        sent, lost = load.stop()
+        self.assertEqual(lost, [])
+        self.assertGreater(sent, 100)
+        victim = c.pid_of(1)
+        c.kill(signal.SIGKILL, victim)
+        mark = c.mark()
+        begin = time.monotonic()
+        c.kill(signal.SIGCONT)
+        c.wait_event("worker.exit", since=mark, slot=1)
+        self.assertLess(time.monotonic() - begin, 0.2 * harness.SLOW)
+
+    def test_I11_listen_pid_of_pid_1(self):
+        """A worker's LISTEN_PID is its own, whatever clusterd was started with."""
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "1"),
+                         env={"LISTEN_PID": "1", "LISTEN_FDS": "0"})
+        c.ready(1)
+        self.assertEqual(harness.environ(c.pid_of(0))[b"LISTEN_PID"], str(c.pid_of(0)).encode())
+
+    def test_I12_ctrl_c_is_one_graceful_stop(self):
+        """The terminal signals clusterd only: its workers have process groups of their own."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+
+        def terminal():
+            harness._libc.ioctl(slave, 0x540E, 0)  # TIOCSCTTY
+
+        c = self.sh("trap 'echo got INT' INT; trap 'echo got TERM; exit 0' TERM; echo armed; "
+                    "while :; do sleep 0.02; done",
+                    policy=AT_ONCE, flags=("-n", "2"), pass_fds=(slave,), preexec=terminal)
+        os.close(slave)
+        c.ready(2)
+        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        os.write(master, b"\x03")
+        self.assertEqual(c.wait(), 0)
+        harness.eventually(lambda: c.other.count("got TERM") == 2, "both are asked once")
+        self.assertNotIn("got INT", c.other)
+
+
+harness.main()

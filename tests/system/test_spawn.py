@@ -1,0 +1,181 @@
+"""Row D: a program that can not be started is told by step and reason, and retried."""
+
+import os
+import shutil
+import signal
+import time
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[restart]\ndelay = 20ms\ndelay_max = 50ms\n"
+
+
+class RowD(harness.TestCase):
+    def first_start(self, program, status, *words, policy=""):
+        """A first start that must end with the status and say why."""
+        c = self.cluster(program, policy=policy, flags=("-n", "2"))
+        c.announce("spawn.error", "give_up", "stop", "error", "start")
+        c.expected_status = status
+        self.assertEqual(c.wait(), status, c.tail())
+        said = c.tail()
+        for word in words:
+            self.assertIn(word, said)
+        self.assertEqual(c.all("worker.ready"), [])
+        return c
+
+    def file(self, name, text, mode=0o755):
+        path = f"{self.folder}/{name}"
+        with open(path, "wb") as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def setUp(self):
+        self.folder = harness.tempfile.mkdtemp(prefix="spawn-")
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def test_D1_no_such_program(self):
+        self.first_start("/nonexistent/program", 127, "/nonexistent/program", "No such file")
+
+    def test_D1_not_on_the_path(self):
+        self.first_start("no-such-program-anywhere", 127, "no-such-program-anywhere")
+
+    def test_D1_no_such_interpreter(self):
+        script = self.file("script", b"#!/nonexistent/interpreter\n")
+        self.first_start(script, 127, script)
+
+    def test_D1_no_such_directory(self):
+        c = self.cluster("/bin/sleep", "1", policy="[cluster]\ndirectory = /nonexistent\n", flags=("-n", "1"))
+        c.announce("spawn.error", "give_up", "stop", "error", "start", "policy")
+        c.expected_status = c.wait()
+        self.assertIn(c.expected_status, (69, 71, 78, 126, 127))
+        self.assertIn("/nonexistent", c.tail())
+
+    def test_D2_no_execute_permission(self):
+        self.first_start(self.file("data", b"#!/bin/sh\n", 0o644), 126, "Permission denied")
+
+    def test_D2_a_directory(self):
+        self.first_start(self.folder, 126)
+
+    def test_D3_no_program_format(self):
+        """An empty file is no shell script: a truncated deploy must not look healthy."""
+        for name, text in (("empty", b""), ("garbage", b"\x01\x02garbag")):
+            with self.subTest(file=name):
+                self.first_start(self.file(name, text), 126, "Exec format error")
+
+    def test_D5_arguments_too_long(self):
+        c = self.cluster("/bin/sleep", "1" * 131072, flags=("-n", "1"))
+        c.announce("spawn.error", "give_up", "stop", "error", "start")
+        c.expected_status = c.wait()
+        self.assertIn(c.expected_status, (69, 126, 64, 78))
+
+    def test_D1_D2_D3_D4_while_running(self):
+        """The program breaks while workers run: each slot retries, and recovers with it."""
+        program = f"{self.folder}/program"
+        shutil.copy("/bin/sleep", program)
+        c = self.cluster(program, "1000", policy=AT_ONCE, flags=("-n", "2"))
+        c.announce("worker.exit", "spawn.error", "give_up")
+        c.ready(2)
+
+        def missing():
+            os.unlink(program)
+
+        def forbidden():
+            missing()
+            self.file("program", b"", 0o644)
+
+        def empty():
+            missing()
+            self.file("program", b"")
+
+        opened = []
+
+        def busy():
+            missing()
+            shutil.copy("/bin/sleep", program)
+            opened.append(open(program, "r+b"))  # ETXTBSY until it is closed
+
+        for break_it, reason in ((missing, "No such file"), (forbidden, "Permission denied"),
+                                 (empty, "Exec format error"), (busy, "Text file busy")):
+            with self.subTest(reason=reason):
+                mark = c.mark()
+                break_it()
+                c.kill(signal.SIGKILL, c.pid_of(0))
+                errors = c.wait_events(3, "spawn.error", since=mark, slot=0)
+                for error in errors:
+                    self.assertIn(reason, error.error)
+                while opened:
+                    opened.pop().close()
+                if os.path.exists(program):
+                    os.unlink(program)
+                shutil.copy("/bin/sleep", f"{program}.new")
+                os.rename(f"{program}.new", program)
+                c.wait_event("worker.ready", since=mark, slot=0)
+                self.assertEqual(len(c.all("worker.start", slot=1)), 1)
+
+    @unittest.skipUnless(os.geteuid() == 0, "becoming another user takes root")
+    def test_D9_never_as_the_wrong_user(self):
+        ran = f"{self.folder}/ran"
+        c = self.sh(f"touch {ran}; exec sleep 1000", policy="[cluster]\nuser = no-such-user-here\n",
+                    flags=("-n", "1"))
+        c.announce("spawn.error", "give_up", "stop", "error", "start", "policy")
+        c.expected_status = c.wait()
+        self.assertIn(c.expected_status, (71, 77, 78))
+        self.assertIn("no-such-user-here", c.tail())
+        self.assertFalse(os.path.exists(ran))
+
+    @unittest.skipUnless(os.geteuid() == 0, "dropping the right to change the user takes root")
+    def test_D9_not_permitted(self):
+        """Without the right to become the user the program does not run at all."""
+        def plain_user():
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+
+        os.chmod(self.folder, 0o777)
+        c = self.cluster("/bin/sh", "-c", f"touch {self.folder}/ran; exec sleep 1000",
+                         policy="[cluster]\nuser = root\n", flags=("-n", "1"),
+                         prefix=("/bin/sh", "-c", 'chmod -R a+rwX . && exec setpriv --reuid 65534 --regid 65534 '
+                                 '--clear-groups "$0" "$@"'))
+        c.announce("spawn.error", "give_up", "stop", "error", "start", "policy", "control")
+        c.expected_status = c.wait()
+        self.assertIn(c.expected_status, (69, 71, 73, 77, 78, 126))
+        self.assertFalse(os.path.exists(f"{self.folder}/ran"))
+
+    def test_D11_the_program_is_replaced_under_us(self):
+        """Each worker is wholly the old program or wholly the new one."""
+        program = f"{self.folder}/program"
+        versions = [b"#!/bin/sh\necho version %d; sleep 0.01; echo still %d; exit 0\n" % (v, v) for v in (1, 2)]
+        self.file("program", versions[0])
+        c = self.cluster(program, policy=AT_ONCE.replace("20ms", "0"), flags=("-n", "2"))
+        c.announce("worker.exit")
+        c.wait_event("worker.ready")
+        end = time.monotonic() + 2
+        replaced = 0
+        while time.monotonic() < end:
+            self.file("new", versions[replaced % 2])
+            os.rename(f"{self.folder}/new", program)
+            replaced += 1
+            time.sleep(0.002)
+        c.wait_events(20, "worker.exit")
+        self.assertEqual(c.all("spawn.error"), [])
+        self.assertEqual({e.code for e in c.all("worker.exit")}, {0})
+
+    def test_descriptors_after_many_failures(self):
+        program = f"{self.folder}/program"
+        shutil.copy("/bin/sleep", program)
+        c = self.cluster(program, "1000", flags=("-n", "2"), policy=AT_ONCE.replace("20ms", "1ms").replace(
+            "50ms", "1ms"))
+        c.announce("worker.exit", "spawn.error")
+        c.ready(2)
+        os.unlink(program)
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_events(300, "spawn.error")
+        shutil.copy("/bin/sleep", f"{program}.new")
+        mark = c.mark()
+        os.rename(f"{program}.new", program)
+        c.wait_event("worker.ready", since=mark, slot=0)  # the harness compares the descriptors
+
+
+harness.main()

@@ -1,0 +1,175 @@
+"""Row B: a stop ends everything in time, loses nothing, and is never mistaken for a crash."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n"
+DEAF = "trap '' TERM INT; while :; do sleep 1; done"
+
+
+def stop_policy(timeout, more=""):
+    return AT_ONCE + f"[stop]\ntimeout = {timeout}\n{more}"
+
+
+class RowB(harness.TestCase):
+    def took(self, c, signo=signal.SIGTERM):
+        begin = time.monotonic()
+        c.stop(signo)
+        return time.monotonic() - begin
+
+    @unittest.skipUnless(os.access(harness.APP, os.X_OK), "the app is not built")
+    def test_B1_requests_under_way_are_answered(self):
+        c = self.cluster(harness.APP, flags=("-n", "2"))
+        c.ready(2)
+        connections = [harness.Connection(c.port) for _ in range(16)]
+        for connection in connections:
+            connection.send("POST /post HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+                            "Content-Length: 8\r\n\r\n{\"n\"")
+        # A full answer on another connection: everything sent before it has been accepted by someone.
+        for _ in range(8):
+            probe = harness.Connection(c.port)
+            self.assertEqual(probe.get()[0], 200)
+            probe.close()
+        time.sleep(0.2)
+        c.kill(signal.SIGTERM)
+        c.wait_events(2, "worker.stop")
+        for number, connection in enumerate(connections):
+            connection.send(f": {number % 10}}}"[:4])
+            status, headers, _ = connection.response()
+            self.assertEqual(status, 200)
+            self.assertEqual(headers["connection"].lower(), "close")
+            connection.close()
+        self.assertEqual(c.wait(), 0)
+        with self.assertRaises(ConnectionRefusedError):
+            harness.Connection(c.port)
+        self.assertEqual({e.code for e in c.all("worker.exit")}, {0})
+
+    def test_B2_deaf_worker_is_killed_in_time(self):
+        c = self.sh(DEAF, policy=stop_policy("600ms"), flags=("-n", "1"))
+        c.ready(1)
+        c.announce("worker.kill", "worker.exit")
+        time.sleep(0.2)  # the shell sets its trap
+        seconds = self.took(c)
+        self.assertGreaterEqual(seconds, 0.55)
+        self.assertLess(seconds, 0.7 * harness.SLOW + 0.3)
+        end = c.all("worker.exit")[0]
+        self.assertEqual((end.signal, bool(end.asked)), ("SIGKILL", True))
+
+    def test_B3_own_stop_signal(self):
+        c = self.sh("trap 'echo asked by QUIT; exit 0' QUIT; echo armed; while :; do sleep 0.05; done",
+                    policy=stop_policy("5s", "signal = SIGQUIT\n"), flags=("-n", "1"))
+        c.ready(1)
+        c.wait_line("armed")
+        self.assertEqual(c.stop(), 0)
+        c.wait_line("asked by QUIT")
+        self.assertEqual(c.all("worker.stop")[0].signal, "SIGQUIT")
+
+    def test_B4_parallel_not_serial(self):
+        c = self.sh(DEAF, policy=stop_policy("1s"), flags=("-n", "100"))
+        c.ready(100)
+        c.announce("worker.kill", "worker.exit")
+        self.assertLess(self.took(c), 2.5 * harness.SLOW)
+        self.assertEqual(len(c.all("worker.exit")), 100)
+
+    def test_B5_second_TERM_kills(self):
+        c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
+        c.ready(4)
+        c.announce("worker.kill", "worker.exit", "stop")
+        time.sleep(0.2)
+        c.kill(signal.SIGTERM)
+        c.wait_events(4, "worker.stop")
+        self.assertLess(self.took(c), 0.5 * harness.SLOW)
+
+    def test_B5_QUIT_stops_at_once(self):
+        c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
+        c.ready(4)
+        c.announce("worker.kill", "worker.exit", "stop")
+        self.assertLess(self.took(c, signal.SIGQUIT), 0.5 * harness.SLOW)
+
+    def test_B6_stop_while_starting(self):
+        c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = notify\n[stop]\ntimeout = 5s\n",
+                         flags=("-n", "2"))
+        c.wait_events(2, "worker.start")
+        self.assertLess(self.took(c), 1 * harness.SLOW)
+
+    def test_B6_stop_in_back_off(self):
+        c = self.sh("[ -e once ] && exit 1; touch once; exec sleep 1000",
+                    policy=AT_ONCE + "[restart]\ndelay = 1h\ndelay_max = 1h\n", flags=("-n", "1"))
+        c.announce("worker.exit")
+        c.ready(1)
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.exit", action="respawn")
+        self.assertLess(self.took(c), 0.5 * harness.SLOW)
+
+    def test_B6_stop_while_held(self):
+        c = self.sh("exit 1", policy=AT_ONCE + "[restart]\nburst = 1\ndelay = 0\ndelay_max = 1h\n",
+                    flags=("-n", "1"))
+        c.announce("worker.exit", "give_up")
+        c.wait_events(2, "worker.exit")
+        self.assertLess(self.took(c), 0.5 * harness.SLOW)
+
+    def test_B6_stop_before_anything(self):
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "4"))
+        c.wait_event("start")
+        self.assertLess(self.took(c), 1 * harness.SLOW)
+
+    def test_B7_HUP_during_shutdown_is_ignored(self):
+        c = self.sh("trap 'sleep 0.5; exit 0' TERM; echo armed; while :; do sleep 0.05; done",
+                    policy=stop_policy("10s"), flags=("-n", "2"))
+        c.ready(2)
+        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        mark = c.mark()
+        c.kill(signal.SIGTERM)
+        for _ in range(100):
+            c.kill(signal.SIGHUP)
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual(c.all("worker.start", since=mark), [])
+
+    TREE = """
+trap '' TERM
+sleep 1001 &
+sh -c 'trap "" TERM; sleep 1002 & echo $! >grandchild; wait' &
+setsid sleep 1003 &
+echo $! >escapee
+wait; wait; wait; sleep 1000
+"""
+
+    def tree(self, kill):
+        c = self.sh(self.TREE, policy=stop_policy("300ms", f"kill = {kill}\n"), flags=("-n", "1"))
+        c.ready(1)
+        c.announce("worker.kill", "worker.exit")
+        pids = [int(harness.eventually(
+            lambda name=name: (c.folder / name).exists() and (c.folder / name).read_text().strip(), name))
+            for name in ("grandchild", "escapee")]
+        harness.eventually(lambda: "1003" in pathlib.Path(f"/proc/{pids[1]}/cmdline").read_text(), "setsid")
+        c.stop()
+        alive = [bool(harness.stat_of(pid)) and harness.stat_of(pid)[0] != "Z" for pid in pids]
+        left = harness.children(os.getpid())
+        for pid in left:  # ours now: clusterd was told to leave them alone
+            if pid != c.process.pid:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        return alive
+
+    def test_B8_group(self):
+        self.assertEqual(self.tree("group"), [False, True])
+
+    def test_B8_process(self):
+        self.assertEqual(self.tree("process"), [True, True])
+
+    def test_drain_delay_comes_before_the_signal(self):
+        c = self.sh("trap 'exit 0' TERM; echo armed; while :; do sleep 0.02; done",
+                    policy=stop_policy("5s", "drain_delay = 400ms\n"), flags=("-n", "2"))
+        c.ready(2)
+        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        seconds = self.took(c)
+        self.assertGreaterEqual(seconds, 0.39)
+        self.assertLess(seconds, 1 * harness.SLOW)
+
+
+harness.main()
