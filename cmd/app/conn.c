@@ -1,0 +1,463 @@
+#include "cmd/app/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { OUT_KEPT = 4 * CONN_OUT_HIGH };
+
+struct conn_reader {
+	struct http_reader http;
+	struct conn_reader *next;
+};
+
+struct conn {
+	struct hub *hub;
+	struct deadline deadline;
+	struct conn_reader *reader; /* while a request is under way */
+	struct buffer unsent;       /* answers the socket did not take */
+	struct buffer waiting_in;   /* read, but behind an answer that is not out yet */
+	struct visit visit;
+	uv_poll_t poll;
+	size_t sent;                /* how much of `unsent` is out */
+	int fd;                     /* -1: closed, the struct goes when the handle has */
+	int events;                 /* what is polled for */
+	bool polled;                /* the handle is open */
+	bool visiting;              /* waits for Redis */
+	bool visit_kept;            /* the request that waits wants the connection kept */
+	bool visit_minor_0;         /* and is HTTP/1.0 */
+	bool closing;               /* after the last answer is out */
+	bool lingering;             /* it is out; what still comes in is thrown away */
+	bool must_linger;           /* the client may still be sending: RFC 9112 9.6 */
+	bool served;                /* at least one request was answered */
+	bool restarted;             /* a request ended since the limit was set */
+};
+
+#define conn_of(pointer, member) \
+	((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
+
+static struct conn_reader *reader_take(struct hub *hub)
+{
+	struct conn_reader *reader = hub->spare;
+
+	if (reader) {
+		hub->spare = reader->next;
+		hub->spares--;
+		return reader;
+	}
+	reader = malloc(sizeof *reader);
+	if (reader)
+		http_reader_init(&reader->http, &hub->budget);
+	return reader;
+}
+
+static void reader_release(struct conn *conn)
+{
+	struct hub *hub = conn->hub;
+	struct conn_reader *reader = conn->reader;
+
+	conn->reader = NULL;
+	if (!reader)
+		return;
+	if (hub->spares == CONN_READERS_KEPT) {
+		http_reader_finish(&reader->http);
+		free(reader);
+		return;
+	}
+	http_reader_reset(&reader->http);
+	reader->next = hub->spare;
+	hub->spare = reader;
+	hub->spares++;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* The struct lives on until settle() or, once polled, until its handle has closed. */
+static void conn_close(struct conn *conn)
+{
+	struct hub *hub = conn->hub;
+
+	if (conn->fd < 0)
+		return;
+	deadline_clear(&conn->deadline);
+	reader_release(conn);
+	buffer_finish(&conn->unsent);
+	buffer_finish(&conn->waiting_in);
+	if (conn->polled)
+		uv_close((uv_handle_t *)&conn->poll, on_handle_closed);
+	close(conn->fd);
+	conn->fd = -1;
+	if (--hub->connections == 0 && hub->emptied)
+		hub->emptied(hub);
+}
+
+/* Sends what hub->out holds; what the socket does not take waits in `unsent`. */
+static void conn_flush(struct conn *conn)
+{
+	struct hub *hub = conn->hub;
+	size_t done = 0;
+
+	if (hub->out.failed) {
+		buffer_clear(&hub->out, OUT_KEPT);
+		conn_close(conn);
+		return;
+	}
+	if (conn->unsent.size == 0) {
+		while (done < hub->out.size) {
+			ssize_t n = send(conn->fd, hub->out.data + done, hub->out.size - done,
+			                 MSG_NOSIGNAL);
+
+			if (n >= 0) {
+				done += (size_t)n;
+			} else if (errno == EAGAIN) {
+				break;
+			} else if (errno != EINTR) {
+				buffer_clear(&hub->out, OUT_KEPT);
+				conn_close(conn);
+				return;
+			}
+		}
+	}
+	buffer_append(&conn->unsent, hub->out.data + done, hub->out.size - done);
+	buffer_clear(&hub->out, OUT_KEPT);
+	if (conn->unsent.failed)
+		conn_close(conn); /* the budget is out: this one reads too slowly */
+}
+
+/* The socket takes more: returns true when all is out. */
+static bool conn_send_rest(struct conn *conn)
+{
+	while (conn->sent < conn->unsent.size) {
+		ssize_t n = send(conn->fd, conn->unsent.data + conn->sent,
+		                 conn->unsent.size - conn->sent, MSG_NOSIGNAL);
+
+		if (n >= 0) {
+			conn->sent += (size_t)n;
+		} else if (errno == EAGAIN) {
+			return false;
+		} else if (errno != EINTR) {
+			conn_close(conn);
+			return false;
+		}
+	}
+	conn->sent = 0;
+	buffer_finish(&conn->unsent);
+	return true;
+}
+
+static enum reply_connection connection_of(const struct conn *conn, bool keep, bool minor_0)
+{
+	if (!keep || conn->hub->draining)
+		return REPLY_CLOSE;
+	return minor_0 ? REPLY_KEEP_1_0 : REPLY_KEEP;
+}
+
+static void conn_fail(struct conn *conn, const struct http_problem *problem)
+{
+	bool head_only = conn->reader && conn->reader->http.method == HTTP_HEAD &&
+			 conn->reader->http.head_complete;
+
+	route_error(&conn->hub->site, problem, head_only, REPLY_CLOSE, &conn->hub->out);
+	conn->closing = conn->must_linger = true;
+	reader_release(conn);
+}
+
+static void on_visited(struct visit *visit, long long count, const char *message);
+
+static void conn_visit(struct conn *conn)
+{
+	struct http_reader *http = &conn->reader->http;
+	struct http_problem problem = { .status = 503 };
+	enum reply_connection connection = connection_of(conn, http->keep_alive, http->minor_0);
+
+	conn->visit.done = on_visited;
+	conn->visit_kept = http->keep_alive;
+	conn->visit_minor_0 = http->minor_0;
+	problem.message = visits_ask(&conn->hub->visits, &conn->visit);
+	if (!problem.message) {
+		conn->visiting = true;
+		return;
+	}
+	route_error(&conn->hub->site, &problem, false, connection, &conn->hub->out);
+	conn->closing = connection == REPLY_CLOSE;
+}
+
+/* The request is complete. */
+static void conn_answer(struct conn *conn)
+{
+	struct hub *hub = conn->hub;
+	struct http_reader *http = &conn->reader->http;
+	enum reply_connection connection = connection_of(conn, http->keep_alive, http->minor_0);
+
+	if (route_answer(&hub->site, http, connection, &hub->out) == ROUTE_VISITS)
+		conn_visit(conn);
+	else
+		conn->closing = connection == REPLY_CLOSE;
+	conn->served = conn->restarted = true;
+	reader_release(conn);
+}
+
+/* The head is complete and a body follows: is it worth reading? */
+static void conn_head(struct conn *conn)
+{
+	struct http_reader *http = &conn->reader->http;
+	struct http_problem problem = route_check(http);
+
+	if (problem.status == 0 && http->expects_continue)
+		reply_write_continue(&conn->hub->out);
+	else if (problem.status != 0 && http->expects_continue)
+		conn_fail(conn, &problem); /* instead of 100: the body may never come */
+	else if (problem.status != 0 || http->method != HTTP_POST)
+		http->discard_body = true;
+}
+
+static bool conn_can_go_on(const struct conn *conn)
+{
+	return conn->fd >= 0 && !conn->closing && !conn->visiting && conn->unsent.size == 0;
+}
+
+/* Serves all the requests in these bytes; keeps those that must wait. */
+static void conn_feed(struct conn *conn, const char *data, size_t size)
+{
+	struct hub *hub = conn->hub;
+
+	while (size > 0 && conn_can_go_on(conn)) {
+		size_t used;
+		enum http_event event;
+
+		if (!conn->reader)
+			conn->reader = reader_take(hub);
+		if (!conn->reader) {
+			conn_close(conn);
+			return;
+		}
+		event = http_read(&conn->reader->http, data, size, &used);
+		data += used;
+		size -= used;
+		if (event == HTTP_EVENT_END)
+			conn_answer(conn);
+		else if (event == HTTP_EVENT_HEAD)
+			conn_head(conn);
+		else if (event == HTTP_EVENT_REFUSED)
+			conn_fail(conn, &conn->reader->http.problem);
+		if (hub->out.size > CONN_OUT_HIGH)
+			conn_flush(conn);
+	}
+	if (conn->fd < 0 || size == 0)
+		return;
+	if (conn->closing) {
+		conn->must_linger = true;
+		return;
+	}
+	buffer_append(&conn->waiting_in, data, size);
+	if (conn->waiting_in.failed)
+		conn_close(conn);
+}
+
+/* What was read before goes on where it had to wait. */
+static void conn_resume(struct conn *conn)
+{
+	struct buffer in = conn->waiting_in;
+
+	if (in.size == 0 || !conn_can_go_on(conn))
+		return;
+	conn->waiting_in = (struct buffer){ .budget = in.budget };
+	conn_feed(conn, in.data, in.size);
+	buffer_finish(&in);
+}
+
+/* One read. Returns false when there was nothing to read. */
+static bool conn_read(struct conn *conn)
+{
+	struct hub *hub = conn->hub;
+	ssize_t n = recv(conn->fd, hub->in, sizeof hub->in, 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0)
+		conn_close(conn);
+	else if (!conn->lingering)
+		conn_feed(conn, hub->in, (size_t)n);
+	return true;
+}
+
+static enum limit conn_limit(const struct conn *conn)
+{
+	if (conn->lingering)
+		return LIMIT_LINGER;
+	if (conn->unsent.size > 0)
+		return LIMIT_ANSWER;
+	if (conn->visiting)
+		return LIMIT_NONE; /* VISITS_TIMEOUT_MS ends it */
+	if (conn->reader)
+		return LIMIT_REQUEST;
+	if (conn->hub->draining)
+		return LIMIT_DRAIN;
+	return conn->served ? LIMIT_IDLE : LIMIT_REQUEST;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void conn_watch(struct conn *conn)
+{
+	enum limit limit = conn_limit(conn);
+	int events = UV_READABLE;
+
+	if (conn->unsent.size > 0)
+		events = UV_WRITABLE;
+	else if (conn->visiting)
+		events = 0;
+	if (!conn->polled) {
+		if (uv_poll_init(conn->hub->loop, &conn->poll, conn->fd) != 0) {
+			conn_close(conn);
+			return;
+		}
+		conn->poll.data = conn;
+		conn->polled = true;
+	}
+	if (events != conn->events) {
+		conn->events = events;
+		if (events)
+			uv_poll_start(&conn->poll, events, on_poll);
+		else
+			uv_poll_stop(&conn->poll);
+	}
+	if (!conn->deadline.next || conn->restarted || conn->deadline.limit != limit)
+		deadline_set(&conn->hub->deadlines, &conn->deadline, limit);
+	conn->restarted = false;
+}
+
+/* The last step of whatever happened to a connection. */
+static void conn_settle(struct conn *conn)
+{
+	if (conn->fd >= 0 && conn->hub->out.size > 0)
+		conn_flush(conn);
+	if (conn->fd >= 0 && conn->closing && conn->unsent.size == 0 && !conn->lingering) {
+		if (conn->must_linger && shutdown(conn->fd, SHUT_WR) == 0)
+			conn->lingering = true;
+		else
+			conn_close(conn);
+	}
+	if (conn->fd >= 0)
+		conn_watch(conn);
+	if (conn->fd < 0) {
+		buffer_clear(&conn->hub->out, OUT_KEPT);
+		if (!conn->polled)
+			free(conn);
+	}
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct conn *conn = poll->data;
+
+	(void)events;
+	if (status < 0)
+		conn_close(conn);
+	else if (conn->unsent.size == 0)
+		conn_read(conn);
+	else if (conn_send_rest(conn))
+		conn_resume(conn);
+	conn_settle(conn);
+}
+
+static void on_visited(struct visit *visit, long long count, const char *message)
+{
+	struct conn *conn = conn_of(visit, visit);
+	struct hub *hub = conn->hub;
+	struct http_problem problem = { .status = 503, .message = message };
+	enum reply_connection connection =
+		connection_of(conn, conn->visit_kept, conn->visit_minor_0);
+
+	conn->visiting = false;
+	if (conn->fd < 0) { /* ended while it waited: nobody reads the count */
+		free(conn);
+		return;
+	}
+	if (message)
+		route_error(&hub->site, &problem, false, connection, &hub->out);
+	else
+		route_visits(&hub->site, count, connection, &hub->out);
+	conn->closing = connection == REPLY_CLOSE;
+	conn->must_linger |= conn->closing && conn->waiting_in.size > 0;
+	conn_flush(conn);
+	conn_resume(conn);
+	conn_settle(conn);
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+	static const struct http_problem slow = { 408, "the request took too long", NULL };
+	struct conn *conn = conn_of(deadline, deadline);
+
+	if (deadline->limit == LIMIT_REQUEST && conn->reader)
+		conn_fail(conn, &slow);
+	else if (deadline->limit != LIMIT_DRAIN || !conn_read(conn))
+		conn_close(conn);
+	conn_settle(conn);
+}
+
+void hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS])
+{
+	hub->loop = loop;
+	hub->budget.left = CONN_BUDGET;
+	hub->out = (struct buffer){ 0 };
+	hub->spare = NULL;
+	hub->spares = hub->connections = 0;
+	hub->draining = false;
+	deadlines_init(&hub->deadlines, loop, limits, on_deadline);
+}
+
+void hub_finish(struct hub *hub)
+{
+	while (hub->spare) {
+		struct conn_reader *reader = reader_take(hub);
+
+		http_reader_finish(&reader->http);
+		free(reader);
+	}
+	buffer_finish(&hub->out);
+	site_finish(&hub->site);
+}
+
+void hub_drain(struct hub *hub)
+{
+	static const enum limit at_rest[] = { LIMIT_IDLE, LIMIT_REQUEST };
+
+	hub->draining = true;
+	for (size_t i = 0; i < sizeof at_rest / sizeof *at_rest; i++) {
+		struct deadline *head = &hub->deadlines.lists[at_rest[i]];
+		struct deadline *next;
+
+		for (struct deadline *d = head->next; d != head; d = next) {
+			next = d->next;
+			if (!conn_of(d, deadline)->reader)
+				deadline_set(&hub->deadlines, d, LIMIT_DRAIN);
+		}
+	}
+}
+
+struct conn *conn_create(struct hub *hub, int fd)
+{
+	struct conn *conn = calloc(1, sizeof *conn);
+
+	if (!conn) {
+		close(fd);
+		return NULL;
+	}
+	conn->hub = hub;
+	conn->fd = fd;
+	conn->unsent.budget = conn->waiting_in.budget = &hub->budget;
+	hub->connections++;
+	return conn;
+}
+
+void conn_start(struct conn *conn)
+{
+	conn_read(conn);
+	conn_settle(conn);
+}

@@ -1,0 +1,432 @@
+#include "cmd/app/http.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { BODY_KEPT = 4096 };
+
+static const struct http_problem folded = { 400, "folded header line", NULL };
+static const struct http_problem bare_lf = { 400, "line ends in LF without CR", NULL };
+static const struct http_problem long_target = { 414, "request line too long", NULL };
+static const struct http_problem long_field = { 431, "header line too long", NULL };
+static const struct http_problem long_head = { 431, "header too large", NULL };
+static const struct http_problem many_fields = { 431, "too many header lines", NULL };
+static const struct http_problem large_body = { 413, "body larger than 100 KiB", NULL };
+static const struct http_problem no_memory = { 503, "out of memory for request bodies", NULL };
+static const struct http_problem malformed = { 400, "malformed request", NULL };
+
+/* llhttp's complaints that deserve a better word than "malformed request". */
+static const struct {
+	llhttp_errno_t error;
+	struct http_problem problem;
+} complaints[] = {
+	{ HPE_INVALID_METHOD, { 400, "unknown method", NULL } },
+	{ HPE_INVALID_URL, { 400, "malformed request target", NULL } },
+	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1 are spoken here", NULL } },
+	{ HPE_PAUSED_H2_UPGRADE, { 505, "only HTTP/1.0 and HTTP/1.1 are spoken here", NULL } },
+	{ HPE_INVALID_HEADER_TOKEN, { 400, "malformed header line", NULL } },
+	{ HPE_INVALID_CONTENT_LENGTH, { 400, "malformed Content-Length", NULL } },
+	{ HPE_UNEXPECTED_CONTENT_LENGTH, { 400, "contradicting Content-Length", NULL } },
+	{ HPE_INVALID_TRANSFER_ENCODING, { 400, "malformed Transfer-Encoding", NULL } },
+	{ HPE_INVALID_CHUNK_SIZE, { 400, "malformed chunk size", NULL } },
+};
+
+enum field { FIELD_OTHER, FIELD_HOST, FIELD_EXPECT, FIELD_TYPE, FIELD_CODING, FIELD_TRANSFER };
+
+static const struct {
+	const char *name;
+	uint8_t size;
+	uint8_t field;
+} fields[] = {
+	{ "host", 4, FIELD_HOST },
+	{ "expect", 6, FIELD_EXPECT },
+	{ "content-type", 12, FIELD_TYPE },
+	{ "content-encoding", 16, FIELD_CODING },
+	{ "transfer-encoding", 17, FIELD_TRANSFER },
+};
+
+static int refuse(struct http_reader *r, const struct http_problem *problem)
+{
+	r->problem = *problem;
+	return -1;
+}
+
+static int on_target(llhttp_t *parser, const char *at, size_t size)
+{
+	struct http_reader *r = parser->data;
+	size_t room = HTTP_TARGET_KEPT - r->target_size;
+
+	memcpy(r->target + r->target_size, at, size < room ? size : room);
+	r->target_size = (uint16_t)(r->target_size + (size < room ? size : room));
+	return 0;
+}
+
+static int on_name(llhttp_t *parser, const char *at, size_t size)
+{
+	struct http_reader *r = parser->data;
+
+	if (r->head_complete)
+		return 0; /* a trailer: bounded by HTTP_WIRE_MAX and not used */
+	if (size > sizeof r->name - r->name_size) {
+		r->name_size = sizeof r->name; /* longer than any name we know */
+		return 0;
+	}
+	memcpy(r->name + r->name_size, at, size);
+	r->name_size = (uint8_t)(r->name_size + size);
+	return 0;
+}
+
+static int on_name_complete(llhttp_t *parser)
+{
+	struct http_reader *r = parser->data;
+
+	r->field = FIELD_OTHER;
+	r->value_size = 0;
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+		if (r->name_size == fields[i].size &&
+		    strncasecmp(r->name, fields[i].name, fields[i].size) == 0)
+			r->field = fields[i].field;
+	}
+	r->name_size = 0;
+	return 0;
+}
+
+static int on_value(llhttp_t *parser, const char *at, size_t size)
+{
+	struct http_reader *r = parser->data;
+	size_t room = HTTP_VALUE_KEPT - r->value_size;
+
+	if (r->head_complete || r->field == FIELD_OTHER)
+		return 0;
+	memcpy(r->value + r->value_size, at, size < room ? size : room);
+	r->value_size = (uint16_t)(r->value_size + (size < room ? size : room));
+	return 0;
+}
+
+/* True when the first `size` bytes at `text` are the word, in any case. */
+static bool is_word(const char *text, size_t size, const char *word)
+{
+	return size == strlen(word) && strncasecmp(text, word, size) == 0;
+}
+
+/* Length of the text without blanks at its end. */
+static size_t trimmed(const char *text, size_t size)
+{
+	while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'))
+		size--;
+	return size;
+}
+
+/* Content-Type: type/subtype, then parameters, of which only charset matters. */
+static enum http_media media_of(const char *value, size_t size)
+{
+	const char *semicolon = memchr(value, ';', size);
+	size_t type = semicolon ? (size_t)(semicolon - value) : size;
+	const char *end = value + size;
+
+	if (size == HTTP_VALUE_KEPT || !is_word(value, trimmed(value, type), "application/json"))
+		return HTTP_MEDIA_OTHER;
+	while (semicolon) {
+		const char *at = semicolon + 1;
+		size_t length;
+
+		while (at < end && (*at == ' ' || *at == '\t'))
+			at++;
+		semicolon = memchr(at, ';', (size_t)(end - at));
+		length = trimmed(at, (size_t)((semicolon ? semicolon : end) - at));
+		if (length >= 8 && strncasecmp(at, "charset=", 8) == 0 &&
+		    !is_word(at + 8, length - 8, "utf-8") &&
+		    !is_word(at + 8, length - 8, "\"utf-8\""))
+			return HTTP_MEDIA_OTHER;
+	}
+	return HTTP_MEDIA_JSON;
+}
+
+static int on_value_complete(llhttp_t *parser)
+{
+	struct http_reader *r = parser->data;
+	size_t size = trimmed(r->value, r->value_size);
+
+	if (r->head_complete)
+		return 0;
+	switch ((enum field)r->field) {
+	case FIELD_OTHER:
+		break;
+	case FIELD_HOST:
+		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
+		break;
+	case FIELD_EXPECT:
+		if (is_word(r->value, size, "100-continue"))
+			r->expects_continue = true;
+		else if (r->problem.status == 0)
+			r->problem = (struct http_problem){ 417, "unknown Expect", NULL };
+		break;
+	case FIELD_TYPE:
+		r->media = r->media == HTTP_MEDIA_NONE ? media_of(r->value, size) : HTTP_MEDIA_OTHER;
+		break;
+	case FIELD_CODING:
+		r->coded |= !is_word(r->value, size, "identity");
+		break;
+	case FIELD_TRANSFER:
+		r->codings = is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1) : UINT8_MAX;
+		if (r->codings == 0)
+			r->codings = UINT8_MAX;
+		break;
+	}
+	r->field = FIELD_OTHER;
+	return 0;
+}
+
+/* The rules of RFC 9112 about a head as a whole. */
+static int check_head(struct http_reader *r)
+{
+	const llhttp_t *p = &r->parser;
+	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
+	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
+	static const struct http_problem coding = { 501, "unknown transfer coding", NULL };
+	static const struct http_problem both = { 400, "both Content-Length and Transfer-Encoding",
+						  NULL };
+	static const struct http_problem old = { 400, "Transfer-Encoding in HTTP/1.0", NULL };
+
+	if (p->http_major != 1 || p->http_minor > 1)
+		return refuse(r, &version);
+	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
+		return refuse(r, &host);
+	if (r->codings > 0 && (p->flags & F_CONTENT_LENGTH))
+		return refuse(r, &both);
+	if (r->codings > 0 && p->http_minor == 0)
+		return refuse(r, &old);
+	if (r->codings > 1)
+		return refuse(r, &coding);
+	if (r->problem.status != 0)
+		return -1;
+	if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
+		return refuse(r, &large_body);
+	return 0;
+}
+
+static int on_head_complete(llhttp_t *parser)
+{
+	struct http_reader *r = parser->data;
+
+	r->head_complete = true;
+	r->method = parser->method;
+	r->minor_0 = parser->http_minor == 0;
+	r->keep_alive = llhttp_should_keep_alive(parser);
+	if (r->minor_0)
+		r->expects_continue = false; /* RFC 9110 10.1.1: ignored */
+	if (r->coded)
+		r->media = HTTP_MEDIA_OTHER;
+	parser->upgrade = 0; /* we never switch protocols, so it is a plain request */
+	return check_head(r);
+}
+
+static int on_body(llhttp_t *parser, const char *at, size_t size)
+{
+	struct http_reader *r = parser->data;
+
+	if (r->discard_body)
+		return 0;
+	buffer_append(&r->body, at, size);
+	return r->body.failed ? refuse(r, &no_memory) : 0;
+}
+
+/* The size of a chunk is known: the place to refuse, however its bytes are cut. */
+static int on_chunk(llhttp_t *parser)
+{
+	struct http_reader *r = parser->data;
+
+	if (parser->content_length > HTTP_BODY_MAX - r->chunk_bytes)
+		return refuse(r, &large_body);
+	r->chunk_bytes += (uint32_t)parser->content_length;
+	return 0;
+}
+
+static int on_end(llhttp_t *parser)
+{
+	(void)parser;
+	return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+	.on_url = on_target,
+	.on_header_field = on_name,
+	.on_header_field_complete = on_name_complete,
+	.on_header_value = on_value,
+	.on_header_value_complete = on_value_complete,
+	.on_headers_complete = on_head_complete,
+	.on_chunk_header = on_chunk,
+	.on_body = on_body,
+	.on_message_complete = on_end,
+};
+
+void http_reader_init(struct http_reader *r, struct budget *budget)
+{
+	r->body = (struct buffer){ .budget = budget };
+	http_reader_reset(r);
+}
+
+void http_reader_finish(struct http_reader *r)
+{
+	buffer_finish(&r->body);
+}
+
+void http_reader_reset(struct http_reader *r)
+{
+	struct buffer body = r->body;
+
+	buffer_clear(&body, BODY_KEPT);
+	/* name, value and target are only read as far as their sizes say. */
+	memset(r, 0, offsetof(struct http_reader, name));
+	r->body = body;
+	llhttp_init(&r->parser, HTTP_REQUEST, &settings);
+	r->parser.data = r;
+}
+
+/*
+ * Counts a run of bytes of one line. Returns how many of them are within the
+ * limits; fewer than `size` means that *problem says which one was passed.
+ */
+static size_t count_line(struct http_reader *r, size_t size, struct http_problem *problem)
+{
+	size_t line = HTTP_LINE_MAX - (size_t)r->line_bytes;
+	size_t head = HTTP_HEAD_MAX - (size_t)r->head_bytes;
+
+	if (size > line && line <= head) {
+		*problem = r->lines == 0 ? long_target : long_field;
+		size = line;
+	} else if (size > head) {
+		*problem = long_head;
+		size = head;
+	}
+	r->line_bytes = (uint16_t)(r->line_bytes + size);
+	r->head_bytes += (uint32_t)size;
+	return size;
+}
+
+/* A line ended. Returns true when it was the empty one that ends the head. */
+static bool end_line(struct http_reader *r)
+{
+	bool empty = r->line_bytes == 2;
+
+	r->line_bytes = 0;
+	if (!empty)
+		r->lines++;
+	return empty && r->lines > 0; /* RFC 9112 2.2: empty lines before a request are skipped */
+}
+
+/*
+ * Finds the end of the head and what must not be in it. Returns the number of
+ * bytes to parse; *problem is what is wrong with the byte after them, *end is
+ * set when the head ends with the last of them.
+ */
+static size_t scan_head(struct http_reader *r, const char *data, size_t size,
+                        struct http_problem *problem, bool *end)
+{
+	size_t at = 0;
+
+	while (at < size && !*end) {
+		const char *lf = memchr(data + at, '\n', size - at);
+		size_t run = lf ? (size_t)(lf - data) + 1 - at : size - at;
+		bool cr = r->ended_in_cr;
+
+		if (r->line_bytes == 0 && r->lines > 0 && (data[at] == ' ' || data[at] == '\t')) {
+			*problem = folded;
+			return at;
+		}
+		if (run > 1 || !lf)
+			cr = data[at + run - (lf ? 2 : 1)] == '\r';
+		r->ended_in_cr = !lf && cr;
+		at += count_line(r, run, problem);
+		if (problem->status != 0)
+			return at;
+		if (!lf)
+			return at;
+		if (!cr || (r->lines == HTTP_LINES_MAX && r->line_bytes > 2)) {
+			*problem = cr ? many_fields : bare_lf;
+			return at - 1;
+		}
+		*end = end_line(r);
+	}
+	return at;
+}
+
+static enum http_event parse(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
+{
+	llhttp_errno_t error = llhttp_execute(&r->parser, data, size);
+
+	*ret_used = size;
+	if (error == HPE_OK)
+		return HTTP_EVENT_MORE;
+	if (error == HPE_PAUSED) {
+		*ret_used = (size_t)(llhttp_get_error_pos(&r->parser) - data);
+		return HTTP_EVENT_END;
+	}
+	if (r->problem.status != 0)
+		return HTTP_EVENT_REFUSED;
+	r->problem = malformed;
+	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
+		if (complaints[i].error == error)
+			r->problem = complaints[i].problem;
+	}
+	return HTTP_EVENT_REFUSED;
+}
+
+static enum http_event read_head(struct http_reader *r, const char *data, size_t size,
+                                 size_t *ret_used)
+{
+	struct http_problem problem = { 0 };
+	bool end = false;
+	size_t scanned = scan_head(r, data, size, &problem, &end);
+	enum http_event event = parse(r, data, scanned, ret_used);
+
+	if (event == HTTP_EVENT_REFUSED)
+		return event;
+	if (problem.status == 0 && end != r->head_complete)
+		problem = malformed; /* llhttp and we see two different heads */
+	if (problem.status == 0 && event == HTTP_EVENT_END && *ret_used != scanned)
+		problem = malformed;
+	if (problem.status != 0) {
+		r->problem = problem;
+		return HTTP_EVENT_REFUSED;
+	}
+	if (event == HTTP_EVENT_MORE && end)
+		return HTTP_EVENT_HEAD;
+	return event;
+}
+
+enum http_event http_read(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
+{
+	size_t room = HTTP_WIRE_MAX - (size_t)r->wire_bytes;
+	enum http_event event;
+
+	if (!r->head_complete)
+		return read_head(r, data, size, ret_used);
+	event = parse(r, data, size < room ? size : room, ret_used);
+	r->wire_bytes += (uint32_t)*ret_used;
+	if (event == HTTP_EVENT_MORE && size > room) {
+		r->problem = large_body;
+		return HTTP_EVENT_REFUSED;
+	}
+	return event;
+}
+
+/* RFC 9112 3.2: "/path?query", or "http://host/path?query" as a proxy is asked. */
+const char *http_path(const struct http_reader *r, size_t *ret_size)
+{
+	const char *path = r->target;
+	const char *end = path + r->target_size;
+	const char *query;
+
+	*ret_size = 0;
+	if (r->target_size == HTTP_TARGET_KEPT)
+		return path;
+	if (r->target_size > 7 && strncasecmp(path, "http://", 7) == 0) {
+		path = memchr(path + 7, '/', (size_t)(end - path) - 7);
+		if (!path)
+			return r->target;
+	}
+	query = memchr(path, '?', (size_t)(end - path));
+	*ret_size = (size_t)((query ? query : end) - path);
+	return path;
+}
