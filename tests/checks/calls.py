@@ -8,9 +8,9 @@ import repo
 NEVER = ("system popen strcpy strcat sprintf vsprintf strtok gets FD_SET select alloca "
          "execvp execlp tmpnam mktemp atoi atol setjmp longjmp").split()
 CLOCK = "time gettimeofday clock_gettime localtime localtime_r gmtime gmtime_r".split()
-# Who may ask for the time: the one clock of os/, the log's time stamp, and a bundled program that
-# is no part of the supervisor.
-CLOCK_FILES = re.compile(r"supervisor/os/clock\.[ch]$|supervisor/log\w*\.c$|supervisor/core/logline\w*\.c$|cmd/")
+# Who may ask for the time: the one clock of os/, the time stamps of the log and of the death history,
+# and the programs that are no part of the supervisor.
+CLOCK_FILES = re.compile(r"supervisor/os/clock\.[ch]$|supervisor/(log\w*|reports)\.c$|cmd/")
 
 
 def main():

@@ -12,6 +12,7 @@ import repo
 
 FUNCTION_LINES = 60
 FILE_LINES = 500
+TEST_FILE_LINES = 800  # most of them is tables
 MCCABE = 12
 
 
@@ -33,8 +34,9 @@ def main():
     files = list(repo.sources(*repo.PRODUCT, "tests", suffixes=(".c", ".h", ".py", ".sh")))
     for path in files:
         lines = path.read_text().count("\n")
-        if lines > FILE_LINES:
-            problems.append(f"{repo.name(path)}: {lines} lines; at most {FILE_LINES}")
+        limit = TEST_FILE_LINES if repo.name(path).startswith("tests/") else FILE_LINES
+        if lines > limit:
+            problems.append(f"{repo.name(path)}: {lines} lines; at most {limit}")
     code = [path for path in files if path.suffix == ".c"]
     product = {str(path) for path in repo.sources(*repo.PRODUCT)}
     checked = 0

@@ -98,7 +98,7 @@ class CommandLine(harness.TestCase):
     def test_B11_asked_ends_are_status_0(self):
         for signo in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "2"))
-            c.announce("stop", "worker.kill", "worker.exit")
+            c.announce("stop", "worker.escalate", "worker.exit")
             c.ready(2)
             self.assertEqual(c.stop(signo), 0)
 

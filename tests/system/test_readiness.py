@@ -41,7 +41,7 @@ class RowE(harness.TestCase):
 
     def test_E1_start_timeout(self):
         c = self.cluster("/bin/sleep", "1000", policy=NOTIFY % "400ms", flags=("-n", "1"))
-        c.announce("worker.exit", "worker.stop", "give_up", "stop")
+        c.announce("worker.exit", "give_up", "stop", "note", "worker.escalate")
         stop = c.wait_event("worker.stop", slot=0)
         start = c.all("worker.start")[0]
         self.assertEqual(stop.why, "timeout")
@@ -91,7 +91,7 @@ if slot == 0:
     time.sleep(0.3); say('junk\\nREADY=1\\nSTATUS=fine'); say('READY=1')
 time.sleep(1000)
 """, policy=NOTIFY % "60s", flags=("-n", "2"))
-        c.announce("notify.refused", "notify")
+        c.announce("notify.refused", "note")
         ready = c.wait_event("worker.ready")
         self.assertEqual(ready.slot, 0)
         c.kill(signal.SIGTERM)
@@ -190,7 +190,7 @@ time.sleep(1000)
         c.kill(signal.SIGCONT)
         time.sleep(1)
         self.assertEqual(c.all("worker.stop"), [])
-        c.announce("worker.exit", "worker.stop", "worker.kill")
+        c.announce("worker.exit", "worker.hung", "worker.escalate")
         (c.folder / "hang1").touch()
         stop = c.wait_event("worker.stop", slot=1)
         self.assertEqual((stop.why, stop.signal), ("watchdog", "SIGABRT"))

@@ -29,30 +29,30 @@ class RowF(harness.TestCase):
         return c
 
     def hup(self, c, text=None, since=None):
-        """Writes the policy, sends HUP, returns the policy event that answers."""
+        """Writes the policy, sends HUP, returns the event that answers."""
         mark = c.mark() if since is None else since
         if text is not None:
             new = c.policy_file.with_suffix(".new")
             new.write_bytes(text.encode("latin-1"))
             os.rename(new, c.policy_file)
         c.kill(signal.SIGHUP)
-        return c.wait_event("policy", since=mark)
+        return c.wait_event("reload", since=mark)
 
     def test_F1_broken_files_change_nothing(self):
         c = self.start()
-        c.announce("policy", "policy.problem")
+        c.announce("reload", "policy", "note")
         before = sorted(c.workers())
         for text in BROKEN:
             with self.subTest(text=text[:40]):
                 answer = self.hup(c, text)
-                self.assertNotIn(answer.result, ("ok", "applied"))
+                self.assertNotEqual(answer.result, "applied")
                 self.assertEqual(sorted(c.workers()), before)
         c.announce("worker.exit")
-        self.assertIn(self.hup(c, GOOD).result, ("ok", "applied"))
+        self.assertEqual(self.hup(c, GOOD).result, "applied")
 
     def test_F2_an_error_on_the_last_line(self):
         c = self.start()
-        c.announce("policy", "policy.problem", "worker.exit", "worker.kill")
+        c.announce("reload", "policy", "note", "worker.exit", "worker.escalate")
         many = "".join(f"[env]\nV{i} = {i}\n" if i == 0 else f"V{i} = {i}\n" for i in range(200))
         self.hup(c, GOOD.replace("5s", "1ms").replace("= 2", "= 7") + many + "[log]\nlevel = loud\n")
         self.assertEqual(len(c.workers()), 2)
@@ -63,16 +63,16 @@ class RowF(harness.TestCase):
         for _ in range(2000):
             c.kill(signal.SIGHUP)
         time.sleep(0.5)
-        c.announce("policy")
+        c.announce("reload")
         harness.eventually(lambda: len(c.workers()) == 2 and not set(before) & set(c.workers()),
                            "all workers are new", 30 * harness.SLOW)
         # It is quiet again, and the next one works.
         answer = self.hup(c, GOOD.replace("5s", "6s"))
-        self.assertIn(answer.result, ("ok", "applied"))
+        self.assertEqual(answer.result, "applied")
 
     def test_F6_the_file_turns_bad(self):
         c = self.start()
-        c.announce("policy", "policy.problem")
+        c.announce("reload", "policy", "note")
         before = sorted(c.workers())
         path = c.policy_file
 
@@ -91,14 +91,14 @@ class RowF(harness.TestCase):
             make()
             begin = time.monotonic()
             answer = self.hup(c)
-            self.assertNotIn(answer.result, ("ok", "applied"))
+            self.assertNotEqual(answer.result, "applied")
             self.assertLess(time.monotonic() - begin, 1 * harness.SLOW)
             self.assertEqual(sorted(c.workers()), before)
             if path.is_dir():
                 path.rmdir()
                 path.touch()
         path.unlink()
-        self.assertIn(self.hup(c, GOOD).result, ("ok", "applied"))
+        self.assertEqual(self.hup(c, GOOD).result, "applied")
 
     def test_F8_check_has_no_side_effect(self):
         folder = harness.tempfile.mkdtemp(prefix="check-")
@@ -122,7 +122,7 @@ class RowF(harness.TestCase):
         before = set(c.workers())
         mark = c.mark()
         answer = self.hup(c, GOOD.replace("= 2", "= 4") + "[env]\nFRESH = yes\n")
-        self.assertIn(answer.result, ("ok", "applied"))
+        self.assertEqual(answer.result, "applied")
         harness.eventually(lambda: len(c.workers()) == 4 and not before & set(c.workers()), "four new workers")
         for pid in c.workers():
             self.assertEqual(harness.environ(pid)[b"FRESH"], b"yes")

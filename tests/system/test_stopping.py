@@ -52,7 +52,7 @@ class RowB(harness.TestCase):
     def test_B2_deaf_worker_is_killed_in_time(self):
         c = self.sh(DEAF, policy=stop_policy("600ms"), flags=("-n", "1"))
         c.ready(1)
-        c.announce("worker.kill", "worker.exit")
+        c.announce("worker.escalate", "worker.exit")
         time.sleep(0.2)  # the shell sets its trap
         seconds = self.took(c)
         self.assertGreaterEqual(seconds, 0.55)
@@ -72,14 +72,14 @@ class RowB(harness.TestCase):
     def test_B4_parallel_not_serial(self):
         c = self.sh(DEAF, policy=stop_policy("1s"), flags=("-n", "100"))
         c.ready(100)
-        c.announce("worker.kill", "worker.exit")
+        c.announce("worker.escalate", "worker.exit")
         self.assertLess(self.took(c), 2.5 * harness.SLOW)
         self.assertEqual(len(c.all("worker.exit")), 100)
 
     def test_B5_second_TERM_kills(self):
         c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
         c.ready(4)
-        c.announce("worker.kill", "worker.exit", "stop")
+        c.announce("worker.escalate", "worker.exit", "stop")
         time.sleep(0.2)
         c.kill(signal.SIGTERM)
         c.wait_events(4, "worker.stop")
@@ -88,7 +88,7 @@ class RowB(harness.TestCase):
     def test_B5_QUIT_stops_at_once(self):
         c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
         c.ready(4)
-        c.announce("worker.kill", "worker.exit", "stop")
+        c.announce("worker.escalate", "worker.exit", "stop")
         self.assertLess(self.took(c, signal.SIGQUIT), 0.5 * harness.SLOW)
 
     def test_B6_stop_while_starting(self):
@@ -142,7 +142,7 @@ wait; wait; wait; sleep 1000
     def tree(self, kill):
         c = self.sh(self.TREE, policy=stop_policy("300ms", f"kill = {kill}\n"), flags=("-n", "1"))
         c.ready(1)
-        c.announce("worker.kill", "worker.exit")
+        c.announce("worker.escalate", "worker.exit")
         pids = [int(harness.eventually(
             lambda name=name: (c.folder / name).exists() and (c.folder / name).read_text().strip(), name))
             for name in ("grandchild", "escapee")]
