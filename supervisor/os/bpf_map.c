@@ -12,7 +12,7 @@ static uint64_t address_of(const void *p)
 }
 
 static int map_create(uint32_t type, uint32_t value_size, uint32_t entries, uint32_t flags,
-                      const char **failed)
+		      const char **failed)
 {
 	union bpf_attr a;
 	int fd;

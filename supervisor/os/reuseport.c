@@ -9,7 +9,7 @@
 #include "supervisor/os/sys.h"
 
 static int set_option(int fd, int level, int option, int value, const char *step,
-                      const char **failed)
+		      const char **failed)
 {
 	if (sys_setsockopt(fd, level, option, &value, sizeof(value)) == 0)
 		return 0;
@@ -113,7 +113,7 @@ int reuseport_reattach(struct reuseport *group, const char **failed)
 	if (fd < 0)
 		return fd;
 	return set_option(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, group->program_fd,
-	                  "SO_ATTACH_REUSEPORT_EBPF", failed);
+			  "SO_ATTACH_REUSEPORT_EBPF", failed);
 }
 
 int reuseport_add(struct reuseport *group, uint32_t slot, const char **failed)
@@ -153,7 +153,7 @@ static uint64_t next_turn(const struct steer_list *old, const struct steer_list 
 	if (old->count == 0)
 		return 0;
 	due = old->slot[__atomic_load_n(&old->next, __ATOMIC_RELAXED) % old->count];
-	for (i = 0; i < new->count && new->slot[i] < due; i++)
+	for (i = 0; i < new->count &&new->slot[i] < due; i++)
 		continue;
 	return i < new->count ? i : 0;
 }
@@ -210,8 +210,7 @@ static void write_list(struct reuseport *group)
 	__atomic_store_n(&control_of(group)->current, !current, __ATOMIC_RELEASE);
 }
 
-int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n,
-                    const char **failed)
+int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n, const char **failed)
 {
 	*failed = "steer";
 	if (!group->params.steer)

@@ -32,7 +32,7 @@ struct reuseport_params {
 	uint32_t capacity;   /* slots ever: 0 ... capacity - 1; at most REUSEPORT_SLOTS_MAX */
 	bool steer;          /* eBPF; false: the kernel's hash */
 	uint16_t probe_base; /* steer: a source port of probe_base + slot on 127.0.0.0/8 or ::1
-	                        reaches that slot only; 0: no probes */
+				reaches that slot only; 0: no probes */
 };
 
 struct reuseport;
@@ -43,7 +43,7 @@ struct reuseport;
  * kernel before 5.14 (step "bpf(...)").
  */
 int reuseport_create(const struct reuseport_params *params, struct reuseport **ret_group,
-                     const char **failed);
+		     const char **failed);
 
 /* Closes everything: queued connections are reset. Takes NULL. */
 void reuseport_destroy(struct reuseport *group);
@@ -73,7 +73,7 @@ int reuseport_remove(struct reuseport *group, uint32_t slot, const char **failed
  * removed. Hash: -EOPNOTSUPP. -EINVAL: a slot beyond the capacity.
  */
 int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n,
-                    const char **failed);
+		    const char **failed);
 
 /*
  * Moves what waits in the queue of a slot to the siblings on the list: takes the slot off the
@@ -128,7 +128,7 @@ struct reuseport_image reuseport_export(const struct reuseport *group);
  * caller makes a new group (the port is then free only when all old sockets are closed).
  */
 int reuseport_adopt_fds(const struct reuseport_image *image, const int *sockets, uint32_t count,
-                        struct reuseport **ret_group, const char **failed);
+			struct reuseport **ret_group, const char **failed);
 
 /* What this kernel and these rights allow. Opens nothing that stays open. */
 enum reuseport_support {

@@ -1,6 +1,6 @@
 /*
- * reuseport_group - what reuseport.c (sockets, list, queues) and reuseport_life.c (making, unmaking,
- * execve) share. Private to these two.
+ * reuseport_group - what reuseport.c (sockets, list, queues) and reuseport_life.c (making,
+ * unmaking, execve) share. Private to these two.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_REUSEPORT_GROUP_H
 #define CLUSTERD_SUPERVISOR_OS_REUSEPORT_GROUP_H
@@ -34,7 +34,7 @@ static inline struct steer_control *control_of(const struct reuseport *group)
 static inline struct steer_list *list_of(const struct reuseport *group, uint32_t which)
 {
 	return (struct steer_list *)(void *)(group->memory + group->layout.list +
-	                                     (size_t)which * group->layout.list_stride);
+					     (size_t)which * group->layout.list_stride);
 }
 
 static inline bool has_socket(const struct reuseport *group, uint32_t slot)

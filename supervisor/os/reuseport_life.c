@@ -33,7 +33,7 @@ static struct reuseport *allocate(const struct reuseport_params *params)
 static int map_memory(struct reuseport *group, const char **failed)
 {
 	void *memory = sys_mmap(NULL, group->layout.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-	                        group->control_fd, 0);
+				group->control_fd, 0);
 
 	if (memory == MAP_FAILED) {
 		*failed = "mmap";
@@ -93,7 +93,7 @@ void reuseport_destroy(struct reuseport *group)
 }
 
 int reuseport_create(const struct reuseport_params *params, struct reuseport **ret_group,
-                     const char **failed)
+		     const char **failed)
 {
 	struct reuseport *group;
 	int error = 0;
@@ -177,7 +177,7 @@ static int close_on_exec(int fd, const char **failed)
 }
 
 static int take_sockets(struct reuseport *group, const int *sockets, uint32_t count,
-                        const char **failed)
+			const char **failed)
 {
 	for (uint32_t slot = 0; slot < count; slot++) {
 		int error = 0;
@@ -193,7 +193,7 @@ static int take_sockets(struct reuseport *group, const int *sockets, uint32_t co
 }
 
 static int take_program(struct reuseport *group, const struct reuseport_image *image,
-                        const char **failed)
+			const char **failed)
 {
 	int error = close_on_exec(image->control_fd, failed);
 
@@ -208,7 +208,7 @@ static int take_program(struct reuseport *group, const struct reuseport_image *i
 }
 
 int reuseport_adopt_fds(const struct reuseport_image *image, const int *sockets, uint32_t count,
-                        struct reuseport **ret_group, const char **failed)
+			struct reuseport **ret_group, const char **failed)
 {
 	struct reuseport *group;
 	int error;

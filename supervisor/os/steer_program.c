@@ -39,7 +39,8 @@ struct steer_layout steer_layout(uint32_t capacity)
 		.list = sizeof(struct steer_control),
 	};
 
-	layout.list_stride = lines(offsetof(struct steer_list, slot) + layout.room * sizeof(uint32_t));
+	layout.list_stride =
+	    lines(offsetof(struct steer_list, slot) + layout.room * sizeof(uint32_t));
 	layout.handed = layout.list + 2 * layout.list_stride;
 	layout.size = lines(layout.handed + capacity * sizeof(uint64_t));
 	return layout;

@@ -55,16 +55,16 @@ struct steer_control {
 };
 
 struct steer_list {
-	uint64_t next;         /* a cache line of its own: every connection writes it */
+	uint64_t next; /* a cache line of its own: every connection writes it */
 	unsigned char pad[56];
-	uint32_t count;        /* 0: the kernel's hash picks */
-	uint32_t slot[];       /* room entries */
+	uint32_t count;  /* 0: the kernel's hash picks */
+	uint32_t slot[]; /* room entries */
 };
 
 /* Byte offsets inside the shared memory. */
 struct steer_layout {
-	uint32_t capacity;    /* slots are 0 ... capacity - 1 */
-	uint32_t room;        /* entries of a list: capacity, but at least STEER_ROOM_MIN */
+	uint32_t capacity; /* slots are 0 ... capacity - 1 */
+	uint32_t room;     /* entries of a list: capacity, but at least STEER_ROOM_MIN */
 	uint32_t list;
 	uint32_t list_stride;
 	uint32_t handed;

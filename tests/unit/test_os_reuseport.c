@@ -90,7 +90,8 @@ static void steer(struct reuseport *g, uint32_t n, const uint32_t *slots)
 	ck_assert_int_eq(reuseport_steer(g, slots, n, &failed), 0);
 }
 #define STEER(g, ...)                                                                              \
-	steer(g, sizeof((uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t), (uint32_t[]){ __VA_ARGS__ })
+	steer(g, sizeof((uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t),                           \
+	      (uint32_t[]){ __VA_ARGS__ })
 
 /* A client from source port `port` (0: any), or -1 with errno. Closes with a reset. */
 static int dial(const struct reuseport *g, const char *from, uint16_t port)
@@ -103,9 +104,9 @@ static int dial(const struct reuseport *g, const char *from, uint16_t port)
 	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 	if (port != 0) {
 		struct sockaddr_storage ss = { .ss_family = to->ss_family };
-		void *address = to->ss_family == AF_INET ?
-		                        (void *)&((struct sockaddr_in *)&ss)->sin_addr :
-		                        (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
+		void *address = to->ss_family == AF_INET
+				    ? (void *)&((struct sockaddr_in *)&ss)->sin_addr
+				    : (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
 
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
 		((struct sockaddr_in *)&ss)->sin_port = htons(port);
@@ -406,13 +407,15 @@ START_TEST(filters_are_locked)
 	g = open_group(&p, 2);
 	for (uint32_t slot = 0; slot < 2; slot++) {
 		fd = reuseport_fd(g, slot);
-		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-		                            sizeof(program)), 0);
+		ck_assert_int_lt(
+		    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
 		ck_assert_int_eq(errno, EPERM);
-		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
-		                            sizeof(program)), 0);
+		ck_assert_int_lt(
+		    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)),
+		    0);
 		ck_assert_int_eq(errno, EPERM);
-		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &zero, sizeof(zero)), 0);
+		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &zero, sizeof(zero)),
+				 0);
 		ck_assert_int_eq(errno, EPERM);
 	}
 	reuseport_destroy(g);
@@ -430,7 +433,8 @@ START_TEST(detached_program_comes_back)
 	g = open_group(&p, 4);
 	STEER(g, 1);
 	/* Should a kernel forbid this one day, the better. */
-	setsockopt(reuseport_fd(g, 0), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &(int){ 0 }, sizeof(int));
+	setsockopt(reuseport_fd(g, 0), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &(int){ 0 },
+		   sizeof(int));
 	ck_assert_int_eq(reuseport_reattach(g, &failed), 0);
 	serve(g, 100, served);
 	ck_assert_uint_eq(served[1], 100);

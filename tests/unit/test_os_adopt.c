@@ -1,0 +1,634 @@
+/* Real children under the filter; this process plays clusterd. */
+#include "supervisor/os/adopt.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 20000, PORT = 21600, PYTHON_PORT = 21610, NODE_PORT = 21620 };
+
+static const char *failed;
+
+struct worker {
+	pid_t pid;
+	int notify;
+};
+
+static const struct adopt_filter plain = { 0 };
+
+static void enter(const struct adopt_filter *filter, int socket)
+{
+	const char *step;
+	int fd = adopt_filter_install(filter, &step);
+
+	if (fd < 0 || adopt_send_fd(socket, fd, &step) < 0)
+		_exit(99);
+	close(fd);
+}
+
+static struct worker collect(pid_t pid, int pair[2])
+{
+	struct worker w = { .pid = pid };
+
+	ck_assert_int_gt(pid, 0);
+	close(pair[1]);
+	ck_assert_int_eq(poll(&(struct pollfd){ .fd = pair[0], .events = POLLIN }, 1, WAIT_MS), 1);
+	w.notify = adopt_recv_fd(pair[0], &failed);
+	ck_assert_msg(w.notify >= 0, "%s: %s", failed, strerror(-w.notify));
+	ck_assert_int_eq(fcntl(w.notify, F_GETFD), FD_CLOEXEC);
+	close(pair[0]);
+	return w;
+}
+
+/* A child that runs a function and exits with what it returns. */
+static struct worker start(const struct adopt_filter *filter, int (*run)(void))
+{
+	int pair[2];
+	pid_t pid;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		enter(filter, pair[1]);
+		_exit(run());
+	}
+	return collect(pid, pair);
+}
+
+/* A program, started as clusterd does: between vfork and execve there is our memory only. */
+static struct worker start_program(char *const argv[])
+{
+	int quiet = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int pair[2];
+	pid_t pid;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = vfork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(quiet, 1);
+		dup2(quiet, 2);
+		enter(&plain, pair[1]);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	close(quiet);
+	return collect(pid, pair);
+}
+
+static int exit_of(struct worker *w)
+{
+	int status = -1;
+
+	ck_assert_int_eq(waitpid(w->pid, &status, 0), w->pid);
+	close(w->notify);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Waits for the next request, or for the end of everything under the filter (-EPIPE). */
+static int next(const struct worker *w, struct adopt_request *r)
+{
+	struct pollfd wait = { .fd = w->notify, .events = POLLIN };
+
+	ck_assert_int_eq(poll(&wait, 1, WAIT_MS), 1);
+	return adopt_receive(w->notify, r, &failed);
+}
+
+static void expect(const struct worker *w, enum adopt_call call, struct adopt_request *r)
+{
+	int error = next(w, r);
+
+	ck_assert_msg(error == 0, "%s: %s", failed, strerror(-error));
+	ck_assert_int_eq(r->call, call);
+}
+
+static struct sockaddr_in loopback(uint16_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+}
+
+static int our_listener(int family, uint16_t port)
+{
+	struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in in = loopback(port);
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int bound;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+	bound = family == AF_INET ? bind(fd, (void *)&in, sizeof(in))
+				  : bind(fd, (void *)&any6, sizeof(any6));
+	ck_assert_msg(bound == 0, "bind: %s", strerror(errno));
+	ck_assert_int_eq(listen(fd, 64), 0);
+	return fd;
+}
+
+static int number(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t size = sizeof(value);
+
+	return getsockopt(fd, level, name, &value, &size) < 0 ? -errno : value;
+}
+
+/* The children. Exit status: 0, or the line of the check that did not hold. ---------------------
+ */
+
+#define NEED(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			return __LINE__ % 250 + 1;                                                 \
+	} while (0)
+
+static int set_number(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static int options_then_serve(void)
+{
+	struct sockaddr_in in = loopback(PORT), name;
+	socklen_t size = sizeof(name);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int client;
+
+	NEED(set_number(fd, IPPROTO_TCP, TCP_NODELAY, 1) == 0);
+	NEED(set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, 77) == 0);
+	NEED(set_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1) == 0);
+	NEED(set_number(fd, SOL_SOCKET, SO_RCVBUF, 40000) == 0);
+	NEED(bind(fd, (void *)&in, sizeof(in)) == 0);
+	NEED(listen(fd, 7) == 0);
+	NEED(getsockname(fd, (void *)&name, &size) == 0 && name.sin_port == htons(PORT));
+	NEED((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+	NEED(fcntl(fd, F_GETFD) == FD_CLOEXEC);
+	NEED(number(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+	NEED(number(fd, SOL_SOCKET, SO_RCVBUF) == 80000);
+	NEED(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, WAIT_MS) == 1);
+	client = accept(fd, NULL, NULL);
+	NEED(client >= 0);
+	NEED(number(client, IPPROTO_TCP, TCP_KEEPIDLE) == 77);
+	NEED(write(client, "hello", 5) == 5);
+	close(client);
+	return 0;
+}
+
+static int others(void)
+{
+	struct sockaddr_nl nl = { .nl_family = AF_NETLINK };
+	struct sockaddr_in in = loopback(0);
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd;
+
+	fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	NEED(fd >= 0 && bind(fd, (void *)&nl, sizeof(nl)) == 0);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(bind(fd, (void *)&in, sizeof(in)) == 0);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0); /* an abstract name that the kernel chooses */
+	NEED(bind(fd, (void *)&un, sizeof(un.sun_family)) == 0);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	NEED(bind(fd, (void *)&in, sizeof(in)) == 0);
+	NEED(bind(-1, (void *)&in, sizeof(in)) < 0 && errno == EBADF);
+	NEED(bind(fd, NULL, sizeof(in)) < 0 && errno == EFAULT);
+	NEED(listen(fd, 5) == 0);
+	return 0;
+}
+
+static int bind_once(void)
+{
+	struct sockaddr_in in = loopback(PORT);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return bind(fd, (void *)&in, sizeof(in)) < 0 ? errno : 0;
+}
+
+static void *bind_in_thread(void *unused)
+{
+	(void)unused;
+	return (void *)(intptr_t)bind_once();
+}
+
+static int thread_binds(void)
+{
+	pthread_t thread;
+	void *error;
+
+	NEED(pthread_create(&thread, NULL, bind_in_thread, NULL) == 0);
+	NEED(pthread_join(thread, &error) == 0);
+	return (int)(intptr_t)error;
+}
+
+/* The child goes at once; its own child binds after that: the pipe ends with its writers. */
+static int orphan_binds(void)
+{
+	int ends[2];
+	char byte;
+
+	NEED(pipe(ends) == 0);
+	if (fork() != 0)
+		return 0;
+	close(ends[1]);
+	NEED(read(ends[0], &byte, 1) == 0);
+	return bind_once();
+}
+
+static int nested(void)
+{
+	const char *step;
+
+	return adopt_filter_install(&plain, &step) == -EBUSY ? 0 : 1;
+}
+
+static int says_no_new_privs(void)
+{
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+}
+
+/* The tests -------------------------------------------------------------------------------------
+ */
+
+static void hear(uint16_t port, const char *send_first, const char *want)
+{
+	struct sockaddr_in in = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct timeval patience = { .tv_sec = WAIT_MS / 1000 };
+	char text[16] = "", rest[4096];
+
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	ck_assert_int_eq(connect(fd, (void *)&in, sizeof(in)), 0);
+	ck_assert_int_ge(write(fd, send_first, strlen(send_first)), 0);
+	ck_assert_int_ge(recv(fd, text, strlen(want), MSG_WAITALL), 1);
+	ck_assert_str_eq(text, want);
+	while (recv(fd, rest, sizeof(rest), 0) > 0)
+		continue;
+	close(fd);
+}
+
+/* Docker's default profile: pidfd_getfd says EPERM. */
+static void deny_getfd(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_getfd, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { 4, filter };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
+}
+
+static void become_nobody(void)
+{
+	if (getuid() != 0)
+		return;
+	ck_assert_int_eq(setgid(65534), 0);
+	ck_assert_int_eq(setuid(65534), 0);
+	prctl(PR_SET_DUMPABLE, 1); /* as after execve: setuid cleared it */
+}
+
+static void as_we_are(void)
+{
+}
+
+static void (*const conditions[])(void) = { as_we_are, become_nobody };
+
+START_TEST(worker_serves_on_our_socket)
+{
+	struct adopt_request r;
+	const char *lost = "";
+	struct worker w;
+	int ours;
+
+	conditions[_i]();
+	ours = our_listener(AF_INET, PORT);
+	w = start(&plain, options_then_serve);
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_int_eq(r.error, 0);
+	ck_assert_int_eq(r.pid, w.pid);
+	ck_assert_int_eq(r.tid, w.pid);
+	ck_assert_int_eq(r.domain, AF_INET);
+	ck_assert_int_eq(r.type, SOCK_STREAM);
+	ck_assert_int_eq(r.protocol, IPPROTO_TCP);
+	ck_assert(r.nonblock && r.cloexec && r.looked_inside && !r.v6only);
+	ck_assert_int_eq(((struct sockaddr_in *)&r.address)->sin_port, htons(PORT));
+	ck_assert(!adopt_same_socket(&r, ours));
+	ck_assert_int_eq(adopt_replace(w.notify, &r, ours, &lost, &failed), 0);
+	ck_assert_ptr_null(lost);
+	expect(&w, ADOPT_LISTEN, &r);
+	ck_assert_int_eq(r.backlog, 7);
+	ck_assert(adopt_same_socket(&r, ours));
+	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), 0);
+	ck_assert_int_eq(adopt_receive(w.notify, &r, &failed), -EAGAIN);
+	hear(PORT, "", "hello");
+	ck_assert_int_eq(next(&w, &r), -EPIPE);
+	ck_assert_int_eq(exit_of(&w), 0);
+	close(ours);
+}
+END_TEST
+
+START_TEST(type_is_known_without_getfd)
+{
+	struct adopt_request r;
+	struct worker w;
+
+	deny_getfd();
+	w = start(&plain, bind_once);
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_int_eq(r.domain, AF_INET);
+	ck_assert_int_eq(r.type, SOCK_STREAM);
+	ck_assert_uint_ne(r.inode, 0);
+	ck_assert(!r.looked_inside);
+	ck_assert_uint_eq(r.options, 0);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, -EADDRNOTAVAIL, &failed), 0);
+	ck_assert_int_eq(exit_of(&w), EADDRNOTAVAIL);
+}
+END_TEST
+
+START_TEST(unrelated_binds_go_through)
+{
+	struct adopt_filter filter = { .unix_too = _i };
+	struct worker w = start(&filter, others);
+	struct adopt_request r;
+	unsigned binds = 0, listens = 0, unreadable = 0;
+	int error;
+
+	while ((error = next(&w, &r)) == 0) {
+		binds += r.call == ADOPT_BIND;
+		listens += r.call == ADOPT_LISTEN;
+		unreadable += r.error != 0;
+		ck_assert_int_eq(adopt_continue(w.notify, &r, &failed), 0);
+	}
+	ck_assert_int_eq(error, -EPIPE);
+	ck_assert_uint_eq(binds, _i ? 6 : 4);
+	ck_assert_uint_eq(listens, 1);
+	ck_assert_uint_eq(unreadable, 1);
+	ck_assert_int_eq(exit_of(&w), 0);
+}
+END_TEST
+
+START_TEST(thread_is_traced_to_its_process)
+{
+	struct worker w = start(&plain, thread_binds);
+	struct adopt_request r;
+
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_int_ne(r.tid, w.pid);
+	ck_assert_int_eq(r.pid, w.pid);
+	ck_assert_int_eq(r.type, SOCK_STREAM);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, -EACCES, &failed), 0);
+	ck_assert_int_eq(exit_of(&w), EACCES);
+}
+END_TEST
+
+START_TEST(orphan_is_served_too)
+{
+	struct worker w = start(&plain, orphan_binds);
+	struct adopt_request r;
+	int status;
+
+	ck_assert_int_eq(waitpid(w.pid, &status, 0), w.pid);
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_int_ne(r.pid, w.pid);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), 0);
+	ck_assert_int_eq(next(&w, &r), -EPIPE);
+	close(w.notify);
+}
+END_TEST
+
+START_TEST(killed_caller_is_noticed)
+{
+	struct worker w = start(&plain, bind_once);
+	struct adopt_request r;
+	const char *lost;
+	int ours = our_listener(AF_INET, 0);
+
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_int_eq(kill(w.pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(w.pid, NULL, 0), w.pid);
+	ck_assert_int_eq(adopt_replace(w.notify, &r, ours, &lost, &failed), -ENOENT);
+	ck_assert_str_eq(failed, "ioctl(NOTIF_ADDFD)");
+	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), -ENOENT);
+	ck_assert_int_eq(adopt_receive(w.notify, &r, &failed), -EPIPE);
+	close(w.notify);
+	close(ours);
+}
+END_TEST
+
+START_TEST(one_listener_a_process)
+{
+	struct worker w = start(&plain, nested);
+
+	ck_assert_int_eq(exit_of(&w), 0);
+}
+END_TEST
+
+START_TEST(no_new_privs_is_a_choice)
+{
+	struct adopt_filter filter = { .keep_setuid = _i };
+	struct worker w;
+
+	if (_i && getuid() != 0) {
+		printf("skipped: not root\n");
+		return;
+	}
+	w = start(&filter, says_no_new_privs);
+	ck_assert_int_eq(exit_of(&w), !_i);
+}
+END_TEST
+
+START_TEST(fd_passing_tells_why_not)
+{
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(adopt_recv_fd(pair[0], &failed), -EAGAIN);
+	ck_assert_int_eq(write(pair[1], "x", 1), 1);
+	ck_assert_int_eq(adopt_recv_fd(pair[0], &failed), -EPIPE);
+	close(pair[1]);
+	ck_assert_int_eq(adopt_recv_fd(pair[0], &failed), -EPIPE);
+	ck_assert_int_eq(adopt_send_fd(pair[0], 0, &failed), -EPIPE);
+	close(pair[0]);
+}
+END_TEST
+
+/* Two copies of an unmodified server on one port. */
+static const struct {
+	uint16_t port;
+	const char *argv[6];
+} programs[] = {
+	{ PYTHON_PORT, { "python3", "-m", "http.server", "-b", "127.0.0.1", NULL } },
+	{ NODE_PORT,
+	  { "node", "-e",
+	    "require('http').createServer((q, a) => a.end('hi')).listen(process.argv[1])", NULL } },
+};
+
+static bool installed(const char *program)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
+	return system(command) == 0; /* NOLINT: our own words */
+}
+
+START_TEST(unmodified_servers_share_a_port)
+{
+	const char *argv[8];
+	char port[8];
+	struct worker w[2];
+	int ours = -1, n = 0;
+
+	if (!installed(programs[_i].argv[0])) {
+		printf("skipped: no %s\n", programs[_i].argv[0]);
+		return;
+	}
+	snprintf(port, sizeof(port), "%d", programs[_i].port);
+	while (programs[_i].argv[n] != NULL) {
+		argv[n] = programs[_i].argv[n];
+		n++;
+	}
+	argv[n] = port;
+	argv[n + 1] = NULL;
+	for (int i = 0; i < 2; i++) {
+		struct adopt_request r;
+		const char *lost = NULL;
+		bool listening = false;
+
+		w[i] = start_program((char *const *)argv);
+		while (!listening) {
+			ck_assert_int_eq(next(&w[i], &r), 0);
+			listening =
+			    r.call == ADOPT_LISTEN && ours >= 0 && adopt_same_socket(&r, ours);
+			if (listening) {
+				ck_assert_int_eq(adopt_answer(w[i].notify, &r, 0, &failed), 0);
+			} else if (r.call == ADOPT_BIND && r.type == SOCK_STREAM) {
+				if (ours < 0)
+					ours = our_listener(r.domain, programs[_i].port);
+				ck_assert_int_eq(
+				    adopt_replace(w[i].notify, &r, ours, &lost, &failed), 0);
+				ck_assert_ptr_null(lost);
+			} else {
+				ck_assert_int_eq(adopt_continue(w[i].notify, &r, &failed), 0);
+			}
+		}
+	}
+	for (int i = 0; i < 10; i++)
+		hear(programs[_i].port, "GET / HTTP/1.0\r\n\r\n", "HTTP/1.");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(kill(w[i].pid, SIGTERM), 0);
+		ck_assert_int_eq(exit_of(&w[i]), -SIGTERM);
+		if (i == 0) /* the other one goes on */
+			hear(programs[_i].port, "GET / HTTP/1.0\r\n\r\n", "HTTP/1.");
+	}
+	close(ours);
+}
+END_TEST
+
+static const struct {
+	const char *listener, *asked;
+	bool v6only; /* of the listener */
+	bool covers, same;
+} pairs[] = {
+	{ "127.0.0.1", "127.0.0.1", false, true, true },
+	{ "127.0.0.1", "127.0.0.2", false, false, false },
+	{ "0.0.0.0", "127.0.0.1", false, true, false },
+	{ "127.0.0.1", "0.0.0.0", false, true, false },
+	{ "::", "0.0.0.0", false, true, false },
+	{ "::", "0.0.0.0", true, false, false },
+	{ "::", "::", false, true, true },
+	{ "::", "::", true, true, false },
+	{ "0.0.0.0", "::", false, true, false },
+	{ "0.0.0.0", "::1", false, false, false },
+	{ "::", "::1", true, true, false },
+	{ "::1", "::1", false, true, true },
+	{ "::1", "127.0.0.1", false, false, false },
+	{ "127.0.0.1", "::ffff:127.0.0.1", false, true, false },
+	{ "0.0.0.0", "::ffff:127.0.0.1", false, true, false },
+};
+
+static struct sockaddr_storage address(const char *text, uint16_t port)
+{
+	struct sockaddr_storage ss = { .ss_family = strchr(text, ':') ? AF_INET6 : AF_INET };
+	struct sockaddr_in *in = (void *)&ss;
+	struct sockaddr_in6 *in6 = (void *)&ss;
+	void *to = ss.ss_family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr;
+
+	in->sin_port = htons(port);
+	ck_assert_int_eq(inet_pton(ss.ss_family, text, to), 1);
+	return ss;
+}
+
+START_TEST(addresses)
+{
+	struct sockaddr_storage a = address(pairs[_i].listener, 80);
+	struct sockaddr_storage b = address(pairs[_i].asked, 80);
+	struct sockaddr_storage c = address(pairs[_i].asked, 81);
+	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = "/x" };
+	struct sockaddr_storage u = { 0 };
+
+	memcpy(&u, &un, sizeof(un));
+	ck_assert_int_eq(adopt_covers(&a, pairs[_i].v6only, &b), pairs[_i].covers);
+	ck_assert_int_eq(adopt_same_address(&a, pairs[_i].v6only, &b, false), pairs[_i].same);
+	ck_assert(!adopt_covers(&a, pairs[_i].v6only, &c));
+	ck_assert(!adopt_same_address(&a, pairs[_i].v6only, &c, pairs[_i].v6only));
+	ck_assert(!adopt_covers(&a, false, &u) && !adopt_covers(&u, false, &a));
+	ck_assert(adopt_covers(&u, false, &u) && adopt_same_address(&u, false, &u, false));
+}
+END_TEST
+
+#define COUNT(rows) (int)(sizeof(rows) / sizeof((rows)[0]))
+
+int main(void)
+{
+	Suite *suite = suite_create("os_adopt");
+	TCase *tc = tcase_create("adopt");
+	SRunner *runner;
+	int bad;
+
+	if (adopt_probe_kernel() != ADOPT_OK) {
+		printf("skipped: no seccomp user notification\n");
+		return EXIT_SUCCESS;
+	}
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, worker_serves_on_our_socket, 0, COUNT(conditions));
+	tcase_add_test(tc, type_is_known_without_getfd);
+	tcase_add_loop_test(tc, unrelated_binds_go_through, 0, 2);
+	tcase_add_test(tc, thread_is_traced_to_its_process);
+	tcase_add_test(tc, orphan_is_served_too);
+	tcase_add_test(tc, killed_caller_is_noticed);
+	tcase_add_test(tc, one_listener_a_process);
+	tcase_add_loop_test(tc, no_new_privs_is_a_choice, 0, 2);
+	tcase_add_test(tc, fd_passing_tells_why_not);
+	tcase_add_loop_test(tc, unmodified_servers_share_a_port, 0, COUNT(programs));
+	tcase_add_loop_test(tc, addresses, 0, COUNT(pairs));
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	bad = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
