@@ -89,14 +89,24 @@ static void print_section(struct dumper *d, const char *section, const char *ins
 	print(d, line);
 }
 
-/* The text of the table where the value was never set: 60s stays 60s. */
+/* Is the value that of the table? */
+static bool is_fallback(const struct key *key, const void *base)
+{
+	_Alignas(max_align_t) char fallback[sizeof(struct words)] = { 0 };
+	char problem[PROBLEM_TEXT_MAX];
+
+	return key->type->parse(key, key->fallback, fallback, problem) == 0 &&
+	       memcmp(fallback, key_field(key, base), key->size) == 0;
+}
+
+/* A default is written as the table has it: 60s and not 1m. */
 static void print_key(struct dumper *d, const struct key *key, const void *base,
 		      const struct origin *origin)
 {
-	if (origin->source)
-		key->type->format(key, key_field(key, base), d->value);
-	else
+	if (is_fallback(key, base))
 		snprintf(d->value, VALUE_TEXT_MAX, "%s", key->fallback);
+	else
+		key->type->format(key, key_field(key, base), d->value);
 	print_value(d, key->name, origin);
 }
 

@@ -71,6 +71,15 @@ const void *key_field(const struct key *key, const void *base)
 	return (const char *)base + key->offset;
 }
 
+const char *key_text(const struct key *key, const struct policy *policy, char *text, size_t size)
+{
+	char whole[VALUE_TEXT_MAX];
+
+	key->type->format(key, key_field(key, policy), whole);
+	snprintf(text, size, "%s", whole);
+	return text;
+}
+
 int key_set(struct policy *policy, const char *full_name, const char *text,
 	    char problem[PROBLEM_TEXT_MAX])
 {

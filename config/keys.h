@@ -58,6 +58,9 @@ int key_set(struct policy *policy, const char *full_name, const char *text,
 /* The value of `key` in `base`: a struct policy, or a struct listener for one of listen_keys. */
 const void *key_field(const struct key *key, const void *base);
 
+/* Writes the value of a key of `keys` as the file has it; cuts to `size` bytes. Returns `text`. */
+const char *key_text(const struct key *key, const struct policy *policy, char *text, size_t size);
+
 /* Sets every key to its fallback and all other bytes to zero: no listener, no rule, no variable. */
 void policy_defaults(struct policy *policy);
 

@@ -27,7 +27,7 @@ static int name_parse(const struct key *key, const char *text, void *field, char
 	(void)key;
 	if (word_unquote(text, name, sizeof(name), &why) < 0)
 		return fail(problem, why);
-	if (strpbrk(name, "/ \"';#") || has_control(name) || *name == '.' || *name == '-')
+	if (name[strcspn(name, "/ \"';#")] || has_control(name) || *name == '.' || *name == '-')
 		return fail(problem, "a name holds no blank, quote, slash, ; or #, and begins "
 				     "with neither . nor -");
 	memcpy(field, name, sizeof(name));

@@ -1,0 +1,196 @@
+/* The layers of a policy, in their order: options.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/clusterd/options.h"
+#include "config/assign.h"
+#include "config/words.h"
+
+enum { DEFAULT_PORT = 1337 };
+
+struct layers {
+	const struct options *options;
+	struct config *config;
+	config_complaint *complain;
+	void *context;
+	int complaints;
+};
+
+static void complain_about(struct layers *l, const char *source, const char *text)
+{
+	l->complaints++;
+	l->complain(l->context, source, 0, text);
+}
+
+static void set(struct layers *l, const char *name, const char *value, const char *source)
+{
+	l->complaints += config_set(l->config, name, value, source, l->complain, l->context);
+}
+
+static void load_file(struct layers *l)
+{
+	const char *file = l->options->config_file;
+	char problem[OPTIONS_PROBLEM_MAX], *text;
+	size_t size;
+
+	if (!file)
+		return;
+	if (read_policy_file(file, &text, &size, problem) < 0) {
+		complain_about(l, file, problem);
+		return;
+	}
+	l->complaints += config_parse(l->config, text, size, file, l->complain, l->context);
+	free(text);
+}
+
+/* fd3 for the first socket: a free name that tells a worker where the socket is. */
+static void free_name(const struct policy *policy, char *name, size_t size)
+{
+	uint32_t taken = 0, fd = 3 + policy->listener_count;
+
+	do {
+		snprintf(name, size, "fd%u", fd++);
+		for (taken = 0; taken < policy->listener_count; taken++)
+			if (strcmp(policy->listeners[taken].name, name) == 0)
+				break;
+	} while (taken < policy->listener_count);
+}
+
+/* [NAME=]ADDRESS: the = of a unix path comes after a byte that no name has. */
+static void add_listener(struct layers *l, const char *argument, const char *source)
+{
+	const char *equals = strchr(argument, '='), *address = argument;
+	char name[64] = "", key[96];
+
+	if (equals && equals - argument < (ptrdiff_t)sizeof(name)) {
+		memcpy(name, argument, (size_t)(equals - argument));
+		name[equals - argument] = '\0';
+	}
+	if (listener_name_valid(name))
+		address = equals + 1;
+	else
+		free_name(&l->config->policy, name, sizeof(name));
+	if (!*address) {
+		complain_about(l, source, "the address is missing");
+		return;
+	}
+	snprintf(key, sizeof(key), "listen.%s.address", name);
+	set(l, key, address, source);
+}
+
+static void add_default_listener(struct layers *l)
+{
+	const char *port = getenv("PORT");
+	char address[32];
+
+	if (l->config->policy.listener_count > 0 || !l->config->policy.cluster_listen)
+		return;
+	if (!port || !*port) {
+		snprintf(address, sizeof(address), "*:%d", DEFAULT_PORT);
+		set(l, "listen.fd3.address", address, "default");
+	} else if (strspn(port, "0123456789") == strlen(port) && strlen(port) < 6) {
+		snprintf(address, sizeof(address), "*:%s", port);
+		set(l, "listen.fd3.address", address, "PORT");
+	} else {
+		complain_about(l, "PORT", "the environment variable is not a port from 0 to 65535");
+	}
+}
+
+static void take_flag(struct layers *l, const struct given_option *given)
+{
+	const struct option_row *row = given->row;
+
+	if (strcmp(row->name, "listen") != 0)
+		set(l, row->key, given->argument, row->source);
+	else if (strcmp(given->argument, "none") == 0)
+		set(l, "cluster.listen", "no", row->source);
+	else
+		add_listener(l, given->argument, row->source);
+}
+
+/* -b, -a: the keys of listeners. */
+static bool is_for_listeners(const struct option_row *row)
+{
+	return strncmp(row->key, "listen.", 7) == 0;
+}
+
+static void take_flags(struct layers *l)
+{
+	const struct options *options = l->options;
+
+	for (size_t i = 0; i < options->given_count; i++) {
+		const struct option_row *row = options->given[i].row;
+
+		if (!is_for_listeners(row) && strcmp(row->name, "set") != 0)
+			take_flag(l, &options->given[i]);
+	}
+	add_default_listener(l);
+	for (size_t i = 0; i < options->given_count; i++) {
+		const struct given_option *given = &options->given[i];
+
+		if (is_for_listeners(given->row))
+			set(l, given->row->key, given->argument ? given->argument : "yes",
+			    given->row->source);
+	}
+	for (size_t i = 0; i < options->given_count; i++) {
+		const struct given_option *given = &options->given[i];
+
+		if (strcmp(given->row->name, "set") == 0)
+			l->complaints += config_assign(l->config, given->argument, given->row->source,
+						       l->complain, l->context);
+	}
+}
+
+static void take_program(struct layers *l)
+{
+	struct words *command = &l->config->policy.cluster_command;
+	char **program = l->options->program;
+
+	if (!*program)
+		return;
+	memset(command, 0, sizeof(*command));
+	for (; *program; program++) {
+		if (words_append(command, *program) < 0) {
+			complain_about(l, "command line", "the program and its arguments are too long");
+			return;
+		}
+	}
+	l->config->origins.keys[key_find("cluster.command") - keys].source = "command line";
+}
+
+/* "/usr/bin/my app" is cluster my_app. */
+static void name_cluster(struct layers *l)
+{
+	const struct words *command = &l->config->policy.cluster_command;
+	const char *program = words_next(command, NULL), *slash;
+	char name[NAME_TEXT_MAX];
+
+	if (l->config->policy.cluster_name[0])
+		return;
+	slash = program ? strrchr(program, '/') : NULL;
+	snprintf(name, sizeof(name), "%s", slash ? slash + 1 : program ? program : "clusterd");
+	for (char *p = name; *p; p++)
+		if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("/\"';#$", *p) ||
+		    (p == name && strchr(".-", *p)))
+			*p = '_';
+	set(l, "cluster.name", *name ? name : "clusterd", "name of the program");
+}
+
+int options_load(const struct options *options, struct config *config, config_complaint *complain,
+		 void *context)
+{
+	struct layers l = { options, config, complain, context, 0 };
+
+	config_init(config);
+	load_file(&l);
+	take_flags(&l);
+	take_program(&l);
+	if (l.complaints > 0)
+		return l.complaints;
+	if (config->policy.cluster_command.count == 0 && !options->dump)
+		complain_about(&l, options->config_file ? options->config_file : "command line",
+			       "no program: give one on the command line or as [cluster] command");
+	name_cluster(&l);
+	l.complaints += config_check(config, complain, context);
+	return l.complaints;
+}

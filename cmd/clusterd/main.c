@@ -1,0 +1,136 @@
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "cmd/clusterd/features.h"
+#include "cmd/clusterd/options.h"
+#include "supervisor/supervisor.h"
+
+/* Who has to hear of a complaint, and whether the command line or the policy is to blame. */
+struct audience {
+	supervisor_complain *line; /* NULL: standard error */
+	void *context;
+	int policy, usage;
+};
+
+static void hear(void *context, const char *source, unsigned number, const char *text)
+{
+	struct audience *who = context;
+	char line[PATH_MAX + COMPLAINT_TEXT_MAX];
+
+	format_complaint(line, sizeof(line), source, number, text);
+	if (number == 0 && *source == '-')
+		who->usage++;
+	else
+		who->policy++;
+	if (who->line)
+		who->line(who->context, line);
+	else
+		fprintf(stderr, "%s%s\n", number > 0 ? "" : "clusterd: ", line);
+}
+
+/* For a reload: the same layers again. */
+static int read_again(void *context, struct policy *policy, supervisor_complain *complain,
+		      void *complain_context)
+{
+	struct audience who = { .line = complain, .context = complain_context };
+	struct config *config = malloc(sizeof(*config));
+	int complaints;
+
+	if (!config) {
+		complain(complain_context, "no memory to read the policy");
+		return 1;
+	}
+	complaints = options_load(context, config, hear, &who);
+	if (complaints == 0)
+		memcpy(policy, &config->policy, sizeof(*policy));
+	free(config);
+	return complaints;
+}
+
+static void print_line(void *context, const char *line)
+{
+	fprintf(context, "%s\n", line);
+}
+
+static int print_version(void)
+{
+	printf("clusterd %s\n", CLUSTERD_VERSION);
+	printf("libuv %s, inih %s\n", uv_version_string(), INIH_VERSION);
+	features_print(stdout);
+	return EX_OK;
+}
+
+/* The path by which an upgrade finds the new program, even after the working folder has changed. */
+static const char *own_path(const char *argument, char path[PATH_MAX])
+{
+	ssize_t length;
+
+	if (strchr(argument, '/') && realpath(argument, path))
+		return path;
+	length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	if (length <= 0)
+		return argument;
+	path[length] = '\0';
+	return path;
+}
+
+static int run(struct options *options, struct config *config, char **argv)
+{
+	char path[PATH_MAX];
+	struct supervisor_options supervisor = {
+		.policy = &config->policy,
+		.policy_file = options->config_file,
+		.read = read_again,
+		.read_context = options,
+		.argv = argv,
+		.self = own_path(argv[0], path),
+	};
+
+	return supervisor_run(&supervisor);
+}
+
+static int load_and_run(struct options *options, struct config *config, char **argv)
+{
+	struct audience who = { 0 };
+	int complaints = options_load(options, config, hear, &who);
+
+	if (complaints == 0 && options->check)
+		complaints = verify_system(config, hear, &who);
+	if (complaints > 0)
+		return who.usage > 0 && who.policy == 0 ? EX_USAGE : EX_CONFIG;
+	if (options->dump)
+		config_dump(config, print_line, stdout);
+	else if (options->check)
+		printf("%s: ok\n", options->config_file ? options->config_file : "command line");
+	else
+		return run(options, config, argv);
+	return fflush(stdout) == 0 ? EX_OK : EX_OSERR;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct config *config = malloc(sizeof(*config));
+	char problem[OPTIONS_PROBLEM_MAX];
+	int status = EX_OK;
+
+	(void)argc;
+	if (!config || options_parse(&options, argv, problem) < 0) {
+		fprintf(stderr, "clusterd: %s\n", config ? problem : "no memory");
+		status = config ? EX_USAGE : EX_OSERR;
+	} else if (options.help) {
+		(options.help_all ? help_long : help_short)(stdout);
+	} else if (options.version) {
+		status = print_version();
+	} else {
+		status = load_and_run(&options, config, argv);
+	}
+	if (config)
+		options_finish(&options);
+	free(config);
+	return status;
+}

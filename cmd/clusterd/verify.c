@@ -1,0 +1,170 @@
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd/clusterd/options.h"
+#include "config/words.h"
+#include "supervisor/os/cpus.h"
+
+/* What clusterd itself holds, with or without workers: the loop, the log, the control socket. */
+enum { OWN_FDS = 32 };
+
+struct verifier {
+	const struct config *config;
+	config_complaint *complain;
+	void *context;
+	int complaints;
+};
+
+static void complain_about(struct verifier *v, const char *name, const char *text, const char *why)
+{
+	const struct origin *origin = &v->config->origins.keys[key_find(name) - keys];
+	char line[COMPLAINT_TEXT_MAX];
+
+	snprintf(line, sizeof(line), "%.300s: %s", text, why);
+	v->complaints++;
+	v->complain(v->context, origin->source ? origin->source : "policy", origin->line, line);
+}
+
+static bool is_program(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+}
+
+/* The PATH that the worker will have: [env], else ours unless the environment is cleared. */
+static const char *search_path(const struct policy *policy)
+{
+	const char *entry = policy->env, *path = NULL;
+
+	for (uint32_t i = 0; i < policy->env_count; i++, entry += strlen(entry) + 1)
+		if (strncmp(entry, "PATH=", 5) == 0)
+			return entry + 5;
+	if (!policy->cluster_env_clear)
+		path = getenv("PATH");
+	return path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+static bool in_path(const char *program, const char *path)
+{
+	char file[PATH_TEXT_MAX * 2];
+
+	for (size_t length; *path; path += length + (path[length] == ':')) {
+		length = strcspn(path, ":");
+		if ((size_t)snprintf(file, sizeof(file), "%.*s%s%s", (int)length, path,
+				     length > 0 ? "/" : "./", program) < sizeof(file) &&
+		    is_program(file))
+			return true;
+	}
+	return false;
+}
+
+/* A relative path with a slash starts at [cluster] directory, for that is where exec happens. */
+static void verify_program(struct verifier *v, const char *key, const struct words *words)
+{
+	const struct policy *policy = &v->config->policy;
+	const char *program = words_next(words, NULL);
+	char file[PATH_TEXT_MAX * 2 + WORDS_TEXT_MAX];
+	bool found;
+
+	if (!program)
+		return;
+	if (!strchr(program, '/')) {
+		found = in_path(program, search_path(policy));
+	} else {
+		bool is_relative = *program != '/' && policy->cluster_directory[0];
+
+		snprintf(file, sizeof(file), "%s%s%s", is_relative ? policy->cluster_directory : "",
+			 is_relative ? "/" : "", program);
+		found = is_program(file);
+	}
+	if (!found)
+		complain_about(v, key, program,
+			       strchr(program, '/') ? "is no program that can be executed" :
+						      "no such program in PATH");
+}
+
+static bool is_id(const char *name)
+{
+	return strspn(name, "0123456789") == strlen(name);
+}
+
+static void verify_names(struct verifier *v)
+{
+	const struct policy *policy = &v->config->policy;
+	struct stat status;
+
+	if (!is_id(policy->cluster_user) && !getpwnam(policy->cluster_user))
+		complain_about(v, "cluster.user", policy->cluster_user, "no such user");
+	if (!is_id(policy->cluster_group) && !getgrnam(policy->cluster_group))
+		complain_about(v, "cluster.group", policy->cluster_group, "no such group");
+	if (!is_id(policy->control_group) && !getgrnam(policy->control_group))
+		complain_about(v, "control.group", policy->control_group, "no such group");
+	if (policy->cluster_directory[0] &&
+	    (stat(policy->cluster_directory, &status) < 0 || !S_ISDIR(status.st_mode)))
+		complain_about(v, "cluster.directory", policy->cluster_directory, "no such folder");
+}
+
+/* Per worker: its pidfd, its notify socket, its output, and a socket of each group. */
+static void verify_fds(struct verifier *v)
+{
+	const struct policy *policy = &v->config->policy;
+	uint64_t each = policy->log_output == OUTPUT_CAPTURE ? 4 : 2, wanted = policy->cluster_workers;
+	struct rlimit limit;
+	struct cpus cpus;
+	char text[96];
+
+	if (wanted == 0)
+		wanted = cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		each += policy->listeners[i].balance != BALANCE_SHARED;
+	wanted = OWN_FDS + policy->listener_count + (wanted + policy->roll_surge) * each;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_max)
+		return;
+	snprintf(text, sizeof(text), "the workers need %llu open files here",
+		 (unsigned long long)wanted);
+	complain_about(v, "cluster.workers", text, "that is above the hard limit (ulimit -Hn)");
+}
+
+/* Only root may raise a hard limit: setrlimit(2). */
+static void verify_limits(struct verifier *v)
+{
+	const struct policy *p = &v->config->policy;
+	const struct {
+		const char *key;
+		const struct rlimit_pair *wanted;
+		__rlimit_resource_t resource;
+	} limits[] = {
+		{ "limit.nofile", &p->limit_nofile, RLIMIT_NOFILE },
+		{ "limit.core", &p->limit_core, RLIMIT_CORE },
+		{ "limit.memlock", &p->limit_memlock, RLIMIT_MEMLOCK },
+		{ "limit.as", &p->limit_as, RLIMIT_AS },
+		{ "limit.nproc", &p->limit_nproc, RLIMIT_NPROC },
+		{ "limit.stack", &p->limit_stack, RLIMIT_STACK },
+	};
+	struct rlimit now;
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]) && geteuid() != 0; i++)
+		if (limits[i].wanted->given && getrlimit(limits[i].resource, &now) == 0 &&
+		    limits[i].wanted->hard > now.rlim_max)
+			complain_about(v, limits[i].key, limits[i].key,
+				       "above the hard limit, which only root may raise");
+}
+
+int verify_system(const struct config *config, config_complaint *complain, void *context)
+{
+	struct verifier v = { config, complain, context, 0 };
+
+	verify_program(&v, "cluster.command", &config->policy.cluster_command);
+	verify_program(&v, "ready.command", &config->policy.ready_command);
+	verify_names(&v);
+	verify_fds(&v);
+	verify_limits(&v);
+	return v.complaints;
+}
