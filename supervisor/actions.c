@@ -1,0 +1,124 @@
+/*
+ * actions - carries out what the core decided.
+ *
+ * GLUE. Runs inside pool_step(), so nothing here calls the core; what an action
+ * brings about is fed as an event and handled after the step.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "supervisor/control.h"
+#include "supervisor/internal.h"
+#include "supervisor/metrics.h"
+#include "supervisor/os/reap.h"
+
+/* Errors of the step "exec" that no second try can mend. */
+static bool permanent(const char *step, int error)
+{
+	static const int never[] = { ENOENT,  EACCES, ENOEXEC,      EISDIR, ENOTDIR,
+		                     ELOOP,   E2BIG,  ENAMETOOLONG, EPERM,  ELIBBAD };
+
+	if (strcmp(step, "exec") != 0)
+		return false;
+	for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+		if (never[i] == error)
+			return true;
+	return false;
+}
+
+static void act_spawn(struct supervisor *s, const struct action *action)
+{
+	struct event event = { .what = EV_SPAWNED, .slot = action->slot, .cookie = action->cookie };
+	const char *failed = "";
+	int rc = worker_start(s, action->slot, action->cookie, action->generation, &failed);
+
+	if (rc < 0) {
+		event.what = EV_SPAWN_FAILED;
+		event.error = -rc;
+		event.permanent = permanent(failed, -rc);
+		s->spawn_step = failed;
+	} else {
+		s->memory[action->slot].starts++;
+		sup_started(s, worker_find(s, action->cookie));
+	}
+	sup_feed(s, &event);
+}
+
+static void act_signal(struct supervisor *s, const struct action *action)
+{
+	struct worker *worker = worker_find(s, action->cookie);
+
+	if (!worker || worker->pidfd < 0 || !worker->end_open)
+		return;
+	if (action->group)
+		reap_signal_group(worker->pid, action->signal);
+	else
+		reap_signal(worker->pidfd, action->signal);
+	/* A stopped process acts on nothing but SIGKILL until it is continued. */
+	if (action->cont)
+		reap_signal(worker->pidfd, SIGCONT);
+}
+
+static void act_steer(struct supervisor *s, const struct action *action)
+{
+	steer_slot(s, action->slot, action->on);
+}
+
+static void act_move(struct supervisor *s, const struct action *action)
+{
+	steer_move(s, action->slot);
+}
+
+static void act_slot_gone(struct supervisor *s, const struct action *action)
+{
+	steer_slot_gone(s, action->slot);
+}
+
+static void act_up(struct supervisor *s, const struct action *action)
+{
+	(void)action;
+	s->up = true;
+	sup_up(s);
+	systemd_ready(s);
+}
+
+static void act_generation(struct supervisor *s, const struct action *action)
+{
+	reload_settled(s, action->generation);
+}
+
+static void act_exit(struct supervisor *s, const struct action *action)
+{
+	s->exited = true;
+	s->status = action->status;
+	s->exit_why = action->why;
+}
+
+static void act_report(struct supervisor *s, const struct action *action)
+{
+	const struct report *report = &action->report;
+
+	sup_report(s, report);
+	control_report(s->control, report);
+	metrics_report(s->metrics, report);
+	if (report->what == REPORT_EXIT) {
+		struct worker *worker = worker_find(s, report->cookie);
+
+		if (worker)
+			worker_told(worker);
+	}
+}
+
+void sup_act(void *context, const struct action *action)
+{
+	static void (*const acts[])(struct supervisor *, const struct action *) = {
+		[ACT_SPAWN] = act_spawn,   [ACT_SIGNAL] = act_signal,
+		[ACT_STEER] = act_steer,   [ACT_MOVE] = act_move,
+		[ACT_SLOT_GONE] = act_slot_gone, [ACT_UP] = act_up,
+		[ACT_GENERATION] = act_generation, [ACT_EXIT] = act_exit,
+		[ACT_REPORT] = act_report,
+	};
+
+	acts[action->what](context, action);
+}

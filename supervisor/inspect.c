@@ -1,0 +1,204 @@
+/*
+ * inspect - answers what the control socket and the metrics ask.
+ */
+#include "supervisor/inspect.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "supervisor/internal.h"
+#include "supervisor/os/clock.h"
+#include "supervisor/os/proc.h"
+#include "supervisor/os/reuseport.h"
+
+void sup_look(struct supervisor *s, struct sup_view *ret)
+{
+	uint64_t now = clock_ms();
+
+	*ret = (struct sup_view){
+		.name = s->name,
+		.policy_file = s->options->policy_file ? s->options->policy_file : "",
+		.pid = getpid(),
+		.up_ms = now - s->started_ms,
+		.policy_age_ms = now - s->policy_ms,
+		.lines_lost = s->log.lost,
+		.output_lost = s->log.output_lost,
+	};
+	ret->listeners = s->policy.listener_count;
+	pool_view(s->pool, &ret->pool);
+}
+
+const char *balance_word(enum balance mode)
+{
+	switch (mode) {
+	case BALANCE_SHARED: return "shared";
+	case BALANCE_HASH: return "hash";
+	case BALANCE_ROUND_ROBIN:
+	case BALANCE_ROUND_ROBIN_OR_HASH: break;
+	}
+	return "round-robin";
+}
+
+static void add_queue(int fd, int64_t *queue, int64_t *limit)
+{
+	uint32_t waiting, most;
+
+	if (fd < 0 || listen_queue(fd, &waiting, &most) < 0)
+		return;
+	*queue = (*queue < 0 ? 0 : *queue) + waiting;
+	*limit = (*limit < 0 ? 0 : *limit) + most;
+}
+
+bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret)
+{
+	const struct sock *sock = NULL;
+
+	if (index < s->policy.listener_count)
+		sock = sock_of(s, &s->policy.listeners[index]);
+	if (!sock)
+		return false;
+	*ret = (struct sup_listener){
+		.fd = 3 + (int)index,
+		.balance = balance_word(sock->mode),
+		.queue = -1,
+		.limit = -1,
+		.repaired = sock->repaired,
+	};
+	memcpy(ret->name, sock->config.name, sizeof ret->name);
+	address_format(&sock->config.address, ret->address);
+	if (!sock->group)
+		add_queue(sock->listening.fd, &ret->queue, &ret->limit);
+	for (uint32_t slot = 0; sock->group && slot < s->slots_max; slot++)
+		add_queue(reuseport_fd(sock->group, slot), &ret->queue, &ret->limit);
+	return true;
+}
+
+static void look_at_process(struct supervisor *s, struct worker *worker, struct sup_slot *ret)
+{
+	struct proc_info info;
+	uint64_t now = clock_ms(), cpu_ms;
+
+	if (proc_read("/proc", worker->pid, &info) < 0)
+		return;
+	cpu_ms = info.user_ms + info.sys_ms;
+	ret->rss_kb = (int64_t)(info.rss_bytes / 1024);
+	ret->cpu_ms = cpu_ms;
+	if (now > worker->last_look_ms && cpu_ms >= worker->last_cpu_ms)
+		ret->cpu_permille = (int64_t)((cpu_ms - worker->last_cpu_ms) * 1000 /
+		                              (now - worker->last_look_ms));
+	worker->last_cpu_ms = (uint32_t)cpu_ms;
+	worker->last_look_ms = now;
+	(void)s;
+}
+
+static void look_at_current(struct supervisor *s, struct worker *worker, struct sup_slot *ret)
+{
+	struct instance_view view;
+
+	if (!pool_instance(s->pool, worker->cookie, &view))
+		return;
+	ret->pid = worker->pid;
+	ret->state = view.state;
+	ret->state_ms = clock_ms() - (view.ready_ms ? view.ready_ms : view.spawned_ms);
+	ret->status = worker->status;
+	look_at_process(s, worker, ret);
+}
+
+static void look_at_queue(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
+{
+	int64_t limit = -1;
+
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		const struct sock *sock = &s->socks[i];
+
+		if (!sock->group)
+			continue;
+		add_queue(reuseport_fd(sock->group, slot), &ret->queue, &limit);
+		ret->handed += reuseport_handed(sock->group, slot);
+	}
+}
+
+bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
+{
+	struct worker *current, *next;
+
+	*ret = (struct sup_slot){ .rss_kb = -1, .cpu_permille = -1, .queue = -1, .status = "",
+		                  .last_line = "" };
+	if (!pool_slot(s->pool, slot, &ret->slot))
+		return false;
+	ret->starts = s->memory[slot].starts;
+	ret->ends = s->memory[slot].unasked;
+	if (s->memory[slot].last_line)
+		ret->last_line = s->memory[slot].last_line;
+	current = ret->slot.cookie ? worker_find(s, ret->slot.cookie) : NULL;
+	next = ret->slot.next_cookie ? worker_find(s, ret->slot.next_cookie) : NULL;
+	if (current)
+		look_at_current(s, current, ret);
+	ret->next_pid = next ? next->pid : 0;
+	look_at_queue(s, slot, ret);
+	return true;
+}
+
+const struct policy *sup_policy(struct supervisor *s)
+{
+	return &s->policy;
+}
+
+uint64_t sup_now_ms(struct supervisor *s)
+{
+	(void)s;
+	return clock_ms();
+}
+
+struct uv_loop_s *sup_loop(struct supervisor *s)
+{
+	return &s->loop;
+}
+
+void sup_request(struct supervisor *s, const struct event *event)
+{
+	if (event->what == EV_STOP && !s->stopping) {
+		s->stopping = true;
+		systemd_stopping(s);
+		sup_note_stop(s, event->fast);
+	}
+	sup_feed(s, event);
+}
+
+int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
+{
+	struct pool_view view;
+	int rc = 0;
+
+	pool_view(s->pool, &view);
+	*failed = "more workers than 16384";
+	if (count > SLOTS_LIMIT)
+		return -EINVAL;
+	*failed = "no memory";
+	if (sup_pool_grow(s, count) < 0)
+		return -ENOMEM;
+	if (count > view.wanted)
+		rc = steer_add_slots(s, view.wanted, count, failed);
+	if (rc < 0)
+		return rc;
+	s->scaled = true;
+	sup_request(s, &(struct event){ .what = EV_SCALE, .count = count });
+	return 0;
+}
+
+uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
+{
+	uint32_t sent = 0;
+
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if ((slot == ALL_SLOTS || w->slot == slot) && w->end_open)
+				sent += reap_signal(w->pidfd, signo) == 0;
+	return sent;
+}
+
+void sup_reopen(struct supervisor *s)
+{
+	log_reopen(&s->log);
+}

@@ -1,0 +1,283 @@
+/*
+ * internal - what the files of this folder share, and nobody else includes.
+ *
+ * One thread, one loop. Events of the kernel and of people become `struct event`
+ * (sup_feed); the core answers with actions, carried out in actions.c; everything
+ * that is decided is told in reports.c. Nothing else decides.
+ *
+ * Lifetimes  struct supervisor lives on the stack of supervisor_run's caller side
+ *            until the loop has closed every handle. A struct worker lives from
+ *            ACT_SPAWN until it was reaped, told, and its last handle has closed.
+ *            A struct launch lives while any slot may still be started from it.
+ */
+#ifndef CLUSTERD_SUPERVISOR_INTERNAL_H
+#define CLUSTERD_SUPERVISOR_INTERNAL_H
+
+#include <limits.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "config/policy.h"
+#include "supervisor/core/pool.h"
+#include "supervisor/inspect.h"
+#include "supervisor/log.h"
+#include "supervisor/os/inherit.h"
+#include "supervisor/os/listen.h"
+#include "supervisor/os/pidfile.h"
+#include "supervisor/os/reap.h"
+#include "supervisor/os/sdnotify.h"
+#include "supervisor/os/spawn.h"
+#include "supervisor/output.h"
+#include "supervisor/supervisor.h"
+
+struct control;
+struct metrics;
+struct reuseport;
+struct adoption;
+
+enum {
+	WORKERS_EXTRA = 8,       /* instances beyond two per slot */
+	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
+	STATUS_TEXT_MAX = 128,   /* of STATUS= kept per worker */
+	LAST_LINE_MAX = 200,     /* of the last words kept per slot */
+	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
+	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
+	STRANGERS_TURN = 256,
+	NOTIFY_TURN = 32,        /* messages of one worker a turn */
+	SLOTS_LIMIT = 16384,     /* = max of cluster.workers */
+	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */
+};
+
+/* Exit status of clusterd (interface, section 1; sysexits(3)). */
+enum {
+	EXIT_GAVE_UP = 69,
+	EXIT_BUG = 70,
+	EXIT_SYSTEM = 71,
+	EXIT_SOCKET = 73,
+	EXIT_NOT_PERMITTED = 77,
+	EXIT_POLICY = 78,
+	EXIT_CANNOT_EXECUTE = 126,
+	EXIT_NOT_FOUND = 127,
+};
+
+/* What the workers of one generation are started from. */
+struct launch {
+	struct launch *next;
+	uint32_t generation;
+	struct policy policy;
+	char path[PATH_MAX];            /* of the program, looked up once a generation */
+	struct spawn_identity identity;
+	struct spawn_limit limits[8];
+	size_t limit_count;
+};
+
+/* One process. */
+struct worker {
+	struct worker *hash_next;
+	struct supervisor *s;
+	const struct launch *launch;
+	struct output *output;     /* NULL when not captured */
+	struct adoption *adoption; /* NULL unless its binds are adopted */
+	uint32_t cookie, slot, generation;
+	pid_t pid;
+	int pidfd;
+	int notify_fd;
+	int ready_fd;          /* read end of READY_FD, or -1 */
+	uint64_t spawned_ms;
+	uint32_t last_cpu_ms;
+	uint64_t last_look_ms;
+	struct reaped reaped;
+	unsigned handles;      /* open libuv handles; the last one to close frees the worker */
+	bool gone;             /* reaped and told */
+	bool end_open, notify_open, ready_open; /* which of the polls are open */
+	uv_poll_t end_poll, notify_poll, ready_poll;
+	char status[STATUS_TEXT_MAX];
+};
+
+/* What outlives the processes of a slot. */
+struct slot_memory {
+	struct end_record *ends; /* ring, grown as it fills up to ENDS_MAX */
+	uint32_t ends_size, ends_count; /* count ever */
+	uint64_t starts, unasked;
+	char *last_line; /* NULL until a worker ended abnormally with captured output */
+};
+
+/* A listening socket, or a group of them with one for each slot. */
+struct sock {
+	struct listener config;
+	struct listening listening; /* the one socket; in per-slot modes the group's address */
+	struct reuseport *group;    /* per-slot modes, else NULL */
+	enum balance mode;          /* in force */
+	struct address bound;       /* where it listens, with the port the kernel chose */
+	bool inherited;
+	bool in_use;
+	bool fresh; /* opened by a reload that may yet be refused */
+	uint64_t repaired;
+};
+
+/* The slots that get new connections, in the modes that have a socket for each. */
+struct steer {
+	uint32_t *list, *place; /* place[slot]: 1 + its index in list, or 0 */
+	uint32_t count, size;
+	bool dirty;             /* the kernel has not been told yet */
+};
+
+struct supervisor {
+	uv_loop_t loop;
+	const struct supervisor_options *options;
+	struct policy policy; /* in force */
+	char name[NAME_TEXT_MAX];
+	uint64_t started_ms, policy_ms;
+
+	struct pool *pool;
+	uint32_t slots_max, instances_max;
+	struct event *inbox; /* ring */
+	uint32_t inbox_size, inbox_head, inbox_count;
+	bool draining_inbox;
+	uint32_t generation; /* last one handed out */
+	struct launch *launches;
+
+	struct worker *workers[WORKER_HASH];
+	struct slot_memory *memory; /* slots_max of them */
+
+	struct steer steer;
+	struct sock socks[SOCKS_MAX];
+	uint32_t sock_count;
+	struct inherited inherited[INHERIT_MAX];
+	int inherited_count;
+	int hangup_fd;
+	uv_poll_t hangup_poll;
+
+	uv_timer_t deadline;
+	uint64_t deadline_ms;      /* what it is armed for, or NEVER_MS */
+	uv_check_t after_poll;     /* judges deadlines after pending news was read */
+	uv_idle_t no_wait;
+	uv_timer_t strangers;
+	uv_timer_t systemd_timer;
+	uv_signal_t signals[12];
+	unsigned signal_count;
+
+	uv_timer_t monitor;
+	bool monitor_open;
+
+	struct sdnotify sd;
+	uint64_t systemd_ms;  /* how often WATCHDOG=1 is due, or 0 */
+	uint32_t told_ready, told_wanted;
+	struct pidfile pidfile;
+	struct log log;
+	struct log_tap tap; /* to the control socket */
+	struct control *control;
+	struct metrics *metrics;
+
+	struct rlimit nofile; /* as we were started, for the workers */
+	uint64_t oom_kills;   /* of our cgroup, as far as told; UINT64_MAX: not counted here */
+	const char *spawn_step; /* of the last spawn that failed */
+	const struct launch *settle_policy; /* whose policy is to be in force, or NULL */
+	uint32_t told_workers; /* CLUSTERD_WORKERS of the next one to start */
+	uint64_t refused, refused_ms; /* notify messages of strangers; when that was last said */
+	char *scratch;        /* arguments and environment of the worker being started */
+	size_t scratch_size;
+	bool begun;           /* start has been logged */
+	bool up;              /* the first start is over */
+	bool scaled;          /* the number of workers was set by hand */
+	bool stopping;
+	bool closing;
+	bool exited;          /* ACT_EXIT was seen */
+	enum why exit_why;
+	int status;           /* exit status, once exited */
+};
+
+/* supervisor.c */
+void sup_feed(struct supervisor *s, const struct event *event);
+void sup_settle(struct supervisor *s);
+void sup_shutdown(struct supervisor *s);
+int sup_pool_grow(struct supervisor *s, uint32_t slots);
+void strangers_soon(struct supervisor *s);
+
+/* start.c: an exit status, 0 when all is well */
+int start_all(struct supervisor *s);
+uint32_t workers_wanted(const struct policy *policy);
+
+/* actions.c */
+action_sink sup_act;
+
+/* reports.c: one line each */
+void sup_report(struct supervisor *s, const struct report *report);
+void sup_begun(struct supervisor *s, uint32_t workers);
+void sup_ended(struct supervisor *s);
+void sup_started(struct supervisor *s, const struct worker *worker);
+void sup_up(struct supervisor *s);
+void sup_note_stop(struct supervisor *s, bool fast);
+void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
+void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot);
+void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);
+void notify_refused(struct worker *worker, pid_t pid, uid_t uid);
+void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* worker.c */
+struct worker *worker_find(struct supervisor *s, uint32_t cookie);
+int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t generation,
+                 const char **failed);
+void worker_told(struct worker *worker); /* its exit has been reported: let go of it */
+void workers_abandon(struct supervisor *s);
+int worker_reap_strangers(struct supervisor *s);
+
+/* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, with a sentence */
+int launch_create(struct supervisor *s, const struct policy *policy, uint32_t generation,
+                  struct launch **ret, char *problem, size_t size);
+struct launch *launch_find(const struct supervisor *s, uint32_t generation);
+void launch_prune(struct supervisor *s);
+void launches_free(struct supervisor *s);
+int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
+                 const char **failed);
+
+/* sockets.c: sockets_add and sockets_open answer with an exit status */
+int sockets_add(struct supervisor *s, const struct listener *config, uint32_t workers);
+int sockets_open(struct supervisor *s, uint32_t workers);
+int sockets_watch(struct supervisor *s, uint32_t workers);
+int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
+void sockets_close(struct supervisor *s);
+void sock_close(struct supervisor *s, struct sock *sock);
+int socket_fd(const struct sock *sock, uint32_t slot); /* the fd that slot's worker gets */
+
+/* steer.c */
+int steer_grow(struct supervisor *s, uint32_t slots);
+void steer_free(struct supervisor *s);
+void steer_slot(struct supervisor *s, uint32_t slot, bool on);
+void steer_apply(struct supervisor *s);
+void steer_move(struct supervisor *s, uint32_t slot);
+int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);
+void steer_slot_gone(struct supervisor *s, uint32_t slot);
+
+/* reload.c */
+struct sock *sock_of(struct supervisor *s, const struct listener *listener);
+void reload_settled(struct supervisor *s, uint32_t generation);
+void reload_settle(struct supervisor *s);
+
+/* inspect.c */
+const char *balance_word(enum balance mode);
+
+/* monitor.c */
+int monitor_start(struct supervisor *s);
+void monitor_stop(struct supervisor *s);
+void monitor_policy(struct supervisor *s);
+
+/* systemd.c */
+void systemd_start(struct supervisor *s);
+void systemd_ready(struct supervisor *s);
+void systemd_reloading(struct supervisor *s);
+void systemd_stopping(struct supervisor *s);
+void systemd_status(struct supervisor *s);
+
+/* signals.c */
+int signals_start(struct supervisor *s);
+void signals_stop(struct supervisor *s);
+
+/* memory.c */
+int memory_grow(struct supervisor *s, uint32_t slots);
+void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record *end);
+void memory_last_line(struct supervisor *s, uint32_t slot, const char *line);
+void memory_free(struct supervisor *s);
+
+#endif

@@ -1,0 +1,342 @@
+/*
+ * reload - a changed policy file takes effect, or nothing does.
+ *
+ * GLUE. The file is read and checked whole, then what can fail outside of it is
+ * tried (new sockets, the program, users); only then is anything of what runs
+ * touched. LIVE keys apply at once, ROLL keys by replacing the workers, BOOT keys
+ * are named and keep their old value.
+ *
+ * A roll that fails takes its policy back with it: the launch of each generation
+ * holds the policy it was made from.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/keys.h"
+#include "supervisor/internal.h"
+#include "supervisor/os/clock.h"
+
+enum { LINE_MAX_TOLD = 512 };
+
+struct reload {
+	struct supervisor *s;
+	struct policy *fresh;
+	sup_tell *tell;
+	void *context;
+	bool dry_run;
+	uint32_t live, roll, boot; /* keys changed, by what they need */
+};
+
+static void say(const struct reload *r, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void say(const struct reload *r, const char *format, ...)
+{
+	char line[LINE_MAX_TOLD];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(line, sizeof line, format, list);
+	va_end(list);
+	if (r->tell)
+		r->tell(r->context, line);
+}
+
+/* ---- what has changed ---- */
+
+static void count_key(struct reload *r, const struct key *key)
+{
+	static const char *const words[] = {
+		[KEY_LIVE] = "applies at once",
+		[KEY_ROLL] = "replaces the workers",
+		[KEY_BOOT] = "needs a restart of clusterd; the old value stays",
+	};
+	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX]; /* too big for the stack */
+
+	key->type->format(key, key_field(key, &r->s->policy), before);
+	key->type->format(key, key_field(key, r->fresh), after);
+	say(r, "%s.%s: %.128s -> %.128s: %s", key->section, key->name, before, after,
+	    words[key->when]);
+	if (key->when == KEY_LIVE)
+		r->live++;
+	else if (key->when == KEY_ROLL)
+		r->roll++;
+	else
+		r->boot++;
+}
+
+/* Names the changed keys, and gives those that can not change now their old value back. */
+static void compare_keys(struct reload *r)
+{
+	for (size_t i = 0; i < KEYS_MAX; i++) {
+		char *fresh = (char *)r->fresh + keys[i].offset;
+		const char *old = (const char *)&r->s->policy + keys[i].offset;
+
+		if (memcmp(fresh, old, keys[i].size) == 0)
+			continue;
+		count_key(r, &keys[i]);
+		if (keys[i].when == KEY_BOOT)
+			memcpy(fresh, old, keys[i].size);
+	}
+	if (memcmp(r->fresh->rules, r->s->policy.rules, sizeof r->fresh->rules) != 0) {
+		say(r, "[exit] rules: apply at once");
+		r->live++;
+	}
+	if (memcmp(r->fresh->env, r->s->policy.env, sizeof r->fresh->env) != 0) {
+		say(r, "[env]: replaces the workers");
+		r->roll++;
+	}
+}
+
+static const struct listener *listener_of(const struct policy *policy, const char *name)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (strcmp(policy->listeners[i].name, name) == 0)
+			return &policy->listeners[i];
+	return NULL;
+}
+
+static void compare_listeners(struct reload *r)
+{
+	const struct policy *old = &r->s->policy;
+
+	for (uint32_t i = 0; i < r->fresh->listener_count; i++) {
+		struct listener *fresh = &r->fresh->listeners[i];
+		const struct listener *was = listener_of(old, fresh->name);
+
+		if (was && memcmp(was, fresh, sizeof *was) == 0)
+			continue;
+		if (was && address_equal(&was->address, &fresh->address)) {
+			say(r, "[listen %s]: other settings of an open socket need a restart of "
+			       "clusterd; the old ones stay", fresh->name);
+			*fresh = *was;
+			r->boot++;
+			continue;
+		}
+		say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
+		r->roll++;
+	}
+	for (uint32_t i = 0; i < old->listener_count; i++) {
+		const struct listener *now = listener_of(r->fresh, old->listeners[i].name);
+
+		if (now && address_equal(&now->address, &old->listeners[i].address))
+			continue;
+		say(r, "[listen %s]: closed when the workers have been replaced",
+		    old->listeners[i].name);
+		r->roll++;
+	}
+}
+
+/* ---- trying ---- */
+
+struct sock *sock_of(struct supervisor *s, const struct listener *listener)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && strcmp(s->socks[i].config.name, listener->name) == 0 &&
+		    address_equal(&s->socks[i].config.address, &listener->address))
+			return &s->socks[i];
+	return NULL;
+}
+
+/* Opens what is new. On failure what it opened is closed again. */
+static int open_new_sockets(struct reload *r, uint32_t workers)
+{
+	struct supervisor *s = r->s;
+	int status = 0;
+
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		s->socks[i].fresh = false;
+	for (uint32_t i = 0; status == 0 && i < r->fresh->listener_count; i++) {
+		const struct listener *listener = &r->fresh->listeners[i];
+
+		if (!sock_of(s, listener))
+			status = sockets_add(s, listener, workers);
+		if (status != 0)
+			say(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+	}
+	for (uint32_t i = 0; status != 0 && i < s->sock_count; i++)
+		if (s->socks[i].in_use && s->socks[i].fresh)
+			sock_close(s, &s->socks[i]);
+	return status;
+}
+
+static void watch_new_sockets(struct supervisor *s, uint32_t workers)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		for (uint32_t slot = 0; s->socks[i].fresh && slot < (s->socks[i].group ? workers : 1);
+		     slot++)
+			sockets_watch_slot(s, &s->socks[i], slot);
+	s->steer.dirty = true;
+}
+
+static bool listener_named(const struct policy *policy, const struct sock *sock)
+{
+	const struct listener *listener = listener_of(policy, sock->config.name);
+
+	return listener && address_equal(&listener->address, &sock->config.address);
+}
+
+/* After a roll, or a roll back: sockets that the policy in force does not name are closed. */
+static void close_unused(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && !listener_named(&s->policy, &s->socks[i]))
+			sock_close(s, &s->socks[i]);
+}
+
+/* ---- taking effect ---- */
+
+static uint32_t wanted_by(const struct supervisor *s, const struct policy *policy)
+{
+	struct pool_view view;
+
+	pool_view(s->pool, &view);
+	/* A count that was set by hand stays until the file says another. */
+	if (s->scaled && policy->cluster_workers == s->policy.cluster_workers)
+		return view.wanted;
+	return workers_wanted(policy);
+}
+
+static void apply_live(struct supervisor *s, const struct policy *fresh)
+{
+	s->policy = *fresh;
+	s->policy_ms = clock_ms();
+	log_configure(&s->log, s->policy.log_format, s->policy.log_level, s->policy.log_file);
+	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &s->policy });
+	monitor_policy(s);
+}
+
+static int begin_roll(struct reload *r, struct launch *launch, uint32_t *ret_roll)
+{
+	struct supervisor *s = r->s;
+	struct pool_view view;
+
+	launch->next = s->launches;
+	s->launches = launch;
+	s->generation = launch->generation;
+	sup_feed(s, &(struct event){
+			    .what = EV_ROLL, .slot = ALL_SLOTS, .generation = launch->generation });
+	pool_view(s->pool, &view);
+	*ret_roll = view.roll;
+	return 0;
+}
+
+static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
+{
+	struct supervisor *s = r->s;
+	uint32_t workers = wanted_by(s, r->fresh);
+	struct launch *launch = NULL, *present;
+	const char *failed = "";
+	struct pool_view view;
+	char problem[LINE_MAX_TOLD];
+
+	if (roll && launch_create(s, r->fresh, s->generation + 1, &launch, problem, sizeof problem) < 0) {
+		say(r, "%s; nothing was changed", problem);
+		return -1;
+	}
+	if (open_new_sockets(r, workers) != 0) {
+		free(launch);
+		return -1;
+	}
+	watch_new_sockets(s, workers);
+	apply_live(s, r->fresh);
+	pool_view(s->pool, &view);
+	if (workers != view.wanted && sup_scale(s, workers, &failed) < 0)
+		say(r, "cluster.workers: %s", failed);
+	if (launch)
+		return begin_roll(r, launch, ret_roll);
+	present = launch_find(s, view.generation);
+	if (present)
+		present->policy = *r->fresh;
+	close_unused(s);
+	return 0;
+}
+
+/* The roll has ended: the policy of the generation that counts is in force. */
+void reload_settled(struct supervisor *s, uint32_t generation)
+{
+	const struct launch *launch = launch_find(s, generation);
+
+	if (!launch)
+		return;
+	s->settle_policy = launch;
+}
+
+/* Out of the core's step, because it hands the core another policy. */
+void reload_settle(struct supervisor *s)
+{
+	const struct launch *launch = s->settle_policy;
+
+	if (!launch)
+		return;
+	s->settle_policy = NULL;
+	if (memcmp(&launch->policy, &s->policy, sizeof s->policy) != 0) {
+		sup_note(s, LOG_LEVEL_WARN, "the policy of generation %u is in force again",
+		         launch->generation);
+		apply_live(s, &launch->policy);
+	}
+	close_unused(s);
+}
+
+static void complain_through(void *context, const char *line)
+{
+	say(context, "%s", line);
+}
+
+static int read_policy(struct reload *r)
+{
+	const struct supervisor_options *o = r->s->options;
+
+	if (!o->read) {
+		*r->fresh = *o->policy;
+		return 0;
+	}
+	return o->read(o->read_context, r->fresh, complain_through, r);
+}
+
+int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, void *context,
+               uint32_t *ret_roll)
+{
+	struct reload r = { .s = s, .tell = tell, .context = context, .dry_run = dry_run };
+	int rc = -1;
+
+	*ret_roll = 0;
+	r.fresh = malloc(sizeof *r.fresh);
+	if (!r.fresh) {
+		say(&r, "no memory; nothing was changed");
+		return -1;
+	}
+	systemd_reloading(s);
+	if (s->stopping) {
+		say(&r, "the cluster is stopping; nothing was changed");
+	} else if (read_policy(&r) == 0) {
+		compare_keys(&r);
+		compare_listeners(&r);
+		if (r.live + r.roll + r.boot == 0)
+			say(&r, "the policy has not changed");
+		rc = dry_run ? 0 : take_effect(&r, roll || r.roll > 0, ret_roll);
+	}
+	if (!dry_run)
+		sup_reloaded(s, rc == 0, r.live, r.roll, r.boot);
+	systemd_ready(s);
+	free(r.fresh);
+	return rc;
+}
+
+int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed)
+{
+	static char problem[LINE_MAX_TOLD];
+	struct reload r = { .s = s };
+	struct launch *launch;
+
+	*failed = "the cluster is stopping";
+	if (s->stopping)
+		return -ECANCELED;
+	*failed = problem;
+	if (launch_create(s, &s->policy, s->generation + 1, &launch, problem, sizeof problem) < 0)
+		return -EINVAL;
+	return begin_roll(&r, launch, ret_roll);
+}

@@ -1,0 +1,368 @@
+/*
+ * reports - what happened, in one line each, and the death history.
+ *
+ * GLUE. The only place where the core's reports become words.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/rules.h"
+#include "config/signals.h"
+#include "supervisor/core/names.h"
+#include "supervisor/internal.h"
+#include "supervisor/os/clock.h"
+
+enum { NOTE_MAX = 640, REFUSED_INTERVAL_MS = 60000, TAIL_TEXT_MAX = 4 * 65536 };
+
+void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
+{
+	char text[NOTE_MAX];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(text, sizeof text, format, list);
+	va_end(list);
+	LOG_AT(&s->log, LOG_NOTE, level, F_TEXT("text", text));
+}
+
+static int64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static pid_t pid_of(struct supervisor *s, uint32_t cookie)
+{
+	const struct worker *worker = cookie ? worker_find(s, cookie) : NULL;
+
+	return worker ? worker->pid : 0;
+}
+
+/* ---- the life of a worker ---- */
+
+static void on_ready(struct supervisor *s, const struct report *r)
+{
+	LOG(&s->log, LOG_WORKER_READY, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
+	    F_NUM("generation", r->generation), F_MS("after_ms", r->ms),
+	    F_TEXT("how", name_ready_how(r->how)));
+}
+
+static const char *rule_text(const struct supervisor *s, const struct report *r,
+                             char text[RULE_TEXT_MAX], uint16_t *ret_index)
+{
+	struct rule_end end = {
+		.code = r->end.code,
+		.signal = r->end.signal,
+		.oom = r->end.oom,
+		.timeout = r->cause == END_TIMEOUT,
+		.watchdog = r->cause == END_WATCHDOG || r->cause == END_HEALTH || r->cause == END_HUNG,
+	};
+	const struct exit_rule *rule = r->why == WHY_RULE ? exit_rule_find(&s->policy, &end) : NULL;
+
+	*ret_index = rule ? (uint16_t)(rule - s->policy.rules + 1) : 0;
+	if (!rule)
+		return NULL;
+	rule_format(rule, text);
+	return text;
+}
+
+static void remember(struct supervisor *s, const struct report *r, const struct worker *worker,
+                     uint16_t rule)
+{
+	struct slot_view slot;
+	struct end_record end = {
+		.wall_ms = wall_ms(),
+		.lived_ms = r->ms,
+		.delay_ms = r->delay_ms,
+		.generation = r->generation,
+		.pid = worker ? worker->pid : 0,
+		.code = (int16_t)r->end.code,
+		.signal = (int16_t)r->end.signal,
+		.core = r->end.core,
+		.oom = r->end.oom,
+		.asked = r->asked,
+		.cause = (uint8_t)r->cause,
+		.next = (uint8_t)r->next,
+		.why = (uint8_t)r->why,
+		.rule = rule,
+	};
+
+	if (worker) {
+		end.cpu_user_ms = (uint32_t)worker->reaped.user_ms;
+		end.cpu_sys_ms = (uint32_t)worker->reaped.sys_ms;
+		end.max_rss_kb = (uint32_t)worker->reaped.max_rss_kb;
+	}
+	if (pool_slot(s->pool, r->slot, &slot))
+		end.streak = (uint16_t)(slot.streak > UINT16_MAX ? UINT16_MAX : slot.streak);
+	memory_add_end(s, r->slot, &end);
+	if (!r->asked)
+		s->memory[r->slot].unasked++;
+}
+
+static bool abnormal(const struct report *r)
+{
+	return !r->asked && (r->end.signal || r->end.code || r->cause != END_SELF);
+}
+
+/* The last words of a worker that ended badly, line by line, newest lines if there are many. */
+static void print_tail(struct supervisor *s, const struct worker *worker)
+{
+	static char tail[TAIL_TEXT_MAX];
+	size_t size = output_tail(worker->output, tail, sizeof tail - 1);
+	char *line = tail, *end;
+
+	tail[size] = '\0';
+	for (; *line; line = end + (*end == '\n')) {
+		end = strchrnul(line, '\n');
+		LOG(&s->log, LOG_NOTE, F_BYTES("text", line, (size_t)(end - line)),
+		    F_NUM("slot", worker->slot));
+	}
+}
+
+static void on_exit_report(struct supervisor *s, const struct report *r)
+{
+	const struct worker *worker = worker_find(s, r->cookie);
+	const struct reaped none = { .code = 0 }, *used = worker ? &worker->reaped : &none;
+	const char *last = worker && worker->output && abnormal(r) ? output_last_line(worker->output) : "";
+	char signal[SIGNAL_TEXT_MAX], rule_room[RULE_TEXT_MAX];
+	uint16_t rule_index;
+	const char *rule = rule_text(s, r, rule_room, &rule_index);
+	bool more = r->next != NEXT_NONE;
+
+	if (last[0])
+		memory_last_line(s, r->slot, last);
+	remember(s, r, worker, rule_index);
+	LOG_AT(&s->log, LOG_WORKER_EXIT, abnormal(r) ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+	       F_NUM("slot", r->slot), F_NUM("pid", worker ? worker->pid : 0),
+	       F_NUM("generation", r->generation),
+	       F_NUM_IF(r->end.signal == 0, "code", r->end.code),
+	       F_TEXT_IF(r->end.signal != 0, "signal", signal_name(r->end.signal, signal)),
+	       F_FLAG("core", r->end.core), F_FLAG("oom", r->end.oom), F_FLAG("asked", r->asked),
+	       F_TEXT_IF(r->cause != END_SELF, "cause", name_end_cause(r->cause)),
+	       F_MS("uptime_ms", r->ms), F_MS("cpu_user_ms", used->user_ms),
+	       F_MS("cpu_sys_ms", used->sys_ms), F_NUM("max_rss_kb", used->max_rss_kb),
+	       F_TEXT_IF(more, "action", name_next_action(r->next)),
+	       F_MS_IF(r->next == NEXT_RESPAWN, "delay_ms", r->delay_ms),
+	       F_TEXT_IF(more, "why", name_why(r->why)), F_TEXT_IF(rule != NULL, "rule", rule),
+	       F_TEXT_IF(last[0] != '\0', "last", last));
+	if (worker && worker->output && abnormal(r))
+		print_tail(s, worker);
+}
+
+static void on_stop(struct supervisor *s, const struct report *r)
+{
+	char signal[SIGNAL_TEXT_MAX];
+
+	LOG(&s->log, LOG_WORKER_STOP, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
+	    F_TEXT_IF(r->signal != 0, "signal", signal_name(r->signal, signal)),
+	    F_TEXT("why", name_end_cause(r->cause)));
+	if (r->cause == END_WATCHDOG || r->cause == END_HEALTH || r->cause == END_HUNG)
+		LOG(&s->log, LOG_WORKER_HUNG, F_NUM("slot", r->slot),
+		    F_NUM("pid", pid_of(s, r->cookie)), F_TEXT("cause", name_end_cause(r->cause)));
+}
+
+static void on_escalate(struct supervisor *s, const struct report *r)
+{
+	char signal[SIGNAL_TEXT_MAX];
+
+	LOG(&s->log, LOG_WORKER_ESCALATE, F_NUM("slot", r->slot),
+	    F_NUM("pid", pid_of(s, r->cookie)), F_TEXT("signal", signal_name(r->signal, signal)),
+	    F_MS_IF(r->ms > 0, "after_ms", r->ms));
+}
+
+static void on_unkillable(struct supervisor *s, const struct report *r)
+{
+	LOG(&s->log, LOG_WORKER_UNKILLABLE, F_NUM("slot", r->slot),
+	    F_NUM("pid", pid_of(s, r->cookie)), F_MS("after_ms", r->ms));
+}
+
+static void on_spawn_error(struct supervisor *s, const struct report *r)
+{
+	const struct launch *launch = launch_find(s, r->generation);
+	bool exec = strcmp(s->spawn_step, "exec") == 0;
+	bool more = r->next == NEXT_RESPAWN;
+	char detail[256] = "";
+
+	if (exec && launch)
+		spawn_explain(launch->path, r->error, detail, sizeof detail);
+	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
+	    F_TEXT("step", s->spawn_step),
+	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(detail[0] != '\0', "detail", detail),
+	    F_MS_IF(more, "retry_ms", r->delay_ms),
+	    F_TEXT_IF(!more && r->next != NEXT_NONE, "action", name_next_action(r->next)),
+	    F_TEXT("why", name_why(r->why)));
+}
+
+static void on_recycle(struct supervisor *s, const struct report *r)
+{
+	LOG(&s->log, LOG_RECYCLE, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
+	    F_TEXT("cause", name_end_cause(r->cause)));
+}
+
+/* ---- the cluster ---- */
+
+static void on_roll_begin(struct supervisor *s, const struct report *r)
+{
+	LOG(&s->log, LOG_ROLL_BEGIN, F_NUM("roll", r->roll), F_NUM("generation", r->generation),
+	    F_NUM("workers", r->count));
+}
+
+static void on_roll_slot(struct supervisor *s, const struct report *r)
+{
+	LOG_AT(&s->log, LOG_ROLL_SLOT, r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+	       F_NUM("roll", r->roll), F_NUM("slot", r->slot),
+	       F_NUM_IF(pid_of(s, r->cookie) != 0, "pid", pid_of(s, r->cookie)),
+	       F_NUM_IF(pid_of(s, r->other) != 0, "old_pid", pid_of(s, r->other)),
+	       F_FLAG("ok", r->ok), F_NUM_IF(!r->ok, "tries", r->count));
+}
+
+static void on_roll_end(struct supervisor *s, const struct report *r)
+{
+	bool good = r->verdict == VERDICT_DONE || r->verdict == VERDICT_SUPERSEDED;
+
+	LOG_AT(&s->log, LOG_ROLL_END, good ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+	       F_NUM("roll", r->roll), F_NUM("generation", r->generation),
+	       F_TEXT("verdict", name_verdict(r->verdict)), F_MS("after_ms", r->ms));
+	systemd_ready(s);
+}
+
+static void on_scale(struct supervisor *s, const struct report *r)
+{
+	s->told_workers = r->count;
+	LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count));
+}
+
+static void on_give_up(struct supervisor *s, const struct report *r)
+{
+	LOG(&s->log, LOG_GIVE_UP, F_NUM_IF(r->slot != ALL_SLOTS, "slot", r->slot),
+	    F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)));
+}
+
+static void on_drained(struct supervisor *s, const struct report *r)
+{
+	LOG(&s->log, LOG_DRAINED, F_NUM("slot", r->slot));
+}
+
+void sup_report(struct supervisor *s, const struct report *report)
+{
+	static void (*const tell[])(struct supervisor *, const struct report *) = {
+		[REPORT_READY] = on_ready,
+		[REPORT_EXIT] = on_exit_report,
+		[REPORT_STOP] = on_stop,
+		[REPORT_ESCALATE] = on_escalate,
+		[REPORT_UNKILLABLE] = on_unkillable,
+		[REPORT_SPAWN_ERROR] = on_spawn_error,
+		[REPORT_ROLL_BEGIN] = on_roll_begin,
+		[REPORT_ROLL_SLOT] = on_roll_slot,
+		[REPORT_ROLL_END] = on_roll_end,
+		[REPORT_SCALE] = on_scale,
+		[REPORT_GIVE_UP] = on_give_up,
+		[REPORT_RECYCLE] = on_recycle,
+		[REPORT_DRAINED] = on_drained,
+	};
+
+	tell[report->what](s, report);
+}
+
+/* ---- what the glue itself has to tell ---- */
+
+static void tell_listener(struct supervisor *s, const struct sock *sock, uint32_t index)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	address_format(&sock->bound, address);
+	LOG(&s->log, LOG_LISTEN, F_TEXT("listener", sock->config.name), F_TEXT("address", address),
+	    F_NUM("fd", 3 + index), F_TEXT("balance", balance_word(sock->mode)),
+	    F_FLAG("inherited", sock->inherited));
+}
+
+void sup_begun(struct supervisor *s, uint32_t workers)
+{
+	s->told_workers = workers;
+	s->begun = true;
+	LOG(&s->log, LOG_START, F_TEXT("version", CLUSTERD_VERSION), F_NUM("pid", getpid()),
+	    F_NUM("workers", workers), F_NUM("generation", s->generation));
+	for (uint32_t i = 0; i < s->policy.listener_count; i++)
+		tell_listener(s, sock_of(s, &s->policy.listeners[i]), i);
+}
+
+void sup_started(struct supervisor *s, const struct worker *worker)
+{
+	LOG(&s->log, LOG_WORKER_START, F_NUM("slot", worker->slot), F_NUM("pid", worker->pid),
+	    F_NUM("generation", worker->generation));
+}
+
+void sup_up(struct supervisor *s)
+{
+	struct pool_view view;
+
+	pool_view(s->pool, &view);
+	LOG(&s->log, LOG_UP, F_NUM("workers", view.wanted), F_NUM("ready", view.ready),
+	    F_MS("after_ms", clock_ms() - s->started_ms));
+}
+
+void sup_note_stop(struct supervisor *s, bool fast)
+{
+	sup_note(s, LOG_LEVEL_INFO,
+	         fast ? "stopping at once"
+	              : "stopping: workers finish their work; a second signal kills them at once");
+}
+
+void sup_ended(struct supervisor *s)
+{
+	if (!s->begun)
+		return;
+	LOG_AT(&s->log, LOG_STOP, s->status == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+	       F_NUM("pid", getpid()), F_NUM("status", s->status),
+	       F_TEXT("reason", name_why(s->exit_why)),
+	       F_MS("after_ms", clock_ms() - s->started_ms));
+}
+
+void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot)
+{
+	LOG_AT(&s->log, LOG_RELOAD, ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+	       F_TEXT_IF(s->options->policy_file != NULL, "file", s->options->policy_file),
+	       F_TEXT("result", ok ? "applied" : "refused, nothing was changed"),
+	       F_NUM("changes", live + roll + boot));
+}
+
+void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot)
+{
+	char address[ADDRESS_TEXT_MAX], by[24];
+
+	address_format(&sock->bound, address);
+	snprintf(by, sizeof by, "worker %" PRIu32, slot);
+	LOG(&s->log, LOG_LISTEN_REPAIRED, F_TEXT("listener", sock->config.name),
+	    F_TEXT("address", address), F_TEXT_IF(sock->group != NULL, "by", by));
+}
+
+void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error)
+{
+	char reason[160];
+
+	snprintf(reason, sizeof reason, "round-robin? falls back: %s: %s", step, strerror(-error));
+	LOG_AT(&s->log, LOG_BALANCE, LOG_LEVEL_WARN, F_TEXT("listener", sock->config.name),
+	       F_TEXT("mode", "hash"), F_TEXT("reason", reason));
+}
+
+/* Said at most once a minute, with the count, for a flood must not fill the log. */
+void notify_refused(struct worker *worker, pid_t pid, uid_t uid)
+{
+	struct supervisor *s = worker->s;
+	uint64_t now = clock_ms();
+
+	s->refused++;
+	if (s->refused_ms != 0 && now - s->refused_ms < REFUSED_INTERVAL_MS)
+		return;
+	s->refused_ms = now;
+	LOG(&s->log, LOG_NOTIFY_REFUSED, F_NUM("slot", worker->slot), F_NUM("pid", pid),
+	    F_NUM("uid", uid), F_NUM("count", s->refused));
+}

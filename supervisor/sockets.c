@@ -1,0 +1,391 @@
+/*
+ * sockets - opened once, held by clusterd, lent to the workers.
+ *
+ * GLUE. A listener is one socket for all (`shared`), or a SO_REUSEPORT group with
+ * one for each slot (`hash`, `round-robin`). Either way clusterd never closes one
+ * while its slot is wanted, so no connection in a queue is lost with a worker.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "supervisor/internal.h"
+#include "supervisor/os/hangup.h"
+#include "supervisor/os/reuseport.h"
+#include "supervisor/os/scope.h"
+
+enum {
+	TAG_SLOTS = 65536,   /* a tag is sock * TAG_SLOTS + slot */
+	GROUP_SPARE = 4,     /* a group has room for this many times the workers at start … */
+	GROUP_MIN = 64,      /* … and at least this many */
+};
+
+static bool per_slot(const struct sock *sock)
+{
+	return sock->group != NULL;
+}
+
+int socket_fd(const struct sock *sock, uint32_t slot)
+{
+	return per_slot(sock) ? reuseport_fd(sock->group, slot) : sock->listening.fd;
+}
+
+static void complain(struct supervisor *s, const struct sock *sock, const char *step, int error)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	address_format(&sock->config.address, address);
+	sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: %s: %s", sock->config.name, address, step,
+	         strerror(-error));
+}
+
+/* ---- opening ---- */
+
+static int open_inherited(struct supervisor *s, struct sock *sock, const char **failed)
+{
+	const char *wanted = sock->config.address.inherit;
+	char *end;
+	long number = strtol(wanted, &end, 10);
+
+	*failed = "no such socket was inherited (LISTEN_FDS)";
+	for (int i = 0; i < s->inherited_count; i++) {
+		struct inherited *in = &s->inherited[i];
+		bool match = *end == '\0' ? in->number == number : strcmp(in->name, wanted) == 0;
+
+		if (!match || in->fd < 0)
+			continue;
+		sock->inherited = true;
+		int rc = listen_check_inherited(in->fd, &sock->listening, failed);
+		if (rc == 0)
+			in->fd = -1;
+		return rc;
+	}
+	return -ENOENT;
+}
+
+static int unix_owner(const struct listener *config, struct listen_spec *spec, const char **failed)
+{
+	struct passwd *user = NULL;
+	struct group *group = NULL;
+
+	*failed = "owner: no such user";
+	if (config->owner[0] && !(user = getpwnam(config->owner)))
+		return -ENOENT;
+	*failed = "group: no such group";
+	if (config->group[0] && !(group = getgrnam(config->group)))
+		return -ENOENT;
+	spec->owner = user ? user->pw_uid : LISTEN_KEEP_UID;
+	spec->group = group ? group->gr_gid : LISTEN_KEEP_GID;
+	return 0;
+}
+
+static int open_shared(struct sock *sock, struct listening *ret, const char **failed)
+{
+	const struct listener *config = &sock->config;
+	struct listen_spec spec = {
+		.address = &config->address,
+		.backlog = (int)config->backlog,
+		.nonblock = config->nonblock == NONBLOCK_YES,
+		.mode = (mode_t)config->mode.value,
+	};
+	int rc = unix_owner(config, &spec, failed);
+
+	if (rc == 0)
+		rc = listen_open(&spec, ret, failed);
+	/* A worker's socket filter would outlive it and mute the port for all. */
+	if (rc == 0 && config->address.kind != ADDRESS_UNIX)
+		rc = listen_lock_filter(ret->fd, failed);
+	return rc;
+}
+
+static uint32_t group_capacity(uint32_t workers)
+{
+	uint32_t capacity = GROUP_MIN;
+
+	while (capacity < GROUP_SPARE * workers && capacity < REUSEPORT_SLOTS_MAX)
+		capacity *= 2;
+	return capacity;
+}
+
+static bool has_ipv6(void)
+{
+	scoped_fd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0;
+}
+
+static void group_address(const struct address *address, struct reuseport_params *params)
+{
+	params->length = (socklen_t)address->size;
+	params->address = address->sa;
+	params->v6only = !address->any;
+	if (address->any && !has_ipv6()) {
+		struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(address->port) };
+
+		memset(&params->address, 0, sizeof params->address);
+		memcpy(&params->address, &any, sizeof any);
+		params->length = sizeof any;
+	}
+}
+
+static int create_group(struct sock *sock, uint32_t workers, bool steer,
+                        const char **failed)
+{
+	struct reuseport_params params = {
+		.type = sock->config.address.kind == ADDRESS_UDP ? SOCK_DGRAM : SOCK_STREAM,
+		.backlog = (int)sock->config.backlog,
+		.capacity = group_capacity(workers),
+		.steer = steer,
+	};
+
+	group_address(&sock->config.address, &params);
+	return reuseport_create(&params, &sock->group, failed);
+}
+
+static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
+{
+	bool steer = sock->config.balance != BALANCE_HASH;
+	int rc = create_group(sock, workers, steer, failed);
+
+	if (rc < 0 && sock->config.balance == BALANCE_ROUND_ROBIN_OR_HASH) {
+		sup_balance_fallback(s, sock, *failed, rc);
+		steer = false;
+		rc = create_group(sock, workers, steer, failed);
+	}
+	if (rc < 0)
+		return rc;
+	sock->mode = steer ? BALANCE_ROUND_ROBIN : BALANCE_HASH;
+	for (uint32_t slot = 0; rc == 0 && slot < workers; slot++)
+		rc = reuseport_add(sock->group, slot, failed);
+	if (rc < 0)
+		return rc;
+	sock->listening.sa = *reuseport_address(sock->group);
+	sock->listening.size = sizeof sock->listening.sa;
+	return 0;
+}
+
+/* The address that the kernel really gave: what a worker's environment and the log name. */
+static void note_bound(struct sock *sock)
+{
+	struct address *bound = &sock->bound;
+	struct listen_facts facts;
+	const char *failed;
+	int fd = socket_fd(sock, 0);
+
+	*bound = sock->config.address;
+	if (fd < 0 || listen_inspect(fd, &facts, &failed) < 0)
+		return;
+	bound->port = (uint16_t)facts.port;
+	bound->sa = facts.sa;
+	bound->size = (uint16_t)facts.size;
+	if (bound->kind != ADDRESS_INHERIT)
+		return;
+	bound->kind = facts.domain == AF_UNIX          ? ADDRESS_UNIX
+	              : facts.type == SOCK_DGRAM ? ADDRESS_UDP
+	                                         : ADDRESS_TCP;
+}
+
+static int open_sock(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
+{
+	int rc;
+
+	sock->listening.fd = -1;
+	sock->mode = BALANCE_SHARED;
+	if (sock->config.address.kind == ADDRESS_INHERIT)
+		rc = open_inherited(s, sock, failed);
+	else if (sock->config.balance == BALANCE_SHARED)
+		rc = open_shared(sock, &sock->listening, failed);
+	else
+		rc = open_group(s, sock, workers, failed);
+	sock->in_use = rc == 0;
+	if (rc == 0)
+		note_bound(sock);
+	return rc;
+}
+
+/* The exit status of a socket that could not be opened (interface, section 1). */
+static int status_of(struct sock *sock, const char *step, int error)
+{
+	if (error == -EPERM && sock->config.balance == BALANCE_ROUND_ROBIN &&
+	    strncmp(step, "bpf", 3) == 0)
+		return EXIT_NOT_PERMITTED;
+	return error == -EACCES || error == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
+}
+
+static void explain(struct supervisor *s, struct sock *sock, const char *step, int error)
+{
+	complain(s, sock, step, error);
+	if (error == -EPERM && strncmp(step, "bpf", 3) == 0)
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "balance = round-robin needs the capability CAP_BPF: grant it "
+		         "(systemd: AmbientCapabilities=CAP_BPF, file: setcap cap_bpf+ep, container: "
+		         "--cap-add BPF), or use round-robin? or hash");
+	if (error == -EACCES && sock->config.address.port > 0 && sock->config.address.port < 1024)
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "ports below 1024 need root or CAP_NET_BIND_SERVICE");
+}
+
+/* Places are reused, so that the tag of a socket never changes. */
+static struct sock *free_place(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (!s->socks[i].in_use)
+			return &s->socks[i];
+	return s->sock_count < SOCKS_MAX ? &s->socks[s->sock_count++] : NULL;
+}
+
+int sockets_add(struct supervisor *s, const struct listener *config, uint32_t workers)
+{
+	struct sock *sock = free_place(s);
+	const char *failed = "";
+	int rc;
+
+	if (!sock)
+		return EXIT_SOCKET;
+	*sock = (struct sock){ .config = *config, .fresh = true };
+	rc = open_sock(s, sock, workers, &failed);
+	if (rc == 0)
+		return 0;
+	explain(s, sock, failed, rc);
+	sock_close(s, sock);
+	return status_of(sock, failed, rc);
+}
+
+int sockets_open(struct supervisor *s, uint32_t workers)
+{
+	int status = 0;
+
+	for (uint32_t i = 0; status == 0 && i < s->policy.listener_count; i++)
+		status = sockets_add(s, &s->policy.listeners[i], workers);
+	return status;
+}
+
+void sock_close(struct supervisor *s, struct sock *sock)
+{
+	const char *failed;
+
+	sock->in_use = false;
+	if (sock->group) {
+		reuseport_destroy(sock->group);
+		sock->group = NULL;
+	} else if (sock->listening.fd >= 0) {
+		if (s->hangup_fd >= 0)
+			hangup_forget(s->hangup_fd, sock->listening.fd, &failed);
+		listen_close(&sock->listening);
+	}
+}
+
+void sockets_close(struct supervisor *s)
+{
+	if (s->hangup_fd >= 0) {
+		uv_close((uv_handle_t *)&s->hangup_poll, NULL);
+		fd_close(&s->hangup_fd);
+	}
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		sock_close(s, &s->socks[i]);
+	for (int i = 0; i < s->inherited_count; i++)
+		fd_close(&s->inherited[i].fd);
+}
+
+/* ---- repair ---- */
+
+/*
+ * A unix listener that was shut down can not listen again: a new socket takes its
+ * path, and the workers, who hold the old one, are replaced.
+ */
+static int replace_unix(struct supervisor *s, struct sock *sock, const char **failed)
+{
+	struct listening fresh = { .fd = -1 };
+	struct listening old = sock->listening;
+	int rc = open_shared(sock, &fresh, failed);
+
+	if (rc < 0)
+		return rc;
+	sock->listening = fresh;
+	hangup_forget(s->hangup_fd, old.fd, failed);
+	close(old.fd);
+	hangup_watch(s->hangup_fd, fresh.fd, (uint32_t)(sock - s->socks) * TAG_SLOTS, failed);
+	return 2;
+}
+
+/* 1 repaired, 2 replaced by another socket, 0 it listens: we shut it down ourselves. Or -errno. */
+static int repair(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed)
+{
+	int rc;
+
+	if (sock->listening.sa.ss_family == AF_UNIX)
+		return sock->inherited ? -ENOTCONN : replace_unix(s, sock, failed);
+	if (listen_is_down(socket_fd(sock, slot)) <= 0)
+		return 0;
+	rc = per_slot(sock)
+	             ? reuseport_relisten(sock->group, slot, failed)
+	             : listen_repair(&sock->listening, (int)sock->config.backlog, failed);
+	return rc < 0 ? rc : 1;
+}
+
+static void hung_up(struct supervisor *s, uint32_t tag)
+{
+	struct sock *sock = &s->socks[tag / TAG_SLOTS];
+	const char *failed = "shutdown by a worker";
+	uint32_t roll;
+	int rc;
+
+	if (tag / TAG_SLOTS >= s->sock_count || !sock->in_use)
+		return;
+	rc = repair(s, sock, tag % TAG_SLOTS, &failed);
+	if (rc < 0)
+		complain(s, sock, failed, rc);
+	if (rc <= 0)
+		return;
+	sock->repaired++;
+	sup_listen_repaired(s, sock, tag % TAG_SLOTS);
+	if (rc > 1)
+		sup_roll(s, &roll, &failed);
+}
+
+static void on_hangup(uv_poll_t *poll, int status, int events)
+{
+	struct supervisor *s = poll->data;
+	uint32_t tag;
+
+	(void)events;
+	while (status >= 0 && hangup_next(s->hangup_fd, &tag) > 0)
+		hung_up(s, tag);
+}
+
+int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot)
+{
+	const char *failed;
+	int fd = socket_fd(sock, slot);
+	uint32_t tag = (uint32_t)(sock - s->socks) * TAG_SLOTS + (per_slot(sock) ? slot : 0);
+	int rc;
+
+	if (fd < 0 || sock->config.address.kind == ADDRESS_UDP)
+		return 0;
+	rc = hangup_watch(s->hangup_fd, fd, tag, &failed);
+	return rc == -EEXIST ? 0 : rc;
+}
+
+int sockets_watch(struct supervisor *s, uint32_t workers)
+{
+	const char *failed;
+	int rc = hangup_open(&s->hangup_fd, &failed);
+
+	if (rc < 0)
+		return rc;
+	rc = uv_poll_init(&s->loop, &s->hangup_poll, s->hangup_fd);
+	if (rc < 0) {
+		fd_close(&s->hangup_fd);
+		return rc;
+	}
+	s->hangup_poll.data = s;
+	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
+		for (uint32_t slot = 0; rc == 0 && slot < (per_slot(&s->socks[i]) ? workers : 1); slot++)
+			rc = sockets_watch_slot(s, &s->socks[i], slot);
+	return rc < 0 ? rc : uv_poll_start(&s->hangup_poll, UV_READABLE, on_hangup);
+}

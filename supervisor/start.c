@@ -1,0 +1,200 @@
+/*
+ * start - everything that must work once, in the order in which it can fail.
+ *
+ * GLUE. Each step logs its own error and names the exit status (interface,
+ * section 1). Nothing is started before all of it has succeeded.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "supervisor/control.h"
+#include "supervisor/internal.h"
+#include "supervisor/metrics.h"
+#include "supervisor/os/cgroup.h"
+#include "supervisor/os/cpus.h"
+
+/* Sockets, logs and pipes must never land on 0, 1 or 2. */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+/* A worker costs a few fds here; the workers themselves get the former limit back. */
+static void raise_fd_limit(struct supervisor *s)
+{
+	if (getrlimit(RLIMIT_NOFILE, &s->nofile) < 0)
+		return;
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ s->nofile.rlim_max, s->nofile.rlim_max });
+}
+
+uint32_t workers_wanted(const struct policy *policy)
+{
+	struct cpus cpus;
+
+	if (policy->cluster_workers > 0)
+		return policy->cluster_workers;
+	return cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
+}
+
+static int start_log(struct supervisor *s)
+{
+	const struct policy *p = &s->policy;
+	int rc = log_open(&s->log, &s->loop, s->name, p->log_format, p->log_level, p->log_file);
+
+	if (rc == 0)
+		return 0;
+	log_early(LOG_LEVEL_ERROR, "clusterd: log.file %s: %s", p->log_file, strerror(-rc));
+	return EXIT_SYSTEM;
+}
+
+static int start_inherited(struct supervisor *s)
+{
+	const char *failed = "";
+	int rc = inherit_take(getenv("LISTEN_PID"), getenv("LISTEN_FDS"), getenv("LISTEN_FDNAMES"),
+	                      s->inherited, &failed);
+
+	/* What the service manager told us is not meant for the workers. */
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	if (rc < 0) {
+		sup_note(s, LOG_LEVEL_ERROR, "inherited sockets: %s: %s", failed, strerror(-rc));
+		return EXIT_SOCKET;
+	}
+	s->inherited_count = rc;
+	return 0;
+}
+
+static int start_pidfile(struct supervisor *s)
+{
+	const char *path = s->policy.supervisor_pid_file, *failed = "";
+	pid_t owner = 0;
+	int rc;
+
+	if (!path[0])
+		return 0;
+	rc = pidfile_open(path, &s->pidfile, &owner, &failed);
+	if (rc == 0)
+		return 0;
+	if (rc == -EWOULDBLOCK)
+		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: held by process %d, which is running",
+		         path, (int)owner);
+	else
+		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: %s: %s", path, failed, strerror(-rc));
+	return rc == -EWOULDBLOCK ? EXIT_SOCKET : EXIT_SYSTEM;
+}
+
+static int start_program(struct supervisor *s)
+{
+	struct launch *launch;
+	char problem[512];
+	int rc = launch_create(s, &s->policy, s->generation, &launch, problem, sizeof problem);
+
+	if (rc == 0) {
+		s->launches = launch;
+		return 0;
+	}
+	sup_note(s, LOG_LEVEL_ERROR, "%s", problem);
+	if (rc == -ENOENT)
+		return EXIT_NOT_FOUND;
+	return rc == -EPERM ? EXIT_NOT_PERMITTED : rc == -EINVAL ? EXIT_POLICY : EXIT_CANNOT_EXECUTE;
+}
+
+static void on_log_line(void *context, enum log_id id, int64_t slot, const char *json, size_t size)
+{
+	struct supervisor *s = context;
+
+	(void)id;
+	(void)slot;
+	control_log_line(s->control, json, size);
+}
+
+static void on_output_line(void *context, uint32_t slot, bool error, const char *text, size_t size)
+{
+	struct supervisor *s = context;
+
+	control_output_line(s->control, slot, error, text, size);
+}
+
+static int start_control(struct supervisor *s)
+{
+	char problem[CONTROL_PROBLEM_MAX];
+	int rc = control_start(s, &s->policy, s->name, -1, &s->control, problem);
+
+	if (rc < 0) {
+		sup_note(s, LOG_LEVEL_ERROR, "control socket: %s", problem);
+		return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
+	}
+	s->tap = (struct log_tap){ .line = on_log_line, .output = on_output_line, .context = s };
+	log_tap_add(&s->log, &s->tap);
+	rc = metrics_start(s, &s->policy, -1, &s->metrics, problem);
+	if (rc < 0) {
+		sup_note(s, LOG_LEVEL_ERROR, "metrics: %s", problem);
+		return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
+	}
+	return 0;
+}
+
+static int start_pool(struct supervisor *s, uint32_t workers)
+{
+	if (sup_pool_grow(s, workers) == 0)
+		return 0;
+	sup_note(s, LOG_LEVEL_ERROR, "no memory for %u workers", workers);
+	return EXIT_SYSTEM;
+}
+
+static int start_loop(struct supervisor *s, uint32_t workers)
+{
+	int rc = signals_start(s);
+
+	if (rc == 0)
+		rc = sockets_watch(s, workers);
+	if (rc == 0)
+		rc = monitor_start(s);
+	if (rc == 0)
+		return 0;
+	sup_note(s, LOG_LEVEL_ERROR, "event loop: %s", uv_strerror(rc));
+	return EXIT_SYSTEM;
+}
+
+int start_all(struct supervisor *s)
+{
+	uint32_t workers = workers_wanted(&s->policy);
+	int status;
+
+	fill_standard_fds();
+	raise_fd_limit(s);
+	if (cgroup_oom_kills("", 0, &s->oom_kills) < 0)
+		s->oom_kills = UINT64_MAX;
+	status = start_log(s);
+	if (status == 0)
+		status = start_inherited(s);
+	systemd_start(s);
+	if (status == 0)
+		status = start_pidfile(s);
+	if (status == 0)
+		status = start_program(s);
+	if (status == 0)
+		status = sockets_open(s, workers);
+	if (status == 0)
+		status = start_control(s);
+	if (status == 0)
+		status = start_pool(s, workers);
+	if (status == 0)
+		status = start_loop(s, workers);
+	if (status != 0)
+		return status;
+	sup_begun(s, workers);
+	sup_feed(s, &(struct event){ .what = EV_START, .count = workers });
+	return 0;
+}

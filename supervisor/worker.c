@@ -1,0 +1,322 @@
+/*
+ * worker - one process: started, listened to, reaped.
+ *
+ * GLUE. Everything it learns becomes an event of the core.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "supervisor/core/notify.h"
+#include "supervisor/internal.h"
+#include "supervisor/os/cgroup.h"
+#include "supervisor/os/clock.h"
+#include "supervisor/os/notifysock.h"
+#include "supervisor/os/proc.h"
+#include "supervisor/os/scope.h"
+
+enum { READY_FD_MAX = 4096, ANCESTORS_MAX = 32 };
+
+struct worker *worker_find(struct supervisor *s, uint32_t cookie)
+{
+	struct worker *w = s->workers[cookie % WORKER_HASH];
+
+	while (w && w->cookie != cookie)
+		w = w->hash_next;
+	return w;
+}
+
+static void unlink_worker(struct worker *worker)
+{
+	struct worker **at = &worker->s->workers[worker->cookie % WORKER_HASH];
+
+	while (*at && *at != worker)
+		at = &(*at)->hash_next;
+	if (*at)
+		*at = worker->hash_next;
+}
+
+static void worker_free(struct worker *worker)
+{
+	fd_close(&worker->pidfd);
+	fd_close(&worker->notify_fd);
+	fd_close(&worker->ready_fd);
+	free(worker);
+}
+
+/* The last handle to close frees the worker: libuv may touch them until then. */
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct worker *worker = handle->data;
+
+	if (--worker->handles == 0 && worker->gone)
+		worker_free(worker);
+}
+
+static void close_poll(uv_poll_t *poll, bool *open)
+{
+	if (!*open)
+		return;
+	*open = false;
+	uv_close((uv_handle_t *)poll, on_handle_closed);
+}
+
+static void feed(struct worker *worker, struct event event)
+{
+	event.cookie = worker->cookie;
+	sup_feed(worker->s, &event);
+}
+
+/* ---- the end ---- */
+
+/*
+ * An OOM kill is known when the counter of our cgroup, which the workers share, has
+ * grown since the last one that was told. Another process of that cgroup may have
+ * been the victim, so only a SIGKILL that nobody here sent counts.
+ */
+static bool killed_by_oom(struct worker *worker)
+{
+	struct supervisor *s = worker->s;
+	struct instance_view view;
+	uint64_t now;
+
+	if (worker->reaped.signal != SIGKILL || s->oom_kills == UINT64_MAX)
+		return false;
+	if (!pool_instance(s->pool, worker->cookie, &view) || view.state == INSTANCE_KILLED)
+		return false;
+	if (cgroup_oom_kills("", 0, &now) < 0 || now <= s->oom_kills)
+		return false;
+	s->oom_kills++;
+	return true;
+}
+
+static void on_end(uv_poll_t *poll, int status, int events)
+{
+	struct worker *worker = poll->data;
+	bool group = worker->launch->policy.stop_kill == SCOPE_GROUP;
+	int rc;
+
+	(void)events;
+	if (status < 0 || worker->gone)
+		return;
+	rc = reap_peek(worker->pidfd, &worker->reaped);
+	if (rc == 0)
+		return;
+	if (rc > 0) {
+		/* While the zombie holds its number the group can not be anybody else's. */
+		if (group)
+			reap_signal_group(worker->pid, SIGKILL);
+		rc = reap(worker->pidfd, &worker->reaped);
+	}
+	if (rc < 0 && rc != -ECHILD)
+		return; /* the poll is level-triggered: it is tried again */
+	close_poll(&worker->end_poll, &worker->end_open);
+	if (worker->output)
+		output_drain(worker->output);
+	feed(worker, (struct event){
+			     .what = EV_ENDED,
+			     .end = {
+				     .code = worker->reaped.code,
+				     .signal = worker->reaped.signal,
+				     .core = worker->reaped.core,
+				     .oom = killed_by_oom(worker),
+			     },
+		     });
+}
+
+void worker_told(struct worker *worker)
+{
+	worker->gone = true;
+	unlink_worker(worker);
+	if (worker->output)
+		output_close(worker->output);
+	worker->output = NULL;
+	close_poll(&worker->end_poll, &worker->end_open);
+	close_poll(&worker->notify_poll, &worker->notify_open);
+	close_poll(&worker->ready_poll, &worker->ready_open);
+	if (worker->handles == 0)
+		worker_free(worker);
+}
+
+/* ---- what it says ---- */
+
+/* Is the process the worker, in its group, or one of its descendants? */
+static bool belongs(const struct worker *worker, pid_t pid)
+{
+	struct proc_info info;
+
+	for (int i = 0; i < ANCESTORS_MAX && pid > 1; i++) {
+		if (pid == worker->pid || getpgid(pid) == worker->pid)
+			return true;
+		if (proc_read("/proc", pid, &info) < 0)
+			return false;
+		pid = info.ppid;
+	}
+	return false;
+}
+
+static void heed(struct worker *worker, const struct notify_message *message)
+{
+	if (message->has_status)
+		memcpy(worker->status, message->status, sizeof worker->status);
+	if (message->extend_usec > 0)
+		feed(worker, (struct event){ .what = EV_EXTEND, .delay_ms = message->extend_usec / 1000 });
+	if (message->ready)
+		feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
+	if (message->watchdog)
+		feed(worker, (struct event){ .what = EV_PING });
+	if (message->watchdog_trigger)
+		feed(worker, (struct event){ .what = EV_UNHEALTHY, .cause = END_WATCHDOG });
+	if (message->stopping)
+		feed(worker, (struct event){ .what = EV_STOPPING });
+}
+
+static void on_notify(uv_poll_t *poll, int status, int events)
+{
+	static struct notifysock_message datagram;
+	static struct notify_message message;
+	struct worker *worker = poll->data;
+
+	(void)events;
+	for (int turn = 0; status >= 0 && turn < NOTIFY_TURN && !worker->gone; turn++) {
+		if (notifysock_receive(worker->notify_fd, &datagram) <= 0)
+			return;
+		if (!belongs(worker, datagram.pid)) {
+			notify_refused(worker, datagram.pid, datagram.uid);
+			continue;
+		}
+		notify_parse(datagram.text, datagram.size, &message);
+		heed(worker, &message);
+	}
+}
+
+static void on_ready_fd(uv_poll_t *poll, int status, int events)
+{
+	struct worker *worker = poll->data;
+	char text[READY_FD_MAX];
+	ssize_t n = status < 0 ? 0 : read(worker->ready_fd, text, sizeof text);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0 && !memchr(text, '\n', (size_t)n))
+		return;
+	close_poll(&worker->ready_poll, &worker->ready_open);
+	if (n > 0)
+		feed(worker, (struct event){ .what = EV_READY, .how = HOW_FD });
+}
+
+/* ---- the beginning ---- */
+
+static int open_poll(struct worker *worker, uv_poll_t *poll, bool *open, int fd, uv_poll_cb heard)
+{
+	int rc = uv_poll_init(&worker->s->loop, poll, fd);
+
+	if (rc < 0)
+		return rc;
+	poll->data = worker;
+	worker->handles++;
+	*open = true;
+	return uv_poll_start(poll, UV_READABLE, heard);
+}
+
+static int watch(struct worker *worker, const char **failed)
+{
+	int rc;
+
+	*failed = "watch";
+	rc = open_poll(worker, &worker->end_poll, &worker->end_open, worker->pidfd, on_end);
+	if (rc == 0 && worker->notify_fd >= 0)
+		rc = open_poll(worker, &worker->notify_poll, &worker->notify_open,
+		               worker->notify_fd, on_notify);
+	if (rc == 0 && worker->ready_fd >= 0)
+		rc = open_poll(worker, &worker->ready_poll, &worker->ready_open, worker->ready_fd,
+		               on_ready_fd);
+	return rc;
+}
+
+static struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie)
+{
+	struct worker *worker = calloc(1, sizeof *worker);
+
+	if (!worker)
+		return NULL;
+	worker->s = s;
+	worker->slot = slot;
+	worker->cookie = cookie;
+	worker->pidfd = worker->notify_fd = worker->ready_fd = -1;
+	worker->hash_next = s->workers[cookie % WORKER_HASH];
+	s->workers[cookie % WORKER_HASH] = worker;
+	return worker;
+}
+
+/* A process that can not be watched must not live on. */
+static void abandon(struct worker *worker)
+{
+	struct reaped reaped;
+
+	if (worker->pidfd >= 0) {
+		reap_signal_group(worker->pid, SIGKILL);
+		reap_signal(worker->pidfd, SIGKILL);
+		while (reap(worker->pidfd, &reaped) == -EINTR)
+			;
+	}
+	worker_told(worker);
+}
+
+int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t generation,
+                 const char **failed)
+{
+	const struct launch *launch = launch_find(s, generation);
+	struct worker *worker = worker_new(s, slot, cookie);
+	struct spawned spawned;
+	int rc;
+
+	*failed = "memory";
+	if (!worker)
+		return -ENOMEM;
+	worker->launch = launch;
+	worker->generation = generation;
+	rc = launch_spawn(worker, launch, &spawned, failed);
+	if (rc == 0) {
+		worker->pid = spawned.pid;
+		worker->pidfd = spawned.pidfd;
+		worker->spawned_ms = clock_ms();
+		rc = watch(worker, failed);
+	}
+	if (rc < 0)
+		abandon(worker);
+	return rc;
+}
+
+/* ---- all of them ---- */
+
+/* At the very end: whoever is left behind keeps no handle open. */
+void workers_abandon(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		while (s->workers[i])
+			worker_told(s->workers[i]);
+}
+
+static bool is_worker(void *context, pid_t pid)
+{
+	struct supervisor *s = context;
+
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (w->pid == pid && w->end_open)
+				return true;
+	return false;
+}
+
+/* Orphans that became our children. A worker that has ended hides those behind it: next time. */
+int worker_reap_strangers(struct supervisor *s)
+{
+	pid_t hiding = 0;
+	int reaped = reap_strangers(is_worker, s, STRANGERS_TURN, &hiding);
+
+	return hiding ? STRANGERS_TURN : reaped;
+}
