@@ -198,6 +198,7 @@ void client_done(struct client *client, struct json *json, bool ok)
 	client->line_taken = 0;
 	client->busy = client->follows = false;
 	client->more = NULL;
+	client->part = client->index = 0;
 	client->wait.what = WAIT_NOTHING;
 	client->deadline_ms = sup_now_ms(client->control->s) + IDLE_MS;
 }
@@ -617,7 +618,8 @@ void control_log_line(struct control *control, const char *json, size_t size)
 	if (!control)
 		return;
 	ring_add(&control->events, ALL_SLOTS, json, size);
-	control_kick(control);
+	if (control->ticking)
+		control_kick(control);
 }
 
 void control_output_line(struct control *control, uint32_t slot, bool is_error, const char *text,
@@ -636,7 +638,8 @@ void control_output_line(struct control *control, uint32_t slot, bool is_error, 
 	json_word(&json, "stream", is_error ? "stderr" : "stdout");
 	json_text(&json, "text", text, size);
 	ring_add(&control->output, slot, line, json_end(&json));
-	control_kick(control);
+	if (control->ticking)
+		control_kick(control);
 }
 
 void control_reconnect(struct control *control)

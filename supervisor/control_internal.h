@@ -132,6 +132,7 @@ int group_of(const char *name, gid_t *ret);
 
 /* control_verbs.c */
 void request_serve(struct client *client);
+bool slot_argument(struct client *client, const char *word, uint32_t *ret);
 
 /* control_look.c */
 void serve_status(struct client *client);
@@ -144,7 +145,7 @@ void serve_events(struct client *client);
 void serve_logs(struct client *client);
 
 /* control_wait.c */
-void wait_begin(struct client *client, enum wait_what what);
+bool wait_begin(struct client *client, enum wait_what what); /* false: refused and answered */
 void wait_report(struct client *client, const struct report *report);
 void wait_check(struct client *client); /* has it come? */
 void wait_ended(struct client *client, int status);

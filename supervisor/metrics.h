@@ -53,7 +53,6 @@ int metrics_fd(const struct metrics *metrics);
 /* Where a text stands that is written in parts. All zero at the beginning. */
 struct metrics_place {
 	uint32_t family, row;
-	bool over;
 };
 
 /*

@@ -1,0 +1,231 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "config/signals.h"
+#include "supervisor/control_internal.h"
+
+enum { SCALE_MAX = 16384 }; /* = max of [cluster] workers */
+
+/* The work goes on; whoever did not want to wait is done. */
+static void begun(struct client *client)
+{
+	if (client->busy && (client->request.options & OPTION_NO_WAIT))
+		client_ok(client);
+}
+
+/* The slot that an argument names; false when it was refused. */
+bool slot_argument(struct client *client, const char *word, uint32_t *ret)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	if (proto_number(word, UINT32_MAX - 1, ret) && *ret < view.pool.slots_max)
+		return true;
+	client_fail(client, CODE_USAGE, "there is no such slot");
+	return false;
+}
+
+/* SLOT or `all`; false when it was refused. */
+static bool slots_argument(struct client *client, unsigned index, uint32_t *ret)
+{
+	*ret = ALL_SLOTS;
+	if (client->request.count <= index || strcmp(client->request.words[index], "all") == 0)
+		return true;
+	return slot_argument(client, client->request.words[index], ret);
+}
+
+static void serve_scale(struct client *client)
+{
+	struct supervisor *s = client->control->s;
+	struct sup_view view;
+	const char *failed = "";
+	uint32_t count;
+
+	sup_look(s, &view);
+	if (!proto_count(client->request.words[0], view.pool.wanted, SCALE_MAX, &count) || count == 0) {
+		client_fail(client, CODE_USAGE, "the number of workers is N, +N or -N, and 1 to 16384 then");
+		return;
+	}
+	if (!wait_begin(client, WAIT_SCALE))
+		return;
+	client->wait.count = count;
+	if (sup_scale(s, count, &failed) < 0)
+		client_fail(client, CODE_FAILED, failed);
+	else
+		begun(client);
+}
+
+static void serve_roll(struct client *client)
+{
+	const char *failed = "";
+	uint32_t roll = 0;
+
+	if (!wait_begin(client, WAIT_ROLL))
+		return;
+	if (sup_roll(client->control->s, &roll, &failed) < 0) {
+		client_fail(client, CODE_FAILED, failed);
+		return;
+	}
+	client->wait.roll = roll;
+	begun(client);
+}
+
+static void serve_restart(struct client *client)
+{
+	struct supervisor *s = client->control->s;
+	struct event event = { .what = EV_ROLL };
+	struct sup_view view;
+
+	if (!slot_argument(client, client->request.words[0], &event.slot))
+		return;
+	sup_look(s, &view);
+	event.generation = view.pool.generation;
+	if (event.slot >= view.pool.wanted) {
+		client_fail(client, CODE_FAILED, "the slot is not in use");
+		return;
+	}
+	if (!wait_begin(client, WAIT_ROLL))
+		return;
+	client->wait.slot = event.slot;
+	sup_request(s, &event);
+	begun(client);
+}
+
+static void put_note(void *context, const char *line)
+{
+	struct client *client = context;
+	struct json j;
+
+	reply_begin(client, &j, "note");
+	json_text(&j, "text", line, strnlen(line, 1000));
+	reply_end(client, &j);
+}
+
+static void serve_reload(struct client *client)
+{
+	bool dry_run = (client->request.options & OPTION_DRY_RUN) != 0;
+	uint32_t roll = 0;
+
+	if (!dry_run && !wait_begin(client, WAIT_ROLL))
+		return;
+	if (sup_reload(client->control->s, dry_run, true, put_note, client, &roll) < 0) {
+		client_fail(client, CODE_FAILED, "nothing was changed");
+		return;
+	}
+	client->wait.roll = roll;
+	if (client->busy && roll == 0)
+		client_ok(client);
+	else
+		begun(client);
+}
+
+static void serve_check(struct client *client)
+{
+	uint32_t roll;
+
+	if (sup_reload(client->control->s, true, true, put_note, client, &roll) < 0)
+		client_fail(client, CODE_FAILED, "the policy has problems");
+	else
+		client_ok(client);
+}
+
+static void serve_drain(struct client *client)
+{
+	struct event event = { .what = EV_DRAIN };
+
+	if (!slots_argument(client, 0, &event.slot) || !wait_begin(client, WAIT_DRAIN))
+		return;
+	client->wait.slot = event.slot;
+	sup_request(client->control->s, &event);
+	begun(client);
+}
+
+static void serve_stop(struct client *client)
+{
+	struct event event = { .what = EV_STOP,
+			       .fast = (client->request.options & OPTION_NOW) != 0 };
+
+	if (!wait_begin(client, WAIT_STOP))
+		return;
+	sup_request(client->control->s, &event);
+	begun(client);
+}
+
+static void serve_kill(struct client *client)
+{
+	struct event event = { .what = EV_KILL };
+	struct sup_slot slot;
+
+	if (!slot_argument(client, client->request.words[0], &event.slot))
+		return;
+	if (!sup_slot(client->control->s, event.slot, &slot) || slot.pid == 0) {
+		client_fail(client, CODE_FAILED, "the slot holds no process");
+		return;
+	}
+	if (!wait_begin(client, WAIT_KILL))
+		return;
+	client->wait.slot = event.slot;
+	sup_request(client->control->s, &event);
+	begun(client);
+}
+
+static void serve_signal(struct client *client)
+{
+	int number = signal_number(client->request.words[0]);
+	struct json j;
+	uint32_t slot, count;
+
+	if (number <= 0) {
+		client_fail(client, CODE_USAGE, "there is no such signal");
+		return;
+	}
+	if (!slots_argument(client, 1, &slot))
+		return;
+	count = sup_signal(client->control->s, slot, number);
+	if (count == 0) {
+		client_fail(client, CODE_FAILED, "no process was there to get it");
+		return;
+	}
+	reply_begin(client, &j, NULL);
+	json_number(&j, "count", count);
+	client_done(client, &j, true);
+}
+
+static void serve_reset(struct client *client)
+{
+	struct event event = { .what = EV_RESET };
+
+	if (!slots_argument(client, 0, &event.slot))
+		return;
+	sup_request(client->control->s, &event);
+	client_ok(client);
+}
+
+static void serve_reopen(struct client *client)
+{
+	sup_reopen(client->control->s);
+	client_ok(client);
+}
+
+static void serve_upgrade(struct client *client)
+{
+	const char *failed = "";
+
+	if (!wait_begin(client, WAIT_UPGRADE))
+		return;
+	if (sup_upgrade(client->control->s, &failed) < 0 && client->busy)
+		client_fail(client, CODE_FAILED, failed);
+	else
+		begun(client);
+}
+
+void request_serve(struct client *client)
+{
+	static void (*const serve[REQUESTS_MAX])(struct client *) = {
+#define REQUEST(id, ...) serve_##id,
+#include "supervisor/core/requests.def"
+#undef REQUEST
+	};
+
+	serve[client->request.what](client);
+}

@@ -1,0 +1,296 @@
+#include <string.h>
+
+#include "supervisor/control_internal.h"
+#include "supervisor/core/names.h"
+#include "supervisor/explain.h"
+
+/* Refuses when too many wait already, before anything was begun. */
+bool wait_begin(struct client *client, enum wait_what what)
+{
+	client->wait = (struct wait){ .what = what, .slot = ALL_SLOTS, .failed_slot = ALL_SLOTS };
+	client->control->check_waits = true;
+	if (control_waiters(client->control) <= WAITERS_MAX ||
+	    (client->request.options & OPTION_NO_WAIT))
+		return true;
+	client_fail(client, CODE_TIMEOUT, "too many clients wait or follow already; try --no-wait");
+	return false;
+}
+
+/* ---- progress ---- */
+
+static const char *report_name(enum report_what what)
+{
+	static const char *const names[] = {
+		[REPORT_READY] = "worker.ready",
+		[REPORT_EXIT] = "worker.exit",
+		[REPORT_STOP] = "worker.stop",
+		[REPORT_ESCALATE] = "worker.kill",
+		[REPORT_UNKILLABLE] = "worker.unkillable",
+		[REPORT_SPAWN_ERROR] = "spawn.error",
+		[REPORT_ROLL_BEGIN] = "roll.begin",
+		[REPORT_ROLL_SLOT] = "roll.slot",
+		[REPORT_ROLL_END] = "roll.end",
+		[REPORT_SCALE] = "scale",
+		[REPORT_GIVE_UP] = "slot.give_up",
+		[REPORT_RECYCLE] = "worker.recycle",
+		[REPORT_DRAINED] = "slot.drained",
+	};
+
+	return names[what];
+}
+
+static void put_last_line(struct client *client, struct json *j, uint32_t slot)
+{
+	struct sup_slot view;
+
+	if (slot != ALL_SLOTS && sup_slot(client->control->s, slot, &view) && view.last_line[0])
+		json_word(j, "last_line", view.last_line);
+}
+
+static void put_exit(struct client *client, struct json *j, const struct report *report)
+{
+	struct end_record end = {
+		.code = (int16_t)report->end.code,
+		.signal = (int16_t)report->end.signal,
+		.core = report->end.core,
+		.oom = report->end.oom,
+		.cause = (uint8_t)report->cause,
+	};
+	char text[128];
+
+	explain_end(&end, text, sizeof text);
+	json_word(j, "end", text);
+	json_flag(j, "asked", report->asked);
+	json_word(j, "next", name_next_action(report->next));
+	json_word(j, "why", name_why(report->why));
+	if (!report->asked)
+		put_last_line(client, j, report->slot);
+}
+
+/* What differs between the reports; slot, pid and ms are told of each. */
+static void put_details(struct client *client, struct json *j, const struct report *report)
+{
+	switch (report->what) {
+	case REPORT_READY: json_word(j, "how", name_ready_how(report->how)); break;
+	case REPORT_EXIT: put_exit(client, j, report); break;
+	case REPORT_STOP:
+	case REPORT_RECYCLE: json_word(j, "cause", name_end_cause(report->cause)); break;
+	case REPORT_SPAWN_ERROR: json_word(j, "error", strerror(report->error)); break;
+	case REPORT_ROLL_BEGIN:
+		json_number(j, "roll", report->roll);
+		json_number(j, "generation", report->generation);
+		json_number(j, "slots", report->count);
+		break;
+	case REPORT_ROLL_SLOT:
+		json_number(j, "roll", report->roll);
+		json_number(j, "old_pid", sup_pid(client->control->s, report->other));
+		json_flag(j, "ok", report->ok);
+		json_number(j, "tries", report->count);
+		break;
+	case REPORT_SCALE:
+		json_number(j, "from", report->other);
+		json_number(j, "to", report->count);
+		break;
+	case REPORT_GIVE_UP:
+		json_word(j, "next", name_next_action(report->next));
+		json_word(j, "why", name_why(report->why));
+		break;
+	case REPORT_ESCALATE:
+	case REPORT_UNKILLABLE:
+	case REPORT_ROLL_END:
+	case REPORT_DRAINED:
+	default: break;
+	}
+}
+
+static void put_progress(struct client *client, const struct report *report)
+{
+	struct json j;
+
+	reply_begin(client, &j, "progress");
+	json_word(&j, "what", report_name(report->what));
+	if (report->slot != ALL_SLOTS)
+		json_number(&j, "slot", report->slot);
+	if (report->cookie)
+		json_number(&j, "pid", sup_pid(client->control->s, report->cookie));
+	json_number(&j, "ms", (int64_t)report->ms);
+	put_details(client, &j, report);
+	reply_end(client, &j);
+}
+
+/* ---- verdicts ---- */
+
+static void put_ready(struct client *client, struct json *j)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	json_number(j, "ready", view.pool.ready);
+	json_number(j, "wanted", view.pool.wanted);
+}
+
+static void roll_ended(struct client *client, const struct report *report)
+{
+	struct json j;
+
+	reply_begin(client, &j, NULL);
+	json_number(&j, "code", report->verdict == VERDICT_DONE ? CODE_DONE : CODE_FAILED);
+	json_number(&j, "roll", report->roll);
+	json_word(&j, "verdict", name_verdict(report->verdict));
+	json_number(&j, "ms", (int64_t)report->ms);
+	put_ready(client, &j);
+	if (client->wait.failed_slot != ALL_SLOTS) {
+		json_number(&j, "slot", client->wait.failed_slot);
+		put_last_line(client, &j, client->wait.failed_slot);
+	}
+	client_done(client, &j, report->verdict == VERDICT_DONE);
+}
+
+static bool roll_is_ours(struct wait *wait, const struct report *report)
+{
+	if (report->what != REPORT_ROLL_BEGIN && report->what != REPORT_ROLL_SLOT &&
+	    report->what != REPORT_ROLL_END)
+		return false;
+	if (wait->roll == 0 && report->what == REPORT_ROLL_BEGIN && report->slot == wait->slot)
+		wait->roll = report->roll;
+	return report->roll == wait->roll;
+}
+
+static void report_to_roll(struct client *client, const struct report *report)
+{
+	struct wait *wait = &client->wait;
+
+	if (!roll_is_ours(wait, report)) {
+		if (wait->slot == ALL_SLOTS || wait->slot == report->slot)
+			put_progress(client, report);
+		return;
+	}
+	put_progress(client, report);
+	if (report->what == REPORT_ROLL_SLOT && !report->ok)
+		wait->failed_slot = report->slot;
+	if (report->what == REPORT_ROLL_END)
+		roll_ended(client, report);
+}
+
+void wait_report(struct client *client, const struct report *report)
+{
+	struct wait *wait = &client->wait;
+
+	if (wait->what == WAIT_ROLL) {
+		report_to_roll(client, report);
+		return;
+	}
+	if (wait->slot != ALL_SLOTS && wait->slot != report->slot)
+		return;
+	put_progress(client, report);
+	if (wait->what == WAIT_KILL && report->what == REPORT_EXIT)
+		client_ok(client);
+}
+
+static void verdict(struct client *client)
+{
+	struct json j;
+
+	reply_begin(client, &j, NULL);
+	put_ready(client, &j);
+	client_done(client, &j, true);
+}
+
+/* Is the slot empty of processes? */
+static bool is_empty(struct supervisor *s, uint32_t slot)
+{
+	struct sup_slot view;
+
+	return !sup_slot(s, slot, &view) ||
+	       (view.pid == 0 && view.next_pid == 0 && view.slot.old == 0);
+}
+
+static bool is_given_up(struct supervisor *s, uint32_t slot)
+{
+	struct sup_slot view;
+
+	return sup_slot(s, slot, &view) &&
+	       (view.slot.state == SLOT_HELD || view.slot.state == SLOT_RETIRED);
+}
+
+static void check_scale(struct client *client, const struct pool_view *pool)
+{
+	struct supervisor *s = client->control->s;
+
+	if (pool->wanted != client->wait.count) {
+		client_fail(client, CODE_FAILED, "another request changed the number of workers");
+		return;
+	}
+	for (uint32_t i = pool->wanted; i < pool->slots_max; i++)
+		if (!is_empty(s, i))
+			return;
+	if (pool->ready >= pool->wanted) {
+		verdict(client);
+		return;
+	}
+	for (uint32_t i = 0; i < pool->wanted; i++) {
+		if (is_given_up(s, i)) {
+			client_fail(client, CODE_FAILED, "a slot does not get ready; see: clusterctl status");
+			return;
+		}
+	}
+}
+
+static void check_drain(struct client *client, const struct pool_view *pool)
+{
+	uint32_t first = client->wait.slot, last = client->wait.slot;
+
+	if (first == ALL_SLOTS) {
+		first = 0;
+		last = pool->slots_max - 1;
+	}
+	for (uint32_t i = first; i <= last; i++)
+		if (!is_empty(client->control->s, i))
+			return;
+	verdict(client);
+}
+
+void wait_check(struct client *client)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	switch (client->wait.what) {
+	case WAIT_SCALE: check_scale(client, &view.pool); break;
+	case WAIT_DRAIN: check_drain(client, &view.pool); break;
+	case WAIT_READY:
+		if (view.pool.up && !view.pool.roll && view.pool.ready >= view.pool.wanted)
+			verdict(client);
+		break;
+	case WAIT_NOTHING:
+	case WAIT_ROLL:
+	case WAIT_KILL:
+	case WAIT_STOP:
+	case WAIT_UPGRADE:
+	default: break;
+	}
+}
+
+/* The cluster has ended, with this exit status of clusterd. */
+void wait_ended(struct client *client, int status)
+{
+	bool stop = client->wait.what == WAIT_STOP;
+	struct json j;
+
+	reply_begin(client, &j, NULL);
+	json_number(&j, "code", stop ? CODE_DONE : CODE_FAILED);
+	json_number(&j, "status", status);
+	if (!stop)
+		json_word(&j, "error", "the cluster has stopped");
+	client_done(client, &j, stop);
+}
+
+void serve_wait(struct client *client)
+{
+	bool ready = strcmp(client->request.words[0], "ready") == 0;
+
+	if (!ready && strcmp(client->request.words[0], "stopped") != 0)
+		client_fail(client, CODE_USAGE, "wait for what: ready or stopped");
+	else if (wait_begin(client, ready ? WAIT_READY : WAIT_STOP))
+		wait_check(client);
+}

@@ -1,0 +1,21 @@
+/*
+ * explain - the last decision about a slot, as one sentence with the rule and
+ * the figures that led to it. Pure, though it lives here: it reads end_record.
+ */
+#ifndef CLUSTERD_SUPERVISOR_EXPLAIN_H
+#define CLUSTERD_SUPERVISOR_EXPLAIN_H
+
+#include <stddef.h>
+
+#include "supervisor/inspect.h"
+
+enum { EXPLAIN_TEXT_MAX = 768 };
+
+/* How it ended: "exit 1", "SIGSEGV, core dumped", "SIGKILL, out of memory", "not ready in time". */
+void explain_end(const struct end_record *end, char *text, size_t size);
+
+/* "worker 2 (pid 4242) died: SIGSEGV after 400ms; it was …, so …". */
+void explain_decision(const struct policy *policy, uint32_t slot, const struct end_record *end,
+                      char *text, size_t size);
+
+#endif
