@@ -22,8 +22,7 @@ static const struct {
 } complaints[] = {
 	{ HPE_INVALID_METHOD, { 400, "unknown method", NULL } },
 	{ HPE_INVALID_URL, { 400, "malformed request target", NULL } },
-	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1 are spoken here", NULL } },
-	{ HPE_PAUSED_H2_UPGRADE, { 505, "only HTTP/1.0 and HTTP/1.1 are spoken here", NULL } },
+	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1", NULL } },
 	{ HPE_INVALID_HEADER_TOKEN, { 400, "malformed header line", NULL } },
 	{ HPE_INVALID_CONTENT_LENGTH, { 400, "malformed Content-Length", NULL } },
 	{ HPE_UNEXPECTED_CONTENT_LENGTH, { 400, "contradicting Content-Length", NULL } },
