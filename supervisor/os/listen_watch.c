@@ -3,7 +3,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/un.h>
-#include <poll.h>
 
 #include "supervisor/os/listen.h"
 #include "supervisor/os/sys.h"
@@ -107,7 +106,9 @@ int listen_is_down(int fd)
 	if (!accepts)
 		return 1;
 	/* AF_UNIX goes on saying that it accepts */
-	return poll(&watch, 1, 0) == 1 && watch.revents & (POLLHUP | POLLRDHUP);
+	if (sys_poll(&watch, 1, 0) < 0)
+		return -errno;
+	return (watch.revents & (POLLHUP | POLLRDHUP)) != 0;
 }
 
 int listen_repair(const struct listening *listening, int backlog, const char **failed)

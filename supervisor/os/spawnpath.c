@@ -14,7 +14,7 @@ static int usable(const char *path)
 {
 	struct stat info;
 
-	if (stat(path, &info) < 0 || sys_access(path, X_OK) < 0)
+	if (sys_stat(path, &info) < 0 || sys_access(path, X_OK) < 0)
 		return -errno;
 	return S_ISREG(info.st_mode) ? 0 : -EACCES;
 }
@@ -103,7 +103,7 @@ static int explain_file(const char *program, int error, char *ret, size_t size)
 {
 	struct stat info;
 
-	if (stat(program, &info) < 0)
+	if (sys_stat(program, &info) < 0)
 		return snprintf(ret, size, "%s", strerror(errno));
 	if (error == ENOENT)
 		return explain_missing(program, &info, ret, size);

@@ -1,0 +1,27 @@
+/*
+ * fault - fail every system call of a piece of code, one after the other.
+ *
+ * fault_sweep() runs the code again and again; in run n the n-th call through
+ * supervisor/os/sys.h fails, and it ends with the first run that makes fewer than n
+ * calls. After each run nothing may be left over: the same fds are open, no child
+ * exists, the heap is as large as before. A run that failed must have said so with
+ * the errno that was injected and the name of a step.
+ */
+#ifndef CLUSTERD_TESTS_FAULT_FAULT_H
+#define CLUSTERD_TESTS_FAULT_FAULT_H
+
+struct fault_case {
+	const char *name;
+
+	/* Does the thing and undoes it. 0, or -errno and *failed. */
+	int (*run)(const char **failed);
+
+	/* How many of the injected faults the code may survive by itself (a retry, an optional step);
+	 * more is a fault that was swallowed. */
+	int may_survive;
+};
+
+/* Prints one line; returns 0, or 1 after saying what was wrong. */
+int fault_sweep(const struct fault_case *fault_case);
+
+#endif
