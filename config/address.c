@@ -82,39 +82,46 @@ static int parse_v6(char *host, struct address *address, const char **problem)
 	return 0;
 }
 
+/* What is wrong with a text that is no address at all; NULL if it may be one. */
+static const char *misunderstanding(const char *text, const char *colon)
+{
+	if (*text == '[' && (!colon || colon[-1] != ']'))
+		return "an IPv6 address and a port look like [::1]:80";
+	if (!colon && strchr(text, '/'))
+		return "a path needs unix: in front";
+	if (!colon && !is_number(text))
+		return "neither a port nor HOST:PORT nor unix:/PATH";
+	if (strstr(text, "://"))
+		return "an address and not a URL is needed";
+	if (*text != '[' && strchr(text, ':') != colon)
+		return "an IPv6 address needs brackets, as in [::1]:80";
+	if (colon == text)
+		return "the host is missing; * stands for all addresses";
+	return NULL;
+}
+
 static int parse_inet(const char *text, struct address *address, const char **problem)
 {
-	char host[INET6_ADDRSTRLEN + 16];
-	const char *colon = strrchr(text, ':');
-	const char *port = colon ? colon + 1 : text;
-	size_t length = colon ? (size_t)(colon - text) : 0;
+	char host[INET6_ADDRSTRLEN + 16] = "*";
+	const char *colon = strrchr(text, ':'), *why = misunderstanding(text, colon);
 
-	if (*text == '[' && (!colon || colon == text || colon[-1] != ']'))
-		return fail(problem, "an IPv6 address and a port look like [::1]:80");
-	if (!colon && !is_number(text))
-		return fail(problem, strchr(text, '/') ?
-				"a path needs unix: in front" :
-				"neither a port nor HOST:PORT nor unix:/PATH");
-	if (strncmp(port, "//", 2) == 0)
-		return fail(problem, "an address and not a URL is needed");
-	if (parse_port(port, &address->port, problem) < 0)
+	if (why)
+		return fail(problem, why);
+	if (parse_port(colon ? colon + 1 : text, &address->port, problem) < 0)
 		return -1;
-	if (length >= sizeof(host))
-		return fail(problem, "the host is too long");
-	memcpy(host, text, length);
-	host[length] = '\0';
-	if (!colon || strcmp(host, "*") == 0) {
-		address->any = true;
-		set_v6(address, (struct in6_addr){ 0 }, 0);
-		return 0;
+	if (colon) {
+		if ((size_t)(colon - text) >= sizeof(host))
+			return fail(problem, "the host is too long");
+		memcpy(host, text, (size_t)(colon - text));
+		host[colon - text] = '\0';
 	}
 	if (*host == '[')
 		return parse_v6(host, address, problem);
-	if (strchr(host, ':'))
-		return fail(problem, "an IPv6 address needs brackets, as in [::1]:80");
-	if (length == 0)
-		return fail(problem, "the host is missing; * stands for all addresses");
-	return set_v4(address, host, problem);
+	if (strcmp(host, "*") != 0)
+		return set_v4(address, host, problem);
+	address->any = true;
+	set_v6(address, (struct in6_addr){ 0 }, 0);
+	return 0;
 }
 
 /* An abstract name begins with a NUL in the kernel's form and does not end in one: unix(7). */

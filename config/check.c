@@ -90,6 +90,33 @@ static bool is_stream(const struct address *address)
 	       address->kind == ADDRESS_INHERIT;
 }
 
+static void check_ready(struct checker *c, bool has_stream)
+{
+	const struct policy *p = c->policy;
+
+	if (p->ready_when.when == READY_COMMAND && p->ready_command.count == 0)
+		complain_at(c, origin_of(c, "ready.when"),
+			    "[ready] when = command needs [ready] command");
+	if (p->ready_when.when == READY_HTTP && !has_stream)
+		complain_at(c, origin_of(c, "ready.when"),
+			    "[ready] when = http has no listener to ask");
+}
+
+static void check_health(struct checker *c, bool has_stream)
+{
+	const struct policy *p = c->policy;
+
+	if (!p->health_http[0])
+		return;
+	if (p->health_http[0] != '/')
+		complain_at(c, origin_of(c, "health.http"), "[health] http does not begin with /");
+	if (!has_stream)
+		complain_at(c, origin_of(c, "health.http"), "[health] http has no listener to ask");
+	if (p->health_timeout > p->health_interval)
+		complain_at(c, origin_of(c, "health.interval"),
+			    "[health] timeout is longer than interval");
+}
+
 static void check_worker(struct checker *c)
 {
 	const struct policy *p = c->policy;
@@ -97,19 +124,8 @@ static void check_worker(struct checker *c)
 
 	for (uint32_t i = 0; i < p->listener_count; i++)
 		has_stream |= is_stream(&p->listeners[i].address);
-	if (p->ready_when.when == READY_COMMAND && p->ready_command.count == 0)
-		complain_at(c, origin_of(c, "ready.when"),
-			    "[ready] when = command needs [ready] command");
-	if (p->ready_when.when == READY_HTTP && !has_stream)
-		complain_at(c, origin_of(c, "ready.when"),
-			    "[ready] when = http has no listener to ask");
-	if (p->health_http[0] && p->health_http[0] != '/')
-		complain_at(c, origin_of(c, "health.http"), "[health] http does not begin with /");
-	if (p->health_http[0] && !has_stream)
-		complain_at(c, origin_of(c, "health.http"), "[health] http has no listener to ask");
-	if (p->health_http[0] && p->health_timeout > p->health_interval)
-		complain_at(c, origin_of(c, "health.interval"),
-			    "[health] timeout is longer than interval");
+	check_ready(c, has_stream);
+	check_health(c, has_stream);
 	if (p->stop_signal == SIGSTOP || p->stop_signal == SIGCONT)
 		complain_at(c, origin_of(c, "stop.signal"), "[stop] signal can end no worker");
 	if (p->health_signal == SIGSTOP || p->health_signal == SIGCONT)
@@ -156,40 +172,60 @@ static void check_owner(struct checker *c, const struct listener *listener,
 			    listener->name);
 }
 
+static void check_balance(struct checker *c, const struct listener *listener,
+			  const struct origin *origin)
+{
+	enum address_kind kind = listener->address.kind;
+
+	if (listener->balance == BALANCE_SHARED)
+		return;
+	if (kind != ADDRESS_TCP && kind != ADDRESS_UDP)
+		complain_at(c, origin, "[listen %s] balance other than shared needs a TCP or UDP address",
+			    listener->name);
+	if (listener->balance != BALANCE_HASH && kind == ADDRESS_UDP)
+		complain_at(c, origin, "[listen %s] balance = round-robin counts connections; UDP has none",
+			    listener->name);
+}
+
+static void check_adopt(struct checker *c, const struct listener *listener,
+			const struct origin *origin)
+{
+	if (!listener->adopt)
+		return;
+	if (listener->address.kind != ADDRESS_TCP || listener->address.port == 0)
+		complain_at(c, origin, "[listen %s] adopt needs a TCP address with a port",
+			    listener->name);
+	if (listener->stdin)
+		complain_at(c, origin, "[listen %s] adopt and stdin: a program binds its socket or gets "
+				       "it as fd 0, not both", listener->name);
+}
+
+/* What two listeners can not share. */
+static void check_pair(struct checker *c, const struct listener *listener,
+		       const struct listener *other, const struct origin *origin)
+{
+	if (address_equal(&listener->address, &other->address))
+		complain_at(c, origin, "[listen %s] has the address of [listen %s]", listener->name,
+			    other->name);
+	if (listener->stdin && other->stdin)
+		complain_at(c, origin, "[listen %s] and [listen %s] are both stdin", listener->name,
+			    other->name);
+}
+
 static void check_listener(struct checker *c, uint32_t i)
 {
 	const struct listener *listener = &c->policy->listeners[i];
 	const struct origin *origin = &c->config->origins.listeners[i].section;
-	const struct address *address = &listener->address;
-	bool has_group = address->kind == ADDRESS_TCP || address->kind == ADDRESS_UDP;
-	const char *name = listener->name;
 
-	if (address->kind == ADDRESS_NONE) {
-		complain_at(c, origin, "[listen %s] has no address", name);
+	if (listener->address.kind == ADDRESS_NONE) {
+		complain_at(c, origin, "[listen %s] has no address", listener->name);
 		return;
 	}
-	if (listener->balance != BALANCE_SHARED && !has_group)
-		complain_at(c, origin, "[listen %s] balance other than shared needs a TCP or UDP address",
-			    name);
-	if (listener->balance >= BALANCE_ROUND_ROBIN && address->kind == ADDRESS_UDP)
-		complain_at(c, origin, "[listen %s] balance = round-robin counts connections; UDP has none",
-			    name);
-	if (listener->adopt && (address->kind != ADDRESS_TCP || address->port == 0))
-		complain_at(c, origin, "[listen %s] adopt needs a TCP address with a port", name);
-	if (listener->adopt && listener->stdin)
-		complain_at(c, origin, "[listen %s] adopt and stdin: a program binds its socket or gets "
-				       "it as fd 0, not both", name);
+	check_balance(c, listener, origin);
+	check_adopt(c, listener, origin);
 	check_owner(c, listener, origin);
-	for (uint32_t j = 0; j < i; j++) {
-		const struct listener *other = &c->policy->listeners[j];
-
-		if (address_equal(address, &other->address))
-			complain_at(c, origin, "[listen %s] has the address of [listen %s]", name,
-				    other->name);
-		if (listener->stdin && other->stdin)
-			complain_at(c, origin, "[listen %s] and [listen %s] are both stdin", name,
-				    other->name);
-	}
+	for (uint32_t j = 0; j < i; j++)
+		check_pair(c, listener, &c->policy->listeners[j], origin);
 }
 
 int config_check(const struct config *config, config_complaint *complain, void *context)

@@ -156,6 +156,15 @@ static size_t trim_end(const char *text, size_t length)
 	return length;
 }
 
+static size_t count_blanks(const char *text, size_t length)
+{
+	size_t count = 0;
+
+	while (count < length && is_blank(text[count]))
+		count++;
+	return count;
+}
+
 /* The length of the line without its comment: ; behind a blank, as inih has it. */
 static size_t without_comment(const char *text, size_t length)
 {
@@ -172,7 +181,6 @@ static void open_section(struct loader *l, const char *text, size_t length)
 	char problem[PROBLEM_TEXT_MAX];
 	const char *close;
 
-	flush_value(l);
 	l->section_refused = true;
 	length = without_comment(text, length);
 	close = memchr(text, ']', length);
@@ -181,12 +189,8 @@ static void open_section(struct loader *l, const char *text, size_t length)
 		return;
 	}
 	text++;
-	length = (size_t)(close - text);
-	while (length > 0 && is_blank(*text)) {
-		text++;
-		length--;
-	}
-	length = trim_end(text, length);
+	text += count_blanks(text, (size_t)(close - text));
+	length = trim_end(text, (size_t)(close - text));
 	if (length == 0 || length > SECTION_TEXT_MAX) {
 		complain_at(l, l->line, "the name of a section has 1 to %d bytes", SECTION_TEXT_MAX);
 		return;
@@ -201,32 +205,41 @@ static void open_section(struct loader *l, const char *text, size_t length)
 		l->section_refused = false;
 }
 
+/* "NAME =": what a line that was meant as a key looks like. Copies the name if it is short enough. */
+static bool looks_like_pair(const char *text, size_t length, char name[SECTION_TEXT_MAX + 1])
+{
+	size_t end = 0;
+
+	while (end < length && end < SECTION_TEXT_MAX && !is_blank(text[end]) && text[end] != '=')
+		end++;
+	memcpy(name, text, end);
+	name[end] = '\0';
+	while (end < length && is_blank(text[end]))
+		end++;
+	return end < length && text[end] == '=';
+}
+
 /*
  * An indented line that looks like a key or a section was most likely meant as one, but for inih it
- * belongs to the value above. Many values have one word, which nothing can go on with.
+ * belongs to the value above. Many values have one word, which nothing can go on with. A backslash
+ * above says that it is meant.
  */
 static bool check_continuation(struct loader *l, const char *text, size_t length)
 {
 	const struct key *above = key_in_section(l->section, l->key);
-	size_t name = 0;
-	char word[SECTION_TEXT_MAX + 1];
+	char name[SECTION_TEXT_MAX + 1];
+	bool is_pair = looks_like_pair(text, length, name);
+	bool goes_on = !is_pair && strcmp(l->section, "env") == 0;
 
 	if (ends_in_backslash(l->config->value, l->value_length))
 		return true;
-	while (name < length && name < SECTION_TEXT_MAX && !strchr(" \t=:", text[name]))
-		name++;
-	memcpy(word, text, name);
-	word[name] = '\0';
-	while (name < length && is_blank(text[name]))
-		name++;
-	if (above ? above->type->many && !(key_in_section(l->section, word) && text[name] == '=') &&
-			    *text != '[' :
-		    strcmp(l->section, "env") == 0 && (name == length || text[name] != '='))
-		return true;
-	if (!l->key_refused && !l->section_refused)
+	if (above)
+		goes_on = above->type->many && *text != '[' &&
+			  !(is_pair && key_in_section(l->section, name));
+	if (!goes_on && !l->key_refused && !l->section_refused)
 		complain_at(l, l->line, "indented, so it would go on with %s of line %u", l->key,
 			    l->key_line);
-	return false;
+	return goes_on;
 }
 
 /* Says what is wrong with a line that is no section: false if inih must not see it. */
@@ -253,38 +266,52 @@ static bool check_pair(struct loader *l, const char *text, size_t length)
 	return true;
 }
 
+/* What no version of inih can be trusted with. */
+static bool check_line(struct loader *l, const char *text, size_t length)
+{
+	if (length > LINE_TEXT_MAX) {
+		complain_at(l, l->line, "line of %zu bytes; the limit is %d (a value may go on in the "
+					"next, indented line)", length, LINE_TEXT_MAX);
+		return false;
+	}
+	if (memchr(text, '\0', length)) {
+		complain_at(l, l->line, "the line holds a NUL byte");
+		return false;
+	}
+	return true;
+}
+
 /*
  * Decides what inih gets to see of the line *text: returns its length, 0 for nothing. An indent stays
  * only where it means that the value above goes on.
  */
 static size_t filter_line(struct loader *l, const char **text, size_t length)
 {
-	const char *line = *text, *end;
+	const char *line, *start;
 
-	if (l->line == 1 && length >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
-		line += 3;
-	end = *text + trim_end(*text, length);
-	l->indented = line < end && is_blank(*line) && l->key_line > 0;
-	while (line < end && is_blank(*line))
-		line++;
-	if (line >= end || *line == ';' || *line == '#')
-		return 0;
-	length = (size_t)(end - line);
-	if (end - *text > LINE_TEXT_MAX) {
-		complain_at(l, l->line, "line of %td bytes; the limit is %d (a value may go on in the "
-					"next, indented line)", end - *text, LINE_TEXT_MAX);
-	} else if (memchr(line, '\0', length)) {
-		complain_at(l, l->line, "the line holds a NUL byte");
-	} else if (l->indented) {
-		return check_continuation(l, line, length) ?
-			       without_comment(*text, (size_t)(end - *text)) :
-			       0;
-	} else if (*line == '[') {
-		open_section(l, line, length);
-	} else if (check_pair(l, line, length)) {
-		*text = line;
-		return length;
+	if (l->line == 1 && length >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+		*text += 3;
+		length -= 3;
 	}
+	line = *text;
+	length = trim_end(line, length);
+	start = line + count_blanks(line, length);
+	if (start == line + length || *start == ';' || *start == '#')
+		return 0;
+	l->indented = start > line && l->key_line > 0;
+	if (!l->indented)
+		flush_value(l);
+	if (!check_line(l, line, length))
+		return 0;
+	if (l->indented) {
+		length = without_comment(line, length);
+		return check_continuation(l, start, length - (size_t)(start - line)) ? length : 0;
+	}
+	*text = start;
+	length -= (size_t)(start - line);
+	if (*start != '[')
+		return check_pair(l, start, length) ? length : 0;
+	open_section(l, start, length);
 	return 0;
 }
 
@@ -319,7 +346,6 @@ static int take_pair(void *context, const char *section, const char *key, const 
 
 	(void)section; /* read_line knows it uncut */
 	if (!l->indented) {
-		flush_value(l);
 		snprintf(l->key, sizeof(l->key), "%s", key);
 		l->key_line = l->line;
 		l->key_refused = l->section_refused;

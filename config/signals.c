@@ -1,6 +1,7 @@
 #include "config/signals.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,21 @@ static int small_number(const char *text)
 	return number <= RT_LAST ? number : -1;
 }
 
+/* "RTMIN", "RTMIN+n", "RTMAX", "RTMAX-n" */
+static int real_time_number(const char *name)
+{
+	bool up = strncmp(name, "RTMIN", 5) == 0;
+	int number = 0;
+
+	if (!up && strncmp(name, "RTMAX", 5) != 0)
+		return -1;
+	if (name[5])
+		number = name[5] == (up ? '+' : '-') ? small_number(name + 6) : -1;
+	if (number < 0 || number > RT_LAST - RT_FIRST)
+		return -1;
+	return up ? RT_FIRST + number : RT_LAST - number;
+}
+
 int signal_number(const char *name)
 {
 	int number = small_number(name);
@@ -48,16 +64,7 @@ int signal_number(const char *name)
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		if (strcmp(name, signals[i].name) == 0)
 			return signals[i].number;
-	if (strcmp(name, "RTMIN") == 0)
-		return RT_FIRST;
-	if (strcmp(name, "RTMAX") == 0)
-		return RT_LAST;
-	if (strncmp(name, "RTMIN+", 6) != 0 && strncmp(name, "RTMAX-", 6) != 0)
-		return -1;
-	number = small_number(name + 6);
-	if (number < 0 || number > RT_LAST - RT_FIRST)
-		return -1;
-	return name[5] == '+' ? RT_FIRST + number : RT_LAST - number;
+	return real_time_number(name);
 }
 
 const char *signal_name(int number, char text[SIGNAL_TEXT_MAX])

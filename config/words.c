@@ -65,19 +65,16 @@ static void take_quoted(struct splitter *s, char kind)
 	while (*s->next && *s->next != end && !s->problem) {
 		char c = *s->next++;
 
-		if (c == '\\' && kind == '$')
-			take_escape(s);
-		else if (c == '\\' && kind == '"' && *s->next && strchr("\"\\$`", *s->next))
-			put(s, *s->next++);
-		else
+		if (c != '\\' || kind == '\'')
 			put(s, c);
+		else if (kind == '$')
+			take_escape(s);
+		else
+			put(s, *s->next && strchr("\"\\$`", *s->next) ? *s->next++ : c);
 	}
-	if (s->problem)
-		return;
-	if (!*s->next)
+	if (!s->problem && !*s->next)
 		s->problem = "a quote is not closed";
-	else
-		s->next++;
+	s->next += *s->next != '\0';
 }
 
 /* One word up to a blank or the end. */

@@ -151,11 +151,11 @@ static void take_program(struct layers *l)
 	memset(command, 0, sizeof(*command));
 	for (; *program; program++) {
 		if (words_append(command, *program) < 0) {
-			complain_about(l, "command line", "the program and its arguments are too long");
+			complain_about(l, COMMAND_LINE, "the program and its arguments are too long");
 			return;
 		}
 	}
-	l->config->origins.keys[key_find("cluster.command") - keys].source = "command line";
+	l->config->origins.keys[key_find("cluster.command") - keys].source = COMMAND_LINE;
 }
 
 /* "/usr/bin/my app" is cluster my_app. */
@@ -188,7 +188,7 @@ int options_load(const struct options *options, struct config *config, config_co
 	if (l.complaints > 0)
 		return l.complaints;
 	if (config->policy.cluster_command.count == 0 && !options->dump)
-		complain_about(&l, options->config_file ? options->config_file : "command line",
+		complain_about(&l, options->config_file ? options->config_file : COMMAND_LINE,
 			       "no program: give one on the command line or as [cluster] command");
 	name_cluster(&l);
 	l.complaints += config_check(config, complain, context);

@@ -22,7 +22,7 @@ static void hear(void *context, const char *source, unsigned number, const char 
 	char line[PATH_MAX + COMPLAINT_TEXT_MAX];
 
 	format_complaint(line, sizeof(line), source, number, text);
-	if (number == 0 && *source == '-')
+	if (number == 0 && (*source == '-' || strcmp(source, COMMAND_LINE) == 0))
 		who->usage++;
 	else
 		who->policy++;
@@ -101,11 +101,11 @@ static int load_and_run(struct options *options, struct config *config, char **a
 	if (complaints == 0 && options->check)
 		complaints = verify_system(config, hear, &who);
 	if (complaints > 0)
-		return who.usage > 0 && who.policy == 0 ? EX_USAGE : EX_CONFIG;
+		return who.policy == 0 && !options->check ? EX_USAGE : EX_CONFIG;
 	if (options->dump)
 		config_dump(config, print_line, stdout);
 	else if (options->check)
-		printf("%s: ok\n", options->config_file ? options->config_file : "command line");
+		printf("%s: ok\n", options->config_file ? options->config_file : COMMAND_LINE);
 	else
 		return run(options, config, argv);
 	return fflush(stdout) == 0 ? EX_OK : EX_OSERR;

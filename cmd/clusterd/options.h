@@ -21,6 +21,8 @@
 
 #include "config/load.h"
 
+#define COMMAND_LINE "command line" /* origin of the program and of what is missing */
+
 enum {
 	OPTIONS_PROBLEM_MAX = 200,
 	POLICY_FILE_MAX = 1 << 20, /* bytes of a policy file */
