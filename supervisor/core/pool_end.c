@@ -1,0 +1,208 @@
+#include "supervisor/core/pool_impl.h"
+
+#include "supervisor/core/replace.h"
+#include "supervisor/core/roll.h"
+
+/* Carries a decision out. */
+static void follow(struct pool *pool, uint32_t s, const struct decision *d)
+{
+	struct slot *slot = &pool->slots[s];
+	bool burst = d->why == WHY_BURST || d->why == WHY_CLUSTER_BURST;
+	bool again = slot->state == SLOT_HELD && d->held;
+
+	slot->history.streak = d->streak;
+	if ((burst && !again) || d->next == NEXT_EXIT)
+		pool_report(pool, &(struct report){ .what = REPORT_GIVE_UP,
+						    .slot = s,
+						    .next = d->next,
+						    .why = d->why,
+						    .delay_ms = d->delay_ms });
+	if (d->next == NEXT_EXIT) {
+		stop_all(pool, STATUS_GAVE_UP, d->why);
+	} else if (d->next == NEXT_RETIRE) {
+		slot_do(pool, s, SLOT_RETIRE, 0);
+		slot_settle(pool, s);
+		slot_boot_failed(pool, s, BOOT_FAILURES);
+	} else if (d->held) {
+		slot_do(pool, s, SLOT_HOLD, d->delay_ms);
+	} else {
+		slot_do(pool, s, d->delay_ms ? SLOT_LATER : SLOT_AGAIN, d->delay_ms);
+	}
+}
+
+void end_due(struct pool *pool, uint32_t s)
+{
+	struct slot *slot = &pool->slots[s];
+	struct decision d =
+		decide_due(pool->policy, &slot->history, &pool->cluster, pool->now_ms);
+
+	if (d.next == NEXT_RESPAWN && !d.held)
+		slot_do(pool, s, SLOT_DUE, 0);
+	else
+		follow(pool, s, &d);
+}
+
+static struct decision decide_current(struct pool *pool, const struct slot *slot,
+				      const struct instance *i, const struct ended *end)
+{
+	struct life life = { .now_ms = pool->now_ms, .cause = i->cause, .end = *end };
+
+	life.ready = i->ready_ms != 0;
+	life.lived_ms = pool->now_ms - i->spawned_ms;
+	if (pool->stopping)
+		return (struct decision){ .next = NEXT_NONE, .why = WHY_ASKED };
+	if (slot->next != NO_INDEX && pool->instances[slot->next].state == INSTANCE_READY)
+		return (struct decision){ .next = NEXT_NONE, .why = WHY_REQUEST };
+	if (i->cause == END_KILL)
+		return (struct decision){ .next = NEXT_RESPAWN, .why = WHY_REQUEST };
+	return decide_end(pool->policy, &slot->history, &pool->cluster, &life, pool_dice(pool));
+}
+
+static void current_ended(struct pool *pool, uint32_t s, const struct decision *d)
+{
+	if (pool->stopping) {
+		pool->slots[s].state = SLOT_EMPTY;
+		return;
+	}
+	if (d->next == NEXT_NONE) {
+		replace_proven(pool, s);
+		return;
+	}
+	replace_pointless(pool, s);
+	if (d->why == WHY_REQUEST)
+		slot_do(pool, s, SLOT_RENEW, 0);
+	else
+		follow(pool, s, d);
+}
+
+static void report_end(struct pool *pool, const struct instance *i, const struct event *event,
+		       const struct decision *d)
+{
+	pool_report(pool, &(struct report){ .what = REPORT_EXIT,
+					    .slot = i->slot,
+					    .cookie = i->cookie,
+					    .generation = i->generation,
+					    .end = event->end,
+					    .cause = i->cause,
+					    .asked = decide_asked(i->cause),
+					    .next = d->next,
+					    .why = d->why,
+					    .delay_ms = d->delay_ms,
+					    .ms = pool->now_ms - i->spawned_ms });
+}
+
+void on_ended(struct pool *pool, const struct event *event)
+{
+	uint32_t index = instance_find(pool, event->cookie);
+	struct decision d = { .next = NEXT_NONE, .why = WHY_ASKED };
+	struct instance was;
+	struct slot *slot;
+
+	if (index == NO_INDEX)
+		return;
+	was = pool->instances[index];
+	slot = &pool->slots[was.slot];
+	if (was.role == ROLE_CURRENT)
+		d = decide_current(pool, slot, &was, &event->end);
+	else if (!decide_asked(was.cause))
+		d.why = WHY_REQUEST;
+	if (was.role == ROLE_CURRENT)
+		slot->ended_well = decide_asked(was.cause) ||
+				   (event->end.signal == 0 && event->end.code == 0);
+	instance_free(pool, index);
+	report_end(pool, &was, event, &d);
+	slot_settle(pool, was.slot);
+	if (!was.ready_ms && !decide_asked(was.cause))
+		slot_boot_failed(pool, was.slot, 1);
+	if (was.role == ROLE_CURRENT)
+		current_ended(pool, was.slot, &d);
+	else if (was.role == ROLE_NEXT && !pool->stopping)
+		replace_failed(pool, was.slot, was.cookie);
+	slot_all_gone(pool, was.slot);
+}
+
+/* ---- it could not be spawned ---- */
+
+static void report_spawn_error(struct pool *pool, const struct instance *i, int error,
+			       const struct decision *d)
+{
+	pool_report(pool, &(struct report){ .what = REPORT_SPAWN_ERROR,
+					    .slot = i->slot,
+					    .cookie = i->cookie,
+					    .generation = i->generation,
+					    .error = error,
+					    .next = d->next,
+					    .why = d->why,
+					    .delay_ms = d->delay_ms });
+}
+
+/* Before anything ever ran, a program that can not be executed will not heal by waiting. */
+static struct decision decide_unspawned(struct pool *pool, const struct slot *slot, bool permanent)
+{
+	if (permanent && !pool->ever_spawned)
+		return (struct decision){ .next = NEXT_EXIT, .why = WHY_SPAWN };
+	return decide_spawn_error(pool->policy, &slot->history, &pool->cluster, pool->now_ms,
+				  pool_dice(pool));
+}
+
+void on_spawn_failed(struct pool *pool, const struct event *event)
+{
+	enum { NO_SUCH_FILE = 2 }; /* ENOENT, the same on every Linux */
+	uint32_t index = instance_find(pool, event->cookie);
+	struct decision d = { .next = NEXT_NONE, .why = WHY_SPAWN };
+	struct instance was;
+	uint32_t s;
+
+	if (index == NO_INDEX || pool->instances[index].spawned)
+		return;
+	was = pool->instances[index];
+	s = was.slot;
+	if (was.role == ROLE_CURRENT && !pool->stopping)
+		d = decide_unspawned(pool, &pool->slots[s], event->permanent);
+	pool->slots[s].ended_well = false;
+	instance_free(pool, index);
+	report_spawn_error(pool, &was, event->error, &d);
+	slot_settle(pool, s);
+	if (was.role == ROLE_CURRENT && pool->stopping)
+		pool->slots[s].state = SLOT_EMPTY;
+	else if (d.next == NEXT_EXIT && d.why == WHY_SPAWN)
+		stop_all(pool,
+			 event->error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
+			 WHY_SPAWN);
+	else if (was.role == ROLE_CURRENT)
+		follow(pool, s, &d);
+	else if (was.role == ROLE_NEXT && !pool->stopping)
+		replace_failed(pool, s, was.cookie);
+	slot_all_gone(pool, s);
+}
+
+/* ---- the end of it all ---- */
+
+static int finished_status(const struct pool *pool)
+{
+	for (uint32_t s = 0; s < pool->wanted; s++)
+		if (!pool->slots[s].ended_well)
+			return STATUS_GAVE_UP;
+	return 0;
+}
+
+static void give_up(struct pool *pool, int status, enum why why)
+{
+	pool_report(pool, &(struct report){ .what = REPORT_GIVE_UP,
+					    .slot = ALL_SLOTS,
+					    .next = NEXT_EXIT,
+					    .why = why });
+	stop_all(pool, status, why);
+}
+
+void end_check(struct pool *pool)
+{
+	if (pool->stopping || pool->wanted == 0 || roll_busy(pool))
+		return;
+	if (pool->retired == pool->wanted) {
+		if (pool->live == 0)
+			give_up(pool, finished_status(pool), WHY_FINISHED);
+	} else if (!pool->ever_ready && pool->boot_failed == pool->wanted) {
+		give_up(pool, STATUS_GAVE_UP, WHY_BOOT);
+	}
+}

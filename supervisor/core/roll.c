@@ -1,0 +1,283 @@
+#include "supervisor/core/roll.h"
+
+#include "supervisor/core/replace.h"
+
+void roll_set_pause(struct pool *pool, uint64_t at_ms)
+{
+	pool->roll.pause_ms = at_ms;
+	heap_set(&pool->heap, heap_id_of_roll(pool), rank_of_roll, at_ms);
+}
+
+bool roll_busy(const struct pool *pool)
+{
+	return pool->roll.number || pool->replacing[REPLACE_RESTART] ||
+	       pool->queues[REPLACE_RESTART].first != NO_INDEX;
+}
+
+static void end(struct pool *pool, enum verdict verdict)
+{
+	struct roll *roll = &pool->roll;
+
+	pool_report(pool, &(struct report){ .what = REPORT_ROLL_END,
+					    .roll = roll->number,
+					    .slot = ALL_SLOTS,
+					    .generation = roll->generation,
+					    .count = roll->done,
+					    .verdict = verdict,
+					    .ms = pool->now_ms - roll->begin_ms });
+	roll_set_pause(pool, NEVER_MS);
+	*roll = (struct roll){ .pause_ms = NEVER_MS };
+}
+
+void roll_restart_end(struct pool *pool, uint32_t s, enum verdict verdict)
+{
+	struct slot *slot = &pool->slots[s];
+
+	pool_report(pool, &(struct report){ .what = REPORT_ROLL_END,
+					    .roll = slot->replace_roll,
+					    .slot = s,
+					    .generation = pool->generation,
+					    .verdict = verdict,
+					    .ms = pool->now_ms - slot->replace_since_ms });
+	slot->replace_roll = 0;
+}
+
+/* Drops what is under way for every slot; restarts get their verdict. */
+static void drop_all(struct pool *pool, enum verdict verdict)
+{
+	for (uint32_t s = 0; s < pool->wanted; s++) {
+		bool restart = pool->slots[s].replace == REPLACE_RESTART;
+
+		replace_drop(pool, s);
+		if (restart)
+			roll_restart_end(pool, s, verdict);
+	}
+}
+
+void roll_abort(struct pool *pool, enum verdict verdict)
+{
+	drop_all(pool, verdict);
+	if (pool->roll.number)
+		end(pool, verdict);
+}
+
+void roll_forget(struct pool *pool, uint32_t s)
+{
+	bool restart = pool->slots[s].replace == REPLACE_RESTART;
+
+	replace_drop(pool, s);
+	if (restart)
+		roll_restart_end(pool, s, VERDICT_STOPPED);
+}
+
+void roll_include(struct pool *pool, uint32_t s)
+{
+	if (pool->roll.number && pool->slots[s].replace == REPLACE_NO)
+		replace_queue(pool, s, REPLACE_ROLL);
+}
+
+static void queue_all(struct pool *pool)
+{
+	for (uint32_t s = 0; s < pool->wanted; s++)
+		replace_queue(pool, s, REPLACE_ROLL);
+}
+
+/* ---- [supervisor] max_old: how many generations may drain at once ---- */
+
+static bool drains_of(const struct pool *pool, const struct instance *i, uint32_t generation)
+{
+	return i->cookie && i->role == ROLE_OLD && i->generation == generation &&
+	       i->state != INSTANCE_KILLED && i->pending != PENDING_KILL &&
+	       pool->generation != generation;
+}
+
+/* The oldest generation beyond `after` (or at all) of which a worker drains; ret is set then. */
+static bool next_draining(const struct pool *pool, bool any, uint32_t after, uint32_t *ret)
+{
+	bool found = false;
+
+	for (uint32_t n = 0; n < pool->instances_max; n++) {
+		const struct instance *i = &pool->instances[n];
+
+		if (!drains_of(pool, i, i->generation) || (!any && i->generation <= after))
+			continue;
+		if (!found || i->generation < *ret)
+			*ret = i->generation;
+		found = true;
+	}
+	return found;
+}
+
+static void cut(struct pool *pool, uint32_t generation)
+{
+	for (uint32_t s = 0; s < pool->slots_max; s++) {
+		for (uint32_t n = pool->slots[s].old; n != NO_INDEX; n = pool->instances[n].next) {
+			const struct instance *i = &pool->instances[n];
+
+			if (!drains_of(pool, i, generation))
+				continue;
+			pool_report(pool, &(struct report){ .what = REPORT_ESCALATE,
+							    .slot = s,
+							    .cookie = i->cookie,
+							    .generation = generation,
+							    .signal = SIGKILL,
+							    .cause = i->cause });
+			stop_kill(pool, n);
+		}
+	}
+}
+
+/* The generation that counts will drain too if another one is to replace it. */
+static void cut_oldest(struct pool *pool, uint32_t generation)
+{
+	uint32_t count = generation != pool->generation;
+	uint32_t oldest, at;
+
+	for (bool more = next_draining(pool, true, 0, &at); more;
+	     more = next_draining(pool, false, at, &at))
+		count++;
+	for (; count > pool->policy->supervisor_max_old; count--) {
+		if (!next_draining(pool, true, 0, &oldest))
+			break;
+		cut(pool, oldest);
+	}
+}
+
+/* ---- begin ---- */
+
+static void report_begin(struct pool *pool, uint32_t slot, uint32_t generation, uint32_t count)
+{
+	pool_report(pool, &(struct report){ .what = REPORT_ROLL_BEGIN,
+					    .roll = pool->rolls,
+					    .slot = slot,
+					    .generation = generation,
+					    .count = count });
+}
+
+static void begin_all(struct pool *pool, uint32_t generation)
+{
+	roll_abort(pool, VERDICT_SUPERSEDED);
+	pool->roll = (struct roll){
+		.number = pool->rolls,
+		.generation = generation,
+		.cookie = pool->last_cookie + 1,
+		.begin_ms = pool->now_ms,
+		.pause_ms = NEVER_MS,
+	};
+	report_begin(pool, ALL_SLOTS, generation, pool->wanted);
+	cut_oldest(pool, generation);
+	queue_all(pool);
+}
+
+static void begin_one(struct pool *pool, uint32_t s)
+{
+	struct slot *slot = &pool->slots[s];
+	bool covered = slot->replace == REPLACE_ROLL;
+
+	if (slot->replace == REPLACE_RESTART) {
+		replace_drop(pool, s);
+		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
+	}
+	report_begin(pool, s, pool->generation, 1);
+	slot->replace_roll = pool->rolls;
+	slot->replace_since_ms = pool->now_ms;
+	if (covered) {
+		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
+		return;
+	}
+	replace_drop(pool, s);
+	replace_queue(pool, s, REPLACE_RESTART);
+}
+
+void on_roll(struct pool *pool, const struct event *event)
+{
+	if (pool->stopping || (event->slot != ALL_SLOTS && event->slot >= pool->wanted))
+		return;
+	if (++pool->rolls == 0)
+		pool->rolls = 1;
+	if (event->slot == ALL_SLOTS)
+		begin_all(pool, event->generation);
+	else
+		begin_one(pool, event->slot);
+}
+
+/* ---- on the way ---- */
+
+bool roll_may_start(const struct pool *pool, uint32_t busy)
+{
+	const struct roll *roll = &pool->roll;
+
+	if (roll->pause_ms != NEVER_MS)
+		return false;
+	return busy < (roll->back || roll->proven ? pool->policy->roll_surge : 1);
+}
+
+/*
+ * On the way forward everything that was spawned before the roll, or runs another
+ * generation, is replaced, and what is empty is filled. On the way back only what was
+ * switched is; an empty slot that does not try again by itself just forgets.
+ */
+bool roll_needs(const struct pool *pool, uint32_t s)
+{
+	const struct roll *roll = &pool->roll;
+	struct slot *slot = &pool->slots[s];
+	const struct instance *i;
+
+	if (roll->back) {
+		if (slot->state == SLOT_RETIRED || slot->state == SLOT_DRAINED)
+			slot->generation = roll->generation;
+		return slot->generation != roll->generation;
+	}
+	if (slot->current == NO_INDEX)
+		return true;
+	i = &pool->instances[slot->current];
+	return i->generation != roll->generation || i->cookie < roll->cookie;
+}
+
+void roll_switched(struct pool *pool)
+{
+	struct roll *roll = &pool->roll;
+
+	roll->done++;
+	roll->proven = true;
+	if (pool->policy->roll_pause && pool->queues[REPLACE_ROLL].first != NO_INDEX)
+		roll_set_pause(pool, pool_after(pool, pool->policy->roll_pause));
+}
+
+static void drop_roll(struct pool *pool)
+{
+	for (uint32_t s = 0; s < pool->wanted; s++)
+		if (pool->slots[s].replace == REPLACE_ROLL)
+			replace_drop(pool, s);
+}
+
+void roll_failed(struct pool *pool)
+{
+	struct roll *roll = &pool->roll;
+
+	if (pool->policy->roll_on_failure == ON_FAILURE_STOP ||
+	    roll->generation == pool->generation) {
+		drop_roll(pool);
+		end(pool, VERDICT_FAILED);
+		return;
+	}
+	drop_all(pool, VERDICT_SUPERSEDED);
+	roll_set_pause(pool, NEVER_MS);
+	roll->back = true;
+	roll->generation = pool->generation;
+	queue_all(pool);
+}
+
+bool roll_finish(struct pool *pool)
+{
+	struct roll *roll = &pool->roll;
+
+	if (!roll->number || pool->replacing[REPLACE_ROLL] ||
+	    pool->queues[REPLACE_ROLL].first != NO_INDEX || pool->stopping)
+		return false;
+	pool->generation = roll->generation;
+	pool_emit(pool,
+		  &(struct action){ .what = ACT_GENERATION, .generation = roll->generation });
+	end(pool, roll->back ? VERDICT_ROLLED_BACK : VERDICT_DONE);
+	return true;
+}

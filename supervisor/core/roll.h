@@ -1,0 +1,50 @@
+/*
+ * roll - every worker is replaced, and what comes of it.
+ *
+ * EV_ROLL of all slots: the first slot alone (the canary); when its new worker has
+ * taken over, `surge` slots at a time with `pause` between. Workers that are already new
+ * are left alone. A slot that is in backoff, held, retired or drained gets its new
+ * worker when its turn comes. The number of ready slots never drops because of a roll.
+ *
+ * A slot whose new worker fails `tries` times fails the roll:
+ *   on_failure = rollback  what was switched goes back to the generation that counted
+ *                          before, by the same machinery, as often as it takes; then
+ *                          VERDICT_ROLLED_BACK
+ *   on_failure = stop      VERDICT_FAILED; each slot keeps what it runs
+ * A roll to the present generation (a restart) has nothing to go back to: it stops.
+ *
+ * A second roll of all supersedes the first; the generation that counts changes only
+ * when a roll is done. EV_ROLL of one slot restarts it with the generation that counts,
+ * has a number of its own and waits while a roll of all is under way. Where that roll has
+ * yet to reach the slot, or a newer restart of it comes, it is superseded; so it is by a
+ * new roll of all. Draining, scaling away and the stop of the cluster end it with
+ * VERDICT_STOPPED.
+ */
+#ifndef CLUSTERD_CORE_ROLL_H
+#define CLUSTERD_CORE_ROLL_H
+
+#include "supervisor/core/pool_impl.h"
+
+/* Ends the roll and all restarts without going back. */
+void roll_abort(struct pool *pool, enum verdict verdict);
+
+/* The slot is emptied: its part in a roll or a restart ends. */
+void roll_forget(struct pool *pool, uint32_t s);
+
+/* The slot was filled: a roll under way reaches it last. */
+void roll_include(struct pool *pool, uint32_t s);
+
+bool roll_may_start(const struct pool *pool, uint32_t busy);
+bool roll_needs(const struct pool *pool, uint32_t s);
+void roll_switched(struct pool *pool);
+void roll_failed(struct pool *pool);
+void roll_restart_end(struct pool *pool, uint32_t s, enum verdict verdict);
+void roll_set_pause(struct pool *pool, uint64_t at_ms);
+
+/* Something may yet fill a retired slot. */
+bool roll_busy(const struct pool *pool);
+
+/* All slots are through: gives the verdict. Returns whether it did. */
+bool roll_finish(struct pool *pool);
+
+#endif
