@@ -30,6 +30,7 @@ class RowF(harness.TestCase):
 
     def hup(self, c, text=None, since=None):
         """Writes the policy, sends HUP, returns the event that answers."""
+        c.announce("note")  # each change is named
         mark = c.mark() if since is None else since
         if text is not None:
             new = c.policy_file.with_suffix(".new")
