@@ -40,36 +40,42 @@ static int fetch(int notify_fd, union notification *n, const char **failed)
 }
 
 /*
- * The caller may be killed and its pid given to another at any time; what was read from /proc and
- * from its memory counts only if the request still stands afterwards.
+ * The caller may be killed and its pid given to another at any time; what was read from its memory
+ * and from /proc counts only if the request still stands afterwards.
  */
+static int still_valid(int notify_fd, uint64_t id, const char **failed)
+{
+	*failed = "ioctl(NOTIF_ID_VALID)";
+	return sys_ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0 ? -errno : 0;
+}
+
 int adopt_receive(int notify_fd, struct adopt_request *ret, const char **failed)
 {
 	union notification n;
-	struct adopt_request request;
 	int error = fetch(notify_fd, &n, failed);
 
 	if (error != 0)
 		return error;
-	memset(&request, 0, sizeof(request));
-	request.id = n.notif.id;
-	request.tid = (pid_t)n.notif.pid;
-	request.fd = (int)n.notif.data.args[0];
-	request.domain = request.type = request.protocol = -1;
+	memset(ret, 0, sizeof(*ret));
+	ret->id = n.notif.id;
+	ret->tid = ret->pid = (pid_t)n.notif.pid;
+	ret->fd = (int)n.notif.data.args[0];
+	ret->domain = ret->type = ret->protocol = -1;
 	/* x32 has the numbers of x86-64 plus bit 30 */
 	if ((n.notif.data.nr & ~(1 << 30)) == SYS_listen) {
-		request.call = ADOPT_LISTEN;
-		request.backlog = (int)n.notif.data.args[1];
-	} else {
-		request.call = ADOPT_BIND;
-		adopt_peer_address(&request, n.notif.data.args[1], n.notif.data.args[2]);
+		ret->call = ADOPT_LISTEN;
+		ret->backlog = (int)n.notif.data.args[1];
+		return 0;
 	}
-	adopt_peer_look(&request);
-	*failed = "ioctl(NOTIF_ID_VALID)";
-	if (sys_ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &request.id) < 0)
-		return -errno;
-	*ret = request;
-	return 0;
+	ret->call = ADOPT_BIND;
+	adopt_peer_address(ret, n.notif.data.args[1], n.notif.data.args[2]);
+	return still_valid(notify_fd, ret->id, failed);
+}
+
+int adopt_look(int notify_fd, struct adopt_request *request, const char **failed)
+{
+	adopt_peer_look(request);
+	return still_valid(notify_fd, request->id, failed);
 }
 
 static int answer(int notify_fd, uint64_t id, int error, uint32_t flags, const char **failed)

@@ -7,8 +7,9 @@
  * shells in between and programs that fork by themselves are covered, since filters are inherited.
  *
  *	child, before execve   adopt_filter_install(), adopt_send_fd()
- *	clusterd               adopt_recv_fd(); poll(2) the notify fd; adopt_receive(), then exactly
- *	                       one of adopt_replace(), adopt_continue(), adopt_answer()
+ *	clusterd               adopt_recv_fd(); poll(2) the notify fd; adopt_receive(); if the
+ *	                       address is of interest adopt_look(); then exactly one of
+ *	                       adopt_replace(), adopt_continue(), adopt_answer()
  *
  * The notify fd must outlive the worker and everything that it started: once it is closed, each
  * trapped call fails with ENOSYS. It survives execve(2) of clusterd, a pending call included.
@@ -69,15 +70,19 @@ struct adopt_option {
 
 /* A call that waits for our answer. A plain value; no fd in it. */
 struct adopt_request {
+	/* Set by adopt_receive(). */
 	uint64_t id;
 	pid_t tid; /* the calling thread */
-	pid_t pid; /* its process: the worker or a descendant of it; = tid if unreadable */
 	enum adopt_call call;
 	int fd;                          /* the worker's number */
 	int backlog;                     /* listen */
 	struct sockaddr_storage address; /* bind; length 0: see error */
 	socklen_t length;
+	int error; /* 0, or why the address could not be read: -EPERM when the worker has another
+		      uid and we have no CAP_SYS_PTRACE; let such a call go on */
 
+	/* Set by adopt_look(). */
+	pid_t pid;     /* of the thread's process: the worker or a descendant of it */
 	bool nonblock; /* O_NONBLOCK and close-on-exec of the worker's fd */
 	bool cloexec;
 	uint64_t inode; /* of the socket; 0 = unknown */
@@ -89,9 +94,6 @@ struct adopt_request {
 			       are true; else v6only is net.ipv6.bindv6only and there are none */
 	unsigned options;
 	struct adopt_option option[ADOPT_OPTIONS_MAX];
-
-	int error; /* 0, or why the address could not be read: -EPERM when the worker has another
-		      uid and we have no CAP_SYS_PTRACE */
 };
 
 /*
@@ -99,6 +101,12 @@ struct adopt_request {
  * to answer. -EPIPE: nobody is left under the filter, close the fd.
  */
 int adopt_receive(int notify_fd, struct adopt_request *ret, const char **failed);
+
+/*
+ * Looks at the caller's socket: a step of its own, because it costs more than the rest and binds
+ * of no interest (a resolver's, one a query) should not pay for it. -ENOENT as above.
+ */
+int adopt_look(int notify_fd, struct adopt_request *request, const char **failed);
 
 /*
  * Copies the options onto socket_fd where they differ, raises O_NONBLOCK if the worker's fd has it

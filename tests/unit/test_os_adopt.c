@@ -111,8 +111,11 @@ static int next(const struct worker *w, struct adopt_request *r)
 {
 	struct pollfd wait = { .fd = w->notify, .events = POLLIN };
 
+	int error;
+
 	ck_assert_int_eq(poll(&wait, 1, WAIT_MS), 1);
-	return adopt_receive(w->notify, r, &failed);
+	error = adopt_receive(w->notify, r, &failed);
+	return error == 0 ? adopt_look(w->notify, r, &failed) : error;
 }
 
 static void expect(const struct worker *w, enum adopt_call call, struct adopt_request *r)
@@ -432,6 +435,7 @@ START_TEST(killed_caller_is_noticed)
 	ck_assert_int_eq(waitpid(w.pid, NULL, 0), w.pid);
 	ck_assert_int_eq(adopt_replace(w.notify, &r, ours, &lost, &failed), -ENOENT);
 	ck_assert_str_eq(failed, "ioctl(NOTIF_ADDFD)");
+	ck_assert_int_eq(adopt_look(w.notify, &r, &failed), -ENOENT);
 	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), -ENOENT);
 	ck_assert_int_eq(adopt_receive(w.notify, &r, &failed), -EPIPE);
 	close(w.notify);
