@@ -281,6 +281,15 @@ static bool check_line(struct loader *l, const char *text, size_t length)
 	return true;
 }
 
+/* A line that begins something new: a section is opened here, only a pair is for inih. */
+static size_t take_line(struct loader *l, const char *text, size_t length)
+{
+	if (*text != '[')
+		return check_pair(l, text, length) ? length : 0;
+	open_section(l, text, length);
+	return 0;
+}
+
 /*
  * Decides what inih gets to see of the line *text: returns its length, 0 for nothing. An indent stays
  * only where it means that the value above goes on.
@@ -308,11 +317,7 @@ static size_t filter_line(struct loader *l, const char **text, size_t length)
 		return check_continuation(l, start, length - (size_t)(start - line)) ? length : 0;
 	}
 	*text = start;
-	length -= (size_t)(start - line);
-	if (*start != '[')
-		return check_pair(l, start, length) ? length : 0;
-	open_section(l, start, length);
-	return 0;
+	return take_line(l, start, length - (size_t)(start - line));
 }
 
 /*

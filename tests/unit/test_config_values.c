@@ -1,0 +1,313 @@
+/* Each type of value: what may be written, what it means, and how it is written back. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/keys.h"
+#include "config/signals.h"
+#include "config/words.h"
+
+static struct policy policy, before;
+
+static const struct row {
+	const char *key, *text, *back; /* back: as it is written again; NULL: refused */
+} rows[] = {
+	{ "cluster.workers", "auto", "auto" },
+	{ "cluster.workers", "1", "1" },
+	{ "cluster.workers", "16384", "16384" },
+	{ "cluster.workers", "16385", NULL },
+	{ "cluster.workers", "0", NULL },
+	{ "cluster.workers", "-1", NULL },
+	{ "cluster.workers", "4x", NULL },
+	{ "cluster.workers", "", NULL },
+	{ "cluster.workers", "99999999999999999999", NULL },
+	{ "restart.burst", "none", "none" },
+	{ "restart.burst", "64", "64" },
+	{ "restart.burst", "65", NULL },
+	{ "restart.delay", "0", "0" },
+	{ "restart.delay", "250ms", "250ms" },
+	{ "restart.delay", "1500ms", "1s500ms" },
+	{ "restart.delay", "60s", "1m" },
+	{ "restart.delay", "1h", "1h" },
+	{ "restart.delay", "59m59s999ms", "59m59s999ms" },
+	{ "restart.delay", "1h1ms", NULL },
+	{ "restart.delay", "5", NULL },
+	{ "restart.delay", "5 s", NULL },
+	{ "restart.delay", "s", NULL },
+	{ "restart.delay", "", NULL },
+	{ "restart.delay", "1s1m", NULL },
+	{ "restart.delay", "1s1s", NULL },
+	{ "restart.delay", "-1s", NULL },
+	{ "restart.delay", "18446744073709551615s", NULL },
+	{ "recycle.max_lifetime", "365d", "365d" },
+	{ "restart.window", "0", NULL },
+	{ "recycle.max_rss", "0", "0" },
+	{ "recycle.max_rss", "512K", "512K" },
+	{ "recycle.max_rss", "1024K", "1M" },
+	{ "recycle.max_rss", "2G", "2G" },
+	{ "recycle.max_rss", "1T", "1T" },
+	{ "recycle.max_rss", "1000", "1000" },
+	{ "recycle.max_rss", "1KB", NULL },
+	{ "recycle.max_rss", "8388608T", NULL },
+	{ "recycle.max_rss", "16777216T", NULL },
+	{ "log.tail", "64K", "64K" },
+	{ "log.tail", "65537", NULL },
+	{ "recycle.jitter", "10%", "10%" },
+	{ "recycle.jitter", "10", "10%" },
+	{ "recycle.jitter", "51%", NULL },
+	{ "recycle.jitter", "%", NULL },
+	{ "cluster.umask", "", "" },
+	{ "cluster.umask", "022", "0022" },
+	{ "cluster.umask", "0777", "0777" },
+	{ "cluster.umask", "1000", NULL },
+	{ "cluster.umask", "8", NULL },
+	{ "cluster.nice", "", "" },
+	{ "cluster.nice", "-20", "-20" },
+	{ "cluster.nice", "19", "19" },
+	{ "cluster.nice", "20", NULL },
+	{ "cluster.nice", "-21", NULL },
+	{ "cluster.nice", "-", NULL },
+	{ "limit.nofile", "", "" },
+	{ "limit.nofile", "65536", "65536" },
+	{ "limit.nofile", "1024:65536", "1024:65536" },
+	{ "limit.core", "0:infinity", "0:infinity" },
+	{ "limit.as", "2G", "2147483648" },
+	{ "limit.core", "infinity", "infinity" },
+	{ "limit.nofile", "2:1", NULL },
+	{ "limit.nofile", "1:", NULL },
+	{ "limit.nofile", ":1", NULL },
+	{ "limit.nofile", "infinityx", NULL },
+	{ "stop.signal", "SIGTERM", "SIGTERM" },
+	{ "stop.signal", "QUIT", "SIGQUIT" },
+	{ "stop.signal", "15", "SIGTERM" },
+	{ "stop.signal", "SIGRTMIN+3", "SIGRTMIN+3" },
+	{ "stop.signal", "RTMAX", "SIGRTMIN+30" },
+	{ "stop.signal", "0", NULL },
+	{ "stop.signal", "65", NULL },
+	{ "stop.signal", "SIGRTMIN+31", NULL },
+	{ "stop.signal", "SIGRTMIN-1", NULL },
+	{ "stop.signal", "term", NULL },
+	{ "stop.kill", "process", "process" },
+	{ "stop.kill", "proces", NULL },
+	{ "cluster.no_new_privs", "yes", "yes" },
+	{ "cluster.no_new_privs", "off", "no" },
+	{ "cluster.no_new_privs", "true", "yes" },
+	{ "cluster.no_new_privs", "maybe", NULL },
+	{ "cluster.activation", "systemd", "systemd" },
+	{ "cluster.activation", "puma systemd", "systemd puma" },
+	{ "cluster.activation", "", "" },
+	{ "cluster.activation", "systemd apache", NULL },
+	{ "cluster.name", "web", "web" },
+	{ "cluster.name", "a/b", NULL },
+	{ "cluster.name", "..", NULL },
+	{ "cluster.name", "-n", NULL },
+	{ "cluster.name", "a b", NULL },
+	{ "cluster.directory", "/srv/my app", "'/srv/my app'" },
+	{ "cluster.directory", "'/srv/a ; b'", "$'/srv/a \\x3b b'" },
+	{ "cluster.directory", "\"/srv\"x", "/srvx" },
+	{ "cluster.directory", "\"/srv\" x", NULL },
+	{ "cluster.directory", "/srv # x", NULL },
+	{ "cluster.directory", "$'a\\nb'", NULL },
+	{ "cluster.command", "./app -p 80", "./app -p 80" },
+	{ "cluster.command", "", "" },
+	{ "cluster.command", "sh -c 'exec a; b'", "sh -c $'exec a\\x3b b'" },
+	{ "cluster.command", "a \"b \\\" \\$ \\x\" c\\ d", "a $'b \" $ \\x5cx' 'c d'" },
+	{ "cluster.command", "'' a''b \"\"", "'' ab ''" },
+	{ "cluster.command", "$'\\t\\e\\x41\\''", "$'\\x09\\x1bA\\x27'" },
+	{ "cluster.command", "a 'b", NULL },
+	{ "cluster.command", "a \"b", NULL },
+	{ "cluster.command", "a \\", NULL },
+	{ "cluster.command", "a # b", NULL },
+	{ "cluster.command", "a#b", "'a#b'" },
+	{ "cluster.command", "$'\\x00'", NULL },
+	{ "cluster.command", "$'\\q'", NULL },
+	{ "cluster.command", "$HOME `x` *", "'$HOME' '`x`' *" },
+	{ "ready.when", "http /ready", "http /ready" },
+	{ "ready.when", "fd", "fd" },
+	{ "ready.when", "http", NULL },
+	{ "ready.when", "http ready", NULL },
+	{ "ready.when", "soon", NULL },
+	{ "metrics.listen", "off", "off" },
+	{ "metrics.listen", "127.0.0.1:9100", "127.0.0.1:9100" },
+	{ "metrics.listen", "9100x", NULL },
+};
+
+START_TEST(value_is_read_and_written)
+{
+	const struct row *row = &rows[_i];
+	char problem[PROBLEM_TEXT_MAX] = "", text[VALUE_TEXT_MAX];
+
+	policy_defaults(&policy);
+	memcpy(&before, &policy, sizeof(policy));
+	if (!row->back) {
+		ck_assert_int_eq(key_set(&policy, row->key, row->text, problem), -1);
+		ck_assert_str_ne(problem, "");
+		ck_assert_mem_eq(&policy, &before, sizeof(policy));
+		return;
+	}
+	ck_assert_msg(key_set(&policy, row->key, row->text, problem) == 0, "%s = %s: %s", row->key,
+		      row->text, problem);
+	key_text(key_find(row->key), &policy, text, sizeof(text));
+	ck_assert_str_eq(text, row->back);
+	memcpy(&before, &policy, sizeof(policy));
+	ck_assert_int_eq(key_set(&policy, row->key, text, problem), 0);
+	ck_assert_mem_eq(&policy, &before, sizeof(policy));
+}
+END_TEST
+
+START_TEST(range_is_told_in_the_form_of_the_key)
+{
+	char problem[PROBLEM_TEXT_MAX];
+
+	policy_defaults(&policy);
+	ck_assert_int_eq(key_set(&policy, "health.interval", "1ms", problem), -1);
+	ck_assert_str_eq(problem, "out of range; it can be 100ms to 1d");
+	ck_assert_int_eq(key_set(&policy, "cluster.workers", "0", problem), -1);
+	ck_assert_str_eq(problem, "out of range; it can be 1 to 16384");
+	ck_assert_int_eq(key_set(&policy, "no.key", "0", problem), -1);
+	ck_assert_int_eq(key_set(&policy, "listen.backlog", "1", problem), -1);
+}
+END_TEST
+
+START_TEST(every_fallback_parses)
+{
+	_Alignas(max_align_t) static char field[sizeof(struct words)];
+	char problem[PROBLEM_TEXT_MAX];
+
+	for (size_t i = 0; i < KEYS_MAX; i++)
+		ck_assert_msg(keys[i].type->parse(&keys[i], keys[i].fallback, field, problem) == 0,
+			      "%s.%s: %s", keys[i].section, keys[i].name, problem);
+	for (size_t i = 0; i < LISTEN_KEYS_MAX; i++)
+		ck_assert_int_eq(listen_keys[i].type->parse(&listen_keys[i], listen_keys[i].fallback,
+							    field, problem), 0);
+}
+END_TEST
+
+START_TEST(signals_there_and_back)
+{
+	char text[SIGNAL_TEXT_MAX];
+
+	for (int number = 1; number <= 64; number++)
+		ck_assert_int_eq(signal_number(signal_name(number, text)), number);
+	ck_assert_int_eq(signal_number(""), -1);
+	ck_assert_int_eq(signal_number("SIG"), -1);
+	ck_assert_int_eq(signal_number("SIGRTMIN+"), -1);
+}
+END_TEST
+
+/* Any bytes as words survive quoting and splitting. */
+START_TEST(words_there_and_back)
+{
+	static struct words words, again;
+	static char text[VALUE_TEXT_MAX];
+	const char *problem;
+
+	srand((unsigned)_i);
+	memset(&words, 0, sizeof(words));
+	for (int n = rand() % 20; n > 0; n--) {
+		char word[400];
+		int length = rand() % (rand() % 8 == 0 ? 399 : 9), span = rand() % 2 ? 255 : 127;
+
+		for (int i = 0; i < length; i++)
+			word[i] = (char)(1 + rand() % span);
+		word[length] = '\0';
+		words_append(&words, word);
+	}
+	memcpy(&policy.cluster_command, &words, sizeof(words));
+	key_text(key_find("cluster.command"), &policy, text, sizeof(text));
+	ck_assert_msg(words_parse(text, &again, &problem) == 0, "%s: %s", text, problem);
+	ck_assert_mem_eq(&words, &again, sizeof(words));
+}
+END_TEST
+
+START_TEST(words_have_limits)
+{
+	static char text[WORDS_TEXT_MAX + 10], word[WORDS_TEXT_MAX];
+	static struct words words, untouched;
+	const char *problem = NULL;
+
+	memset(text, 'x', WORDS_TEXT_MAX - 1);
+	ck_assert_int_eq(words_parse(text, &words, &problem), 0);
+	ck_assert_int_eq(words.size, WORDS_TEXT_MAX);
+	text[WORDS_TEXT_MAX - 1] = 'x';
+	ck_assert_int_eq(words_parse(text, &words, &problem), -1);
+	ck_assert_str_eq(problem, "too long");
+	for (int i = 0; i < WORDS_MAX; i++)
+		memcpy(text + i * 2, "x ", 3);
+	ck_assert_int_eq(words_parse(text, &words, &problem), 0);
+	ck_assert_int_eq(words.count, WORDS_MAX);
+	ck_assert_int_eq(words_append(&words, "x"), -1);
+	memcpy(text + WORDS_MAX * 2, "x", 2);
+	memcpy(&untouched, &words, sizeof(words));
+	ck_assert_int_eq(words_parse(text, &words, &problem), -1);
+	ck_assert_mem_eq(&words, &untouched, sizeof(words));
+	memset(&words, 0, sizeof(words));
+	memset(word, 'y', sizeof(word) - 1);
+	ck_assert_int_eq(words_append(&words, word), 0);
+	ck_assert_int_eq(words_append(&words, ""), -1);
+}
+END_TEST
+
+static const struct {
+	const char *given, *known, *best;
+} near[] = {
+	{ "brust", "burst", "burst" },	   { "burs", "burst", "burst" },
+	{ "bursts", "burst", "burst" },	   { "bxrxt", "burst", "burst" },
+	{ "bxxxt", "burst", NULL },	   { "ab", "xy", NULL },
+	{ "delaymax", "delay_max", "delay_max" }, { "", "x", NULL },
+};
+
+START_TEST(near_words_are_suggested)
+{
+	struct suggestion s = { .word = near[_i].given };
+
+	suggest(&s, near[_i].known);
+	if (near[_i].best)
+		ck_assert_str_eq(s.best, near[_i].best);
+	else
+		ck_assert_ptr_null(s.best);
+}
+END_TEST
+
+static const struct {
+	unsigned long long ms;
+	const char *text;
+} durations[] = {
+	{ 0, "0" },	    { 1, "1ms" },	    { 1000, "1s" },
+	{ 61000, "1m1s" },  { 90061000, "1d1h1m1s" }, { 3600000, "1h" },
+};
+
+START_TEST(durations_are_written)
+{
+	char text[32];
+
+	ck_assert_int_eq(duration_format(durations[_i].ms, text, sizeof(text)),
+			 (int)strlen(durations[_i].text));
+	ck_assert_str_eq(text, durations[_i].text);
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+int main(void)
+{
+	Suite *suite = suite_create("config_values");
+	TCase *cases = tcase_create("values");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_loop_test(cases, value_is_read_and_written, 0, COUNT(rows));
+	tcase_add_test(cases, range_is_told_in_the_form_of_the_key);
+	tcase_add_test(cases, every_fallback_parses);
+	tcase_add_test(cases, signals_there_and_back);
+	tcase_add_loop_test(cases, words_there_and_back, 0, 300);
+	tcase_add_test(cases, words_have_limits);
+	tcase_add_loop_test(cases, near_words_are_suggested, 0, COUNT(near));
+	tcase_add_loop_test(cases, durations_are_written, 0, COUNT(durations));
+	suite_add_tcase(suite, cases);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed > 0;
+}
