@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -40,7 +41,6 @@ static const char *reason(enum json_error_code code)
 		{ json_error_numeric_overflow, "a number is too large" },
 		{ json_error_invalid_utf8, "invalid UTF-8" },
 		{ json_error_null_byte_in_key, "a key holds a NUL" },
-		{ json_error_null_character, "a NUL" },
 		{ json_error_premature_end_of_input, "it ends too early" },
 		{ json_error_end_of_input_expected, "text after its end" },
 	};
@@ -67,6 +67,10 @@ unsigned json_echo(const char *text, size_t size, struct buffer *out,
 
 	if (too_deep(text, size)) {
 		snprintf(complaint, JSON_COMPLAINT_MAX, "JSON nested deeper than %d", JSON_DEPTH_MAX);
+		return 400;
+	}
+	if (memchr(text, '\0', size)) { /* jansson loses one that follows a number */
+		snprintf(complaint, JSON_COMPLAINT_MAX, "malformed JSON: a NUL byte");
 		return 400;
 	}
 	document = json_loadb(text, size,

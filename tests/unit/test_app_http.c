@@ -11,6 +11,13 @@
 
 enum { TRANSCRIPT_MAX = 1024 };
 
+/* ck_assert() writes a mark to a file each time, too slow for loops over all cuts. */
+#define REQUIRE(condition) \
+	do { \
+		if (!(condition)) \
+			ck_abort_msg("%s", #condition); \
+	} while (0)
+
 #define HOST "Host: h\r\n"
 #define GET "GET /get HTTP/1.1\r\n" HOST
 #define POST "POST /post HTTP/1.1\r\n" HOST
@@ -161,17 +168,17 @@ static bool feed(struct http_reader *r, const char *data, size_t size, char *tra
 		enum http_event event;
 		char text[40];
 
-		ck_assert_ptr_nonnull(copy);
+		REQUIRE(copy);
 		memcpy(copy, data, size);
 		event = http_read(r, copy, size, &used);
 		free(copy);
-		ck_assert_uint_le(used, size);
+		REQUIRE(used <= size);
 		data += used;
 		size -= used;
 		*fresh = false;
 		switch (event) {
 		case HTTP_EVENT_MORE:
-			ck_assert_uint_eq(size, 0);
+			REQUIRE(size == 0);
 			break;
 		case HTTP_EVENT_HEAD:
 			add(transcript, "head;");
@@ -184,7 +191,7 @@ static bool feed(struct http_reader *r, const char *data, size_t size, char *tra
 		case HTTP_EVENT_REFUSED:
 			snprintf(text, sizeof text, "refused %u", r->problem.status);
 			add(transcript, text);
-			ck_assert_ptr_nonnull(r->problem.message);
+			REQUIRE(r->problem.message);
 			return false;
 		}
 	}
@@ -208,7 +215,7 @@ static void run(const char *text, size_t size, size_t a, size_t b, size_t step, 
 	if (alive && !fresh)
 		add(transcript, "...");
 	http_reader_finish(&reader);
-	ck_assert_uint_eq(budget.left, 1 << 20);
+	REQUIRE(budget.left == 1 << 20);
 }
 
 START_TEST(row_is_read_the_same_however_it_is_cut)
@@ -225,8 +232,8 @@ START_TEST(row_is_read_the_same_however_it_is_cut)
 	for (size_t a = 0; a <= size; a++) {
 		for (size_t b = a; b <= size; b++) {
 			run(row->text, size, a, b, size, transcript);
-			ck_assert_msg(strcmp(transcript, row->events) == 0, "row %d cut at %zu, %zu: %s",
-			              _i, a, b, transcript);
+			if (strcmp(transcript, row->events) != 0)
+				ck_abort_msg("row %d cut at %zu, %zu: %s", _i, a, b, transcript);
 		}
 	}
 }
