@@ -17,6 +17,7 @@
  *
  * Not seen: binds of io_uring, of 32-bit programs on a 64-bit kernel (they run unhindered), and
  * where the runtime has a notifying filter of its own (-EBUSY: the kernel allows one a process).
+ * A program that puts its socket in an epoll set before it binds never hears of ours.
  * It is no security boundary: a call that goes on is read again by the kernel.
  *
  * Source  seccomp(2), seccomp_unotify(2), pidfd_getfd(2). Linux 5.9 (ADDFD); x86-64 and aarch64.
@@ -48,6 +49,16 @@ int adopt_filter_install(const struct adopt_filter *filter, const char **failed)
 
 /* Passes an fd over a unix stream or seqpacket socket; never waits. Safe after vfork(2). */
 int adopt_send_fd(int socket, int fd, const char **failed);
+
+/*
+ * Both of these, in the form of spawn_plan.hook. context is a struct adopt_hook; its socket is the
+ * child's end of a socketpair(AF_UNIX, SOCK_STREAM), and clusterd has adopt_recv_fd() the other.
+ */
+struct adopt_hook {
+	struct adopt_filter filter;
+	int socket;
+};
+int adopt_spawn_hook(void *context, const char **failed);
 
 /*
  * Returns the passed fd (close-on-exec, the caller's); never waits: -EAGAIN. -EPIPE: the other

@@ -117,6 +117,14 @@ int adopt_send_fd(int socket, int fd, const char **failed)
 	return sys_sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+int adopt_spawn_hook(void *context, const char **failed)
+{
+	const struct adopt_hook *hook = context;
+	scoped_fd fd = adopt_filter_install(&hook->filter, failed);
+
+	return fd < 0 ? fd : adopt_send_fd(hook->socket, fd, failed);
+}
+
 int adopt_recv_fd(int socket, const char **failed)
 {
 	char byte;

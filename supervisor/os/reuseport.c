@@ -118,6 +118,7 @@ int reuseport_reattach(struct reuseport *group, const char **failed)
 
 int reuseport_add(struct reuseport *group, uint32_t slot, const char **failed)
 {
+	struct sockaddr_storage asked = group->params.address;
 	bool first = group->open == 0;
 	scoped_fd fd = -1;
 	int error = 0;
@@ -136,8 +137,10 @@ int reuseport_add(struct reuseport *group, uint32_t slot, const char **failed)
 		error = listen_lock_filter(fd, failed);
 	if (error == 0 && group->params.steer)
 		error = bpf_socket_put(group->sockets_fd, slot, fd, failed);
-	if (error != 0)
+	if (error != 0) {
+		group->params.address = asked;
 		return error;
+	}
 	group->slots[slot] = (struct reuseport_slot){ .fd = fd_take(&fd) };
 	group->open++;
 	return 0;

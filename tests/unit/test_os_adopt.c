@@ -38,12 +38,11 @@ static const struct adopt_filter plain = { 0 };
 
 static void enter(const struct adopt_filter *filter, int socket)
 {
+	struct adopt_hook hook = { .filter = *filter, .socket = socket };
 	const char *step;
-	int fd = adopt_filter_install(filter, &step);
 
-	if (fd < 0 || adopt_send_fd(socket, fd, &step) < 0)
+	if (adopt_spawn_hook(&hook, &step) < 0)
 		_exit(99);
-	close(fd);
 }
 
 static struct worker collect(pid_t pid, int pair[2])

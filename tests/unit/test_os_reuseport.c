@@ -5,12 +5,18 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -619,6 +625,85 @@ START_TEST(hash_serves_all)
 }
 END_TEST
 
+/* A network of its own, where the loopback interface has another address too. */
+static void enter_network(const char *other)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+	struct sockaddr_in *in = (struct sockaddr_in *)&request.ifr_addr;
+	int fd;
+
+	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	request.ifr_flags = IFF_UP;
+	ck_assert_int_eq(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	memset(&request, 0, sizeof(request));
+	memcpy(request.ifr_name, "lo:1", sizeof("lo:1"));
+	in->sin_family = AF_INET;
+	ck_assert_int_eq(inet_pton(AF_INET, other, &in->sin_addr), 1);
+	ck_assert_int_eq(ioctl(fd, SIOCSIFADDR, &request), 0);
+	close(fd);
+}
+
+/* Whoever is not on this machine can not choose a slot by its source port. */
+START_TEST(only_loopback_probes)
+{
+	static const char other[] = "10.99.99.1";
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	struct reuseport *g;
+
+	if (!can_steer() || getuid() != 0)
+		return;
+	enter_network(other);
+	p.probe_base = PROBE_BASE;
+	ck_assert_int_eq(inet_pton(AF_INET, other, &((struct sockaddr_in *)&p.address)->sin_addr),
+			 1);
+	g = open_group(&p, 4);
+	STEER(g, 0, 1);
+	for (int i = 0; i < 4; i++) {
+		int client = dial(g, other, PROBE_BASE + 3);
+
+		ck_assert_int_ge(client, 0);
+		ck_assert_int_eq(accepted_by(g), i % 2);
+		close(client);
+		client = dial(g, "127.0.0.1", PROBE_BASE + 3); /* to the other address */
+		ck_assert_int_ge(client, 0);
+		ck_assert_int_eq(accepted_by(g), 3);
+		close(client);
+	}
+	reuseport_destroy(g);
+}
+END_TEST
+
+/* CAP_BPF and no other right is enough for all of it. */
+START_TEST(cap_bpf_alone_is_enough)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { { 0 } };
+	struct reuseport_params p =
+	    params(_i % 2 ? AF_INET6 : AF_INET, _i / 2 ? SOCK_DGRAM : SOCK_STREAM, true);
+	struct reuseport *g;
+
+	if (!can_steer() || getuid() != 0)
+		return;
+	ck_assert_int_eq(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(setuid(65534), 0);
+	data[CAP_TO_INDEX(CAP_BPF)].permitted = CAP_TO_MASK(CAP_BPF);
+	data[CAP_TO_INDEX(CAP_BPF)].effective = CAP_TO_MASK(CAP_BPF);
+	ck_assert_int_eq(syscall(SYS_capset, &header, data), 0);
+	ck_assert_int_eq(reuseport_probe_kernel(), REUSEPORT_OK);
+	p.probe_base = PROBE_BASE;
+	g = open_group(&p, 4);
+	STEER(g, 0, 2);
+	if (p.type == SOCK_STREAM) {
+		ck_assert_int_eq(served_by(g), 0);
+		ck_assert_int_eq(served_by(g), 2);
+		ck_assert_int_eq(reuseport_move_queue(g, 2, &failed), 0);
+	}
+	ck_assert_int_eq(reuseport_remove(g, 2, &failed), 0);
+	reuseport_destroy(g);
+}
+END_TEST
+
 static const struct {
 	uint32_t capacity;
 	uint16_t probe_base;
@@ -719,6 +804,8 @@ int main(void)
 	tcase_add_loop_test(tc, queue_moves_to_the_siblings, 0, COUNT(leavings));
 	tcase_add_test(tc, shut_down_slot_is_passed_over);
 	tcase_add_loop_test(tc, probe_reaches_its_slot, 0, COUNT(sources));
+	tcase_add_test(tc, only_loopback_probes);
+	tcase_add_loop_test(tc, cap_bpf_alone_is_enough, 0, 4);
 	tcase_add_loop_test(tc, filters_are_locked, 0, 2);
 	tcase_add_test(tc, detached_program_comes_back);
 	tcase_add_test(tc, stranger_gets_nothing);
