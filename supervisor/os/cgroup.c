@@ -61,7 +61,8 @@ static char *match_membership(char *line, const char *controller)
 	return lists(list, controller) ? path : NULL;
 }
 
-static int find_membership(const char *root, pid_t pid, const char *controller, char *ret, size_t size)
+static int find_membership(const char *root, pid_t pid, const char *controller, char *ret,
+			   size_t size)
 {
 	char process[16] = "self", line[LINE_TEXT_MAX];
 	int error = -ENOENT;
@@ -136,9 +137,9 @@ static int join(const char *root, const struct tree *tree, const char *path, str
 	if (!below || strncmp(below, "/..", 3) == 0)
 		return 0;
 	return snprintf(ret->path + mount, sizeof ret->path - (size_t)mount, "%s", below) <
-	                       (int)sizeof ret->path - mount
-	               ? 0
-	               : -ENAMETOOLONG;
+		       (int)sizeof ret->path - mount
+		   ? 0
+		   : -ENAMETOOLONG;
 }
 
 int cgroup_find(const char *root, pid_t pid, const char *controller, struct cgroup_dir *ret)

@@ -56,7 +56,7 @@ static uint32_t quota_v1(const struct cgroup_dir *dir)
 
 /* Smallest of `best` and all quotas from the process's own directory up to the mount point. */
 static uint32_t walk_up(const char *root, const char *controller,
-                        uint32_t (*read)(const struct cgroup_dir *), uint32_t best)
+			uint32_t (*read)(const struct cgroup_dir *), uint32_t best)
 {
 	struct cgroup_dir dir;
 

@@ -33,7 +33,7 @@ static void drop(const struct inherited *list, int count)
 }
 
 int inherit_take(const char *listen_pid, const char *listen_fds, const char *names,
-                 struct inherited ret[INHERIT_MAX], const char **failed)
+		 struct inherited ret[INHERIT_MAX], const char **failed)
 {
 	struct inherited made[INHERIT_MAX] = { 0 };
 	int pid, count;

@@ -25,7 +25,7 @@ struct inherited {
  * INHERIT_MAX; -EBADF: an fd is not open. On error nothing has been closed.
  */
 int inherit_take(const char *listen_pid, const char *listen_fds, const char *names,
-                 struct inherited ret[INHERIT_MAX], const char **failed);
+		 struct inherited ret[INHERIT_MAX], const char **failed);
 
 enum { INHERIT_BASE = 100 };
 

@@ -99,13 +99,12 @@ int listen_open(const struct listen_spec *spec, struct listening *ret, const cha
 	switch (spec->address->kind) {
 	case ADDRESS_TCP:
 	case ADDRESS_UDP:
-		return spec->address->any ? open_any(spec, ret, failed) : open_inet(spec, ret, failed);
-	case ADDRESS_UNIX:
-		return listen_unix_open(spec, ret, failed);
+		return spec->address->any ? open_any(spec, ret, failed)
+					  : open_inet(spec, ret, failed);
+	case ADDRESS_UNIX: return listen_unix_open(spec, ret, failed);
 	case ADDRESS_NONE:
 	case ADDRESS_OFF:
-	case ADDRESS_INHERIT:
-		break;
+	case ADDRESS_INHERIT: break;
 	}
 	*failed = "address";
 	return -EINVAL;

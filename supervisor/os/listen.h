@@ -34,9 +34,9 @@ struct listen_spec {
 /* One open socket. The caller owns fd. */
 struct listening {
 	int fd;
-	socklen_t size; /* of sa */
+	socklen_t size;             /* of sa */
 	struct sockaddr_storage sa; /* as bound: with the port the kernel chose */
-	dev_t dev; /* the unix path that we made; ino 0 = none */
+	dev_t dev;                  /* the unix path that we made; ino 0 = none */
 	ino_t ino;
 	char path[108]; /* "" unless a unix path */
 };
@@ -68,7 +68,7 @@ struct listen_facts {
 	int type;     /* SOCK_STREAM, SOCK_DGRAM */
 	bool accepts; /* SO_ACCEPTCONN */
 	bool nonblock;
-	int port;     /* or 0 */
+	int port; /* or 0 */
 	socklen_t size;
 	struct sockaddr_storage sa;
 };

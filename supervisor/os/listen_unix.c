@@ -40,12 +40,12 @@ static int open_abstract(const struct listen_spec *spec, struct listening *ret, 
 }
 
 /*
- * Owner and mode of the very file that bind(2) made: it is held by an O_PATH fd and checked first, so
- * in a directory of somebody else nothing can be slipped under. chmod(2) of such
- * an fd goes through /proc/self/fd (open(2), O_PATH).
+ * Owner and mode of the very file that bind(2) made: it is held by an O_PATH fd and checked first,
+ * so in a directory of somebody else nothing can be slipped under. chmod(2) of such an fd goes
+ * through /proc/self/fd (open(2), O_PATH).
  */
 static int dress(const char *path, const struct listen_spec *spec, struct listening *made,
-                 const char **failed)
+		 const char **failed)
 {
 	char self[sizeof "/proc/self/fd/2147483647"];
 	struct stat info;
@@ -95,7 +95,7 @@ static int bind_path(const char *path, const struct listen_spec *spec, const cha
 
 /* Binds, dresses and listens at `path`; a file that was made does not outlive a failure. */
 static int open_at(const char *path, const struct listen_spec *spec, struct listening *made,
-                   const char **failed)
+		   const char **failed)
 {
 	scoped_fd fd = bind_path(path, spec, failed);
 	int error;
@@ -139,8 +139,8 @@ static int probe(const struct address *address, const char **failed)
 }
 
 /*
- * Two starts that both find the same left-over must not replace each other's new socket. The lock is
- * on the directory itself, so there is no lock file to leave behind.
+ * Two starts that both find the same left-over must not replace each other's new socket. The lock
+ * is on the directory itself, so there is no lock file to leave behind.
  */
 static int lock_directory(const char *path, int *ret_fd)
 {
@@ -166,7 +166,7 @@ static int lock_directory(const char *path, int *ret_fd)
 
 /* The new socket is made beside the dead one and takes its name in one step. */
 static int replace(const char *path, const struct listen_spec *spec, struct listening *made,
-                   const char **failed)
+		   const char **failed)
 {
 	char beside[sizeof((struct sockaddr_un *)0)->sun_path];
 	int error;
@@ -187,7 +187,7 @@ static int replace(const char *path, const struct listen_spec *spec, struct list
 }
 
 static int open_path(const char *path, const struct listen_spec *spec, struct listening *made,
-                     const char **failed)
+		     const char **failed)
 {
 	scoped_fd lock = -1;
 	int error;

@@ -17,12 +17,9 @@ static int get_number(int fd, int name, int *ret)
 static int port_of(const struct sockaddr_storage *sa)
 {
 	switch (sa->ss_family) {
-	case AF_INET:
-		return ntohs(((const struct sockaddr_in *)sa)->sin_port);
-	case AF_INET6:
-		return ntohs(((const struct sockaddr_in6 *)sa)->sin6_port);
-	default:
-		return 0;
+	case AF_INET: return ntohs(((const struct sockaddr_in *)sa)->sin_port);
+	case AF_INET6: return ntohs(((const struct sockaddr_in6 *)sa)->sin6_port);
+	default: return 0;
 	}
 }
 

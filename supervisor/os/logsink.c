@@ -6,7 +6,8 @@
 /* O_NONBLOCK only for the opening: on a regular file or a device it means nothing later. */
 int logsink_open(const char *path, int *ret_fd, const char **failed)
 {
-	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	const int flags =
+	    O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 	struct stat info;
 	scoped_fd fd = -1;
 

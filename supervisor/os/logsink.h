@@ -16,9 +16,9 @@
 /* 0 and *ret_fd, or -errno: -ELOOP symbolic link, -EISDIR, -EINVAL another kind of file. */
 int logsink_open(const char *path, int *ret_fd, const char **failed);
 
-/* Can a write to this fd wait? True for pipes, sockets and terminals that are blocking: poll such an
- * fd for POLLOUT first, and write at most PIPE_BUF. (O_NONBLOCK would be shared with whoever else
- * holds it, so it is not set.) */
+/* Can a write to this fd wait? True for pipes, sockets and terminals that are blocking: poll such
+ * an fd for POLLOUT first, and write at most PIPE_BUF. (O_NONBLOCK would be shared with whoever
+ * else holds it, so it is not set.) */
 bool logsink_may_block(int fd);
 
 #endif

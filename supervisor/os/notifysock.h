@@ -27,10 +27,10 @@ enum {
 struct notifysock_message {
 	pid_t pid; /* of the sender, 0 if the kernel gave none */
 	uid_t uid;
-	bool cut;     /* the datagram was longer than the text */
-	int fds;      /* how many fds came along; all are closed by now */
-	size_t size;  /* of text */
-	char text[NOTIFYSOCK_TEXT_MAX + 1]; /* NUL-terminated; may hold other NULs */
+	bool cut;                           /* the datagram was longer than the text */
+	int fds;                            /* how many fds came along; all are closed by now */
+	size_t size;                        /* of text */
+	char text[NOTIFYSOCK_TEXT_MAX + 1]; /* and a NUL; there may be others in it */
 };
 
 /* Opens one; `name` is the value for NOTIFY_SOCKET, "@…". The fd is non-blocking, close-on-exec. */

@@ -43,11 +43,12 @@ int proc_read(const char *root, pid_t pid, struct proc_info *ret)
 		return error;
 	after_name = strrchr(text, ')'); /* the name may hold spaces and parentheses */
 	if (!after_name ||
-	    sscanf(after_name,
-	           ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %llu %*d %llu"
-	           " %*u %llu",
-	           &info.state, &info.ppid, &info.group, &info.session, &user, &system, &threads,
-	           &started, &pages) != 9)
+	    sscanf(
+		after_name,
+		") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %llu %*d %llu"
+		" %*u %llu",
+		&info.state, &info.ppid, &info.group, &info.session, &user, &system, &threads,
+		&started, &pages) != 9)
 		return -EBADMSG;
 	info.user_ms = user * tick_ms;
 	info.sys_ms = system * tick_ms;

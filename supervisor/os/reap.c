@@ -56,7 +56,7 @@ int reap_signal_group(pid_t group, int signal)
 }
 
 int reap_strangers(bool (*is_ours)(void *context, pid_t pid), void *context, int budget,
-                   pid_t *ret_blocked)
+		   pid_t *ret_blocked)
 {
 	int reaped = 0;
 

@@ -27,7 +27,8 @@ struct reaped {
 /* 1 and *ret when the child has ended (it stays a zombie), 0 while it lives. */
 int reap_peek(int pidfd, struct reaped *ret);
 
-/* The same, and frees the zombie. -ECHILD: not a child of ours, or freed before. */
+/* The same, and frees the zombie. -ECHILD: not a child of ours, or freed before. SIGCHLD must not
+ * be ignored in this process (it may have been started so), or the kernel frees them unseen. */
 int reap(int pidfd, struct reaped *ret);
 
 /* Sends to the one process. -ESRCH when it has ended, zombie included. */
@@ -48,9 +49,10 @@ int reap_signal_group(pid_t group, int signal);
  * budget was used up, more may be waiting.
  */
 int reap_strangers(bool (*is_ours)(void *context, pid_t pid), void *context, int budget,
-                   pid_t *ret_blocked);
+		   pid_t *ret_blocked);
 
-/* Makes this process the parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER), and checks. */
+/* Makes this process the parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER), and checks.
+ */
 int reap_subreaper(void);
 
 #endif

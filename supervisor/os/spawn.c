@@ -58,7 +58,8 @@ static int run_hook(struct child *c)
 	return c->plan->hook ? c->plan->hook(c->plan->hook_context, &c->step) : 0;
 }
 
-/* Copies every source above all targets first: so no target can hit a source that is still needed. */
+/* Copies every source above all targets first: so no target can hit a source that is still needed.
+ */
 ON_CHILD_STACK static int lift_fds(struct child *c, int above, int lifted[SPAWN_FDS_MAX])
 {
 	const struct spawn_fd *fds = c->plan->fds;
@@ -76,7 +77,7 @@ ON_CHILD_STACK static int lift_fds(struct child *c, int above, int lifted[SPAWN_
 static int close_between(int first, int end)
 {
 	return first < end ? result(sys_close_range((unsigned int)first, (unsigned int)end - 1, 0))
-	                   : 0;
+			   : 0;
 }
 
 /* The child has an fd table of its own: what is closed here stays open in the parent. */
@@ -134,7 +135,8 @@ static int set_nice(struct child *c)
 
 static int set_cpus(struct child *c)
 {
-	return c->plan->cpus ? result(sys_sched_setaffinity(0, c->plan->cpus_size, c->plan->cpus)) : 0;
+	return c->plan->cpus ? result(sys_sched_setaffinity(0, c->plan->cpus_size, c->plan->cpus))
+			     : 0;
 }
 
 static int set_umask(struct child *c)
@@ -168,8 +170,8 @@ static int set_uid(struct child *c)
 static int clear_ambient(struct child *c)
 {
 	return c->plan->clear_ambient
-	               ? result(sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0))
-	               : 0;
+		   ? result(sys_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0))
+		   : 0;
 }
 
 static int enter_directory(struct child *c)
@@ -177,7 +179,8 @@ static int enter_directory(struct child *c)
 	return c->plan->directory ? result(sys_chdir(c->plan->directory)) : 0;
 }
 
-/* Comes after setuid, which clears it. A parent that died before it was set sends nothing any more. */
+/* Comes after setuid, which clears it. A parent that died before it was set sends nothing any more.
+ */
 static int set_death_signal(struct child *c)
 {
 	if (c->plan->death_signal == 0)
@@ -239,7 +242,8 @@ static const struct {
 	{ "exec", execute },
 };
 
-/* Returns only if something failed; clone(2) then ends the child without running any exit handler. */
+/* Returns only if something failed; clone(2) then ends the child without running any exit handler.
+ */
 ON_CHILD_STACK static int child_main(void *argument)
 {
 	struct child *c = argument;
@@ -286,14 +290,15 @@ static int run_child(struct child *c, struct spawned *ret, const char **failed)
 
 	*failed = "stack";
 	stack = sys_mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_NONE,
-	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
 		return -errno;
 	if (sys_mprotect(stack + GUARD_SIZE, STACK_SIZE, PROT_READ | PROT_WRITE) < 0) {
 		error = -errno;
 	} else {
 		*failed = "clone";
-		ret->pid = sys_clone(child_main, stack + GUARD_SIZE + STACK_SIZE, flags, c, &ret->pidfd);
+		ret->pid =
+		    sys_clone(child_main, stack + GUARD_SIZE + STACK_SIZE, flags, c, &ret->pidfd);
 		if (ret->pid < 0)
 			error = -errno;
 	}

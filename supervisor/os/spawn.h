@@ -84,7 +84,7 @@ struct spawn_plan {
 	const char *directory;
 	bool has_umask, has_nice, has_oom_score;
 	mode_t umask;
-	int nice; /* absolute, -20…19 */
+	int nice;      /* absolute, -20…19 */
 	int oom_score; /* oom_score_adj, -1000…1000 */
 	const struct spawn_limit *limits;
 	size_t limit_count;

@@ -19,6 +19,13 @@ static int usable(const char *path)
 	return S_ISREG(info.st_mode) ? 0 : -EACCES;
 }
 
+/* The errors after which execvp(3) looks further. */
+static bool is_absence(int error)
+{
+	return error == -ENOENT || error == -ENOTDIR || error == -ESTALE || error == -ENODEV ||
+	       error == -ETIMEDOUT;
+}
+
 static int copy(const char *text, char *ret, size_t size)
 {
 	size_t length = strlen(text);
@@ -44,14 +51,16 @@ int spawn_resolve(const char *program, const char *path, char *ret, size_t size)
 
 		at += *at == ':' && at != path;
 		length = (int)strcspn(at, ":");
-		if (snprintf(candidate, sizeof candidate, "%.*s%s%s", length, at, length ? "/" : "./",
-		             program) >= (int)sizeof candidate)
+		if (snprintf(candidate, sizeof candidate, "%.*s%s%s", length, at,
+			     length ? "/" : "./", program) >= (int)sizeof candidate)
 			continue;
 		error = usable(candidate);
 		if (error == 0)
 			return copy(candidate, ret, size);
 		if (error == -EACCES)
 			answer = -EACCES;
+		else if (!is_absence(error))
+			return error;
 	}
 	return answer;
 }
@@ -79,7 +88,7 @@ static int explain_missing(const char *program, const struct stat *info, char *r
 
 	if (S_ISREG(info->st_mode) && read_interpreter(program, interpreter))
 		return snprintf(ret, size, "the interpreter %s of its first line is missing",
-		                interpreter);
+				interpreter);
 	return snprintf(ret, size, "the file is there, but the loader it asks for is missing");
 }
 
@@ -92,11 +101,13 @@ static int explain_refused(const char *program, const struct stat *info, char *r
 	if (!S_ISREG(info->st_mode))
 		return snprintf(ret, size, "it is not a regular file");
 	if (!(info->st_mode & 0111))
-		return snprintf(ret, size, "it is not executable (mode %04o)", info->st_mode & 07777U);
+		return snprintf(ret, size, "it is not executable (mode %04o)",
+				info->st_mode & 07777U);
 	if (read_interpreter(program, interpreter) && usable(interpreter) < 0)
 		return snprintf(ret, size, "the interpreter %s of its first line is not executable",
-		                interpreter);
-	return snprintf(ret, size, "not allowed for this user, or its file system is mounted noexec");
+				interpreter);
+	return snprintf(ret, size,
+			"not allowed for this user, or its file system is mounted noexec");
 }
 
 static int explain_file(const char *program, int error, char *ret, size_t size)
@@ -121,17 +132,13 @@ int spawn_explain(const char *program, int error, char *ret, size_t size)
 	switch (error < 0 ? -error : error) {
 	case ENOENT:
 	case EACCES:
-	case ENOEXEC:
-		length = explain_file(program, error < 0 ? -error : error, ret, size);
-		break;
+	case ENOEXEC: length = explain_file(program, error < 0 ? -error : error, ret, size); break;
 	case E2BIG:
-		length = snprintf(ret, size, "arguments and environment are larger than the kernel takes");
+		length = snprintf(ret, size,
+				  "arguments and environment are larger than the kernel takes");
 		break;
-	case ETXTBSY:
-		length = snprintf(ret, size, "the file is being written");
-		break;
-	default:
-		length = snprintf(ret, size, "%s", strerror(error < 0 ? -error : error));
+	case ETXTBSY: length = snprintf(ret, size, "the file is being written"); break;
+	default: length = snprintf(ret, size, "%s", strerror(error < 0 ? -error : error));
 	}
 	return length < (int)size ? length : (int)size - 1;
 }

@@ -17,10 +17,10 @@ static const struct {
 	const char *call;
 	int error;
 } errors[] = {
-	{ "clone", EAGAIN },  { "waitid", EINTR },     { "recvmsg", EINTR },  { "sendmsg", EINTR },
-	{ "socket", EMFILE }, { "open", EMFILE },      { "mmap", ENOMEM },    { "bind", EACCES },
-	{ "flock", EWOULDBLOCK }, { "execve", ENOENT }, { "setresuid", EAGAIN },
-	{ "connect", ECONNREFUSED },
+	{ "clone", EAGAIN },  { "waitid", EINTR },     { "recvmsg", EINTR },
+	{ "sendmsg", EINTR }, { "socket", EMFILE },    { "open", EMFILE },
+	{ "mmap", ENOMEM },   { "bind", EACCES },      { "flock", EWOULDBLOCK },
+	{ "execve", ENOENT }, { "setresuid", EAGAIN }, { "connect", ECONNREFUSED },
 };
 
 /* Written in a child too, which shares this memory until it executes. */
@@ -76,6 +76,18 @@ static int complain(const struct fault_case *c, const char *what, int a, int b)
 	return 1;
 }
 
+/* Was the fault reported, and as what it was? */
+static int check_answer(const struct fault_case *c, int error, const char *failed)
+{
+	if (!state.error && error)
+		return complain(c, failed ? failed : "?", error, 0);
+	if (error && error != -state.error)
+		return complain(c, "another error was reported", error, state.error);
+	if (error && !failed)
+		return complain(c, "no step was named", error, 0);
+	return 0;
+}
+
 /* One run, and what it must have left as it was. */
 static int check_run(const struct fault_case *c, int *survived)
 {
@@ -84,14 +96,9 @@ static int check_run(const struct fault_case *c, int *survived)
 	const char *failed = NULL;
 	int error = c->run(&failed);
 
-	if (state.error && !error)
-		++*survived;
-	if (!state.error && error)
-		return complain(c, failed ? failed : "?", error, 0);
-	if (error && error != -state.error)
-		return complain(c, "another error was reported", error, state.error);
-	if (error && !failed)
-		return complain(c, "no step was named", error, 0);
+	*survived += state.error && !error;
+	if (check_answer(c, error, failed))
+		return 1;
 	if (count_fds() != fds)
 		return complain(c, "fds before and after", fds, count_fds());
 	if (has_child())
@@ -119,5 +126,7 @@ int fault_sweep(const struct fault_case *c)
 	printf("%s: %d faults, %d survived\n", c->name, state.fail_at - 1, survived);
 	if (state.fail_at == 1)
 		return complain(c, "it makes no call", 0, 0);
-	return survived > c->may_survive ? complain(c, "too many survived", survived, c->may_survive) : 0;
+	return survived > c->may_survive
+		   ? complain(c, "too many survived", survived, c->may_survive)
+		   : 0;
 }

@@ -16,8 +16,8 @@ struct fault_case {
 	/* Does the thing and undoes it. 0, or -errno and *failed. */
 	int (*run)(const char **failed);
 
-	/* How many of the injected faults the code may survive by itself (a retry, an optional step);
-	 * more is a fault that was swallowed. */
+	/* How many of the injected faults the code may survive by itself (a retry, an optional
+	 * step); more is a fault that was swallowed. */
 	int may_survive;
 };
 

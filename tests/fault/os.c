@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "supervisor/os/cgroup.h"
@@ -89,16 +91,47 @@ static int spawn_everything(const char **failed)
 	return error ? error : finish_worker(&child, failed);
 }
 
+static bool is_nobody(void *context, pid_t pid)
+{
+	return context && pid == 0;
+}
+
+static int strangers(const char **failed)
+{
+	pid_t orphan = fork(), blocked;
+	int count;
+
+	if (orphan == 0)
+		_exit(0);
+	waitid(P_PID, (id_t)orphan, &(siginfo_t){ 0 }, WEXITED | WNOWAIT);
+	*failed = "reap_strangers";
+	count = reap_strangers(is_nobody, NULL, 8, &blocked);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	if (count < 0)
+		return count;
+	*failed = "reap_subreaper";
+	return count == 1 ? reap_subreaper() : -EPROTO;
+}
+
+static int resolve(const char **failed)
+{
+	char found[128];
+
+	*failed = "spawn_resolve";
+	return spawn_resolve("true", "/bin", found, sizeof found);
+}
+
 /* ---- sockets ---- */
 
 static int open_and_close(const struct address *address, const char **failed)
 {
 	struct listen_spec spec = { .address = address,
-		                    .backlog = 8,
-		                    .mode = 0600,
-		                    .owner = geteuid(),
-		                    .group = getegid(),
-		                    .share_port = address->kind == ADDRESS_TCP };
+				    .backlog = 8,
+				    .mode = 0600,
+				    .owner = geteuid(),
+				    .group = getegid(),
+				    .share_port = address->kind == ADDRESS_TCP };
 	struct listening made;
 	int error = listen_open(&spec, &made, failed);
 
@@ -292,14 +325,17 @@ static int of_cpus(const char **failed)
 }
 
 static const struct fault_case cases[] = {
-	{ "spawn", spawn_everything, 1 },   /* waitid is repeated after EINTR */
+	{ "spawn", spawn_everything, 1 }, /* waitid is repeated after EINTR */
+	{ "strangers", strangers, 0 },
+	{ "resolve", resolve, 0 },
 	{ "listen_tcp", listen_tcp, 0 },
-	{ "listen_path", listen_path, 1 },  /* the lock is tried again */
-	{ "listen_stale", listen_stale, 2 }, /* the same, and a refused probe is what it hopes for */
+	{ "listen_path", listen_path, 1 }, /* the lock is tried again */
+	{ "listen_stale", listen_stale,
+	  2 }, /* the same, and a refused probe is what it hopes for */
 	{ "watch", watch, 0 },
 	{ "inherit", inherit, 0 },
-	{ "notify", notify, 2 },            /* EINTR of both directions */
-	{ "pidfile", pid_file, 1 },         /* the lstat before the unlink */
+	{ "notify", notify, 2 },    /* EINTR of both directions */
+	{ "pidfile", pid_file, 1 }, /* the lstat before the unlink */
 	{ "logsink", log_file, 0 },
 	{ "proc", of_proc, 0 },
 	{ "cpus", of_cpus, 100 },

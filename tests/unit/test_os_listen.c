@@ -1,5 +1,5 @@
 /*
- * listen and inherit: catalogue rows K1, K2, K4, M9, M10, J4 and the two supervisors of M11.
+ * listen: catalogue rows K1, K2, K4, M9, M10 and the two supervisors of M11.
  */
 #include <arpa/inet.h>
 #include <check.h>
@@ -20,7 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "supervisor/os/inherit.h"
 #include "supervisor/os/listen.h"
 
 enum { DEADLINE_MS = 10000, NOBODY = 65534 };
@@ -80,10 +79,10 @@ static struct address local(const char *path, bool abstract)
 static struct listen_spec spec_of(const struct address *address)
 {
 	return (struct listen_spec){ .address = address,
-		                     .backlog = 128,
-		                     .mode = 0666,
-		                     .owner = LISTEN_KEEP_UID,
-		                     .group = LISTEN_KEEP_GID };
+				     .backlog = 128,
+				     .mode = 0666,
+				     .owner = LISTEN_KEEP_UID,
+				     .group = LISTEN_KEEP_GID };
 }
 
 static int try_open(const struct address *address, struct listening *ret)
@@ -323,7 +322,8 @@ START_TEST(simultaneous_starts)
 	}
 	close(gate[1]);
 	for (int i = 0; i < 20; i++) {
-		ck_assert_int_eq(poll(&(struct pollfd){ .fd = won[0], .events = POLLIN }, 1, DEADLINE_MS), 1);
+		ck_assert_int_eq(
+		    poll(&(struct pollfd){ .fd = won[0], .events = POLLIN }, 1, DEADLINE_MS), 1);
 		ck_assert_int_eq(read(won[0], &byte, 1), 1);
 		winners += byte == 'y';
 		ck_assert_int_ne(byte, 'x');
@@ -458,57 +458,6 @@ START_TEST(inherited_must_be_right)
 }
 END_TEST
 
-/* J4; runs in a child of its own, because it takes the fds 3 and 4. */
-static const struct inherit_row {
-	const char *pid, *fds, *names;
-	int result;
-} inherit_rows[] = {
-	{ NULL, "2", NULL, 0 },          { "self", NULL, NULL, 0 },     { "1", "2", NULL, 0 },
-	{ "self", "0", NULL, 0 },        { "self", "2", NULL, 2 },      { "self", "2", "a:b", 2 },
-	{ "self", "2", ":b:c", 2 },      { "self", "x", NULL, -EINVAL }, { "x", "2", NULL, -EINVAL },
-	{ "self", "-1", NULL, -EINVAL }, { "self", "65", NULL, -E2BIG }, { "self", "1000000", NULL, -E2BIG },
-	{ "self", "", NULL, -EINVAL },   { "self", "60", NULL, -EBADF }, { "self", " 2", NULL, -EINVAL },
-	{ "99999999999", "2", NULL, -EINVAL },
-};
-
-static int inherit_check(const struct inherit_row *row)
-{
-	struct inherited list[INHERIT_MAX];
-	char pid[16];
-	const char *failed;
-	int result;
-
-	dup2(0, 3);
-	dup2(0, 4);
-	snprintf(pid, sizeof pid, "%d", (int)getpid());
-	result = inherit_take(row->pid && !strcmp(row->pid, "self") ? pid : row->pid, row->fds,
-	                      row->names, list, &failed);
-	if (result != row->result)
-		return 1;
-	if ((fcntl(3, F_GETFD) < 0) != (result > 0))
-		return 2;
-	for (int i = 0; i < result; i++) {
-		if (list[i].number != 3 + i || list[i].fd < INHERIT_BASE ||
-		    fcntl(list[i].fd, F_GETFD) != FD_CLOEXEC)
-			return 3;
-	}
-	if (result == 2 && row->names)
-		return strcmp(list[0].name, row->names[0] == ':' ? "" : "a") || strcmp(list[1].name, "b");
-	return 0;
-}
-
-START_TEST(inherit_env)
-{
-	int status;
-	pid_t child = fork();
-
-	if (child == 0)
-		_exit(inherit_check(&inherit_rows[_i]));
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("os_listen");
@@ -533,7 +482,6 @@ int main(void)
 	tcase_add_loop_test(tcase, unix_shutdown, 0, 2);
 	tcase_add_test(tcase, assert_and_queue);
 	tcase_add_test(tcase, inherited_must_be_right);
-	tcase_add_loop_test(tcase, inherit_env, 0, sizeof inherit_rows / sizeof *inherit_rows);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_ENV);
 	failures = srunner_ntests_failed(runner);

@@ -143,7 +143,9 @@ static void send_fds(int out, struct sockaddr_un *to, socklen_t size, const int 
 		char space[CMSG_SPACE(253 * sizeof(int))];
 	} control = { 0 };
 	struct iovec text = { .iov_base = "BARRIER=1", .iov_len = 9 };
-	struct msghdr head = { .msg_name = to, .msg_namelen = size, .msg_iov = &text, .msg_iovlen = 1 };
+	struct msghdr head = {
+		.msg_name = to, .msg_namelen = size, .msg_iov = &text, .msg_iovlen = 1
+	};
 	struct cmsghdr *c;
 
 	head.msg_control = &control;

@@ -221,7 +221,8 @@ START_TEST(term_storm)
 
 		ck_assert_int_eq(spawn(&plan, &child, &failed), 0);
 		ck_assert_int_eq(reap_signal(child.pidfd, SIGTERM), 0);
-		while (poll(&(struct pollfd){ .fd = child.pidfd, .events = POLLIN }, 1, DEADLINE_MS) < 0)
+		while (poll(&(struct pollfd){ .fd = child.pidfd, .events = POLLIN }, 1,
+			    DEADLINE_MS) < 0)
 			ck_assert_int_eq(errno, EINTR);
 		ck_assert_int_eq(reap(child.pidfd, &end), 1);
 		terminated += end.signal == SIGTERM;

@@ -25,7 +25,7 @@
  *	shutdown=HOW     rd, wr, rdwr, or unspec (connect) on all its listeners
  *	backlog=N        listen(fd, N) on them;  nonblock=0|1 sets O_NONBLOCK on them
  *	close=FD         closes an fd
- *	fork-child       a child that holds all fds and waits;  setsid-child in a session of its own
+ *	fork-child       a child that holds all fds and waits;  setsid-child with its own session
  *	eat-memory=MB    touches so much memory
  *	fd0              serves on fd 0 instead of 3, 4, …
  *	blocking         serves with a blocking accept, one connection at a time
@@ -83,7 +83,7 @@ static void send_notify(const char *text)
 		address.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&address,
-	           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
 		perror("probe: NOTIFY_SOCKET");
 	close(fd);
 }
@@ -244,9 +244,9 @@ static void do_listeners(void (*act)(int fd, long argument), long argument)
 static void do_shutdown(const char *value)
 {
 	do_listeners(shut_down, !strcmp(value, "rd")     ? SHUT_RD
-	                        : !strcmp(value, "wr")   ? SHUT_WR
-	                        : !strcmp(value, "rdwr") ? SHUT_RDWR
-	                                                 : -1);
+				: !strcmp(value, "wr")   ? SHUT_WR
+				: !strcmp(value, "rdwr") ? SHUT_RDWR
+							 : -1);
 }
 
 static void set_backlog(int fd, long backlog)

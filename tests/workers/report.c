@@ -43,16 +43,11 @@ static void put_numbers(FILE *out)
 		const char *name;
 		long value;
 	} rows[] = {
-		{ "pid", getpid() },
-		{ "ppid", getppid() },
-		{ "pgid", getpgid(0) },
-		{ "sid", getsid(0) },
-		{ "uid", (long)getuid() },
-		{ "euid", (long)geteuid() },
-		{ "gid", (long)getgid() },
-		{ "egid", (long)getegid() },
-		{ "umask", (long)mask },
-		{ "nice", getpriority(PRIO_PROCESS, 0) },
+		{ "pid", getpid() },       { "ppid", getppid() },
+		{ "pgid", getpgid(0) },    { "sid", getsid(0) },
+		{ "uid", (long)getuid() }, { "euid", (long)geteuid() },
+		{ "gid", (long)getgid() }, { "egid", (long)getegid() },
+		{ "umask", (long)mask },   { "nice", getpriority(PRIO_PROCESS, 0) },
 	};
 
 	umask(mask);
@@ -109,8 +104,9 @@ static void put_limits(FILE *out)
 		const char *name;
 		int resource;
 	} rows[] = {
-		{ "nofile", RLIMIT_NOFILE }, { "core", RLIMIT_CORE },   { "memlock", RLIMIT_MEMLOCK },
-		{ "as", RLIMIT_AS },         { "nproc", RLIMIT_NPROC }, { "stack", RLIMIT_STACK },
+		{ "nofile", RLIMIT_NOFILE },   { "core", RLIMIT_CORE },
+		{ "memlock", RLIMIT_MEMLOCK }, { "as", RLIMIT_AS },
+		{ "nproc", RLIMIT_NPROC },     { "stack", RLIMIT_STACK },
 	};
 
 	fprintf(out, ",\"limits\":{");
@@ -119,7 +115,7 @@ static void put_limits(FILE *out)
 
 		getrlimit((__rlimit_resource_t)rows[i].resource, &limit);
 		fprintf(out, "%s\"%s\":[%" PRId64 ",%" PRId64 "]", i ? "," : "", rows[i].name,
-		        (int64_t)limit.rlim_cur, (int64_t)limit.rlim_max);
+			(int64_t)limit.rlim_cur, (int64_t)limit.rlim_max);
 	}
 	fputc('}', out);
 }
@@ -177,8 +173,8 @@ static void put_fd(FILE *out, int fd)
 	size = readlink(path, target, sizeof target);
 	fstat(fd, &info);
 	fprintf(out, "{\"fd\":%d,\"kind\":\"%s\",\"nonblock\":%s,\"cloexec\":%s,\"target\":", fd,
-	        kind(info.st_mode), fcntl(fd, F_GETFL) & O_NONBLOCK ? "true" : "false",
-	        fcntl(fd, F_GETFD) & FD_CLOEXEC ? "true" : "false");
+		kind(info.st_mode), fcntl(fd, F_GETFL) & O_NONBLOCK ? "true" : "false",
+		fcntl(fd, F_GETFD) & FD_CLOEXEC ? "true" : "false");
 	put_text(out, target, size > 0 ? (size_t)size : 0);
 	fputc('}', out);
 }

@@ -39,10 +39,10 @@ static const char *variable(const char *name)
 static void answer(int fd, const char *body, size_t size)
 {
 	dprintf(fd,
-	        "HTTP/1.1 200 OK\r\nX-Pid: %d\r\nX-Slot: %s\r\nX-Generation: %s\r\n"
-	        "Content-Length: %zu\r\n\r\n%.*s",
-	        (int)getpid(), variable("CLUSTERD_SLOT"), variable("CLUSTERD_GENERATION"), size,
-	        (int)size, body);
+		"HTTP/1.1 200 OK\r\nX-Pid: %d\r\nX-Slot: %s\r\nX-Generation: %s\r\n"
+		"Content-Length: %zu\r\n\r\n%.*s",
+		(int)getpid(), variable("CLUSTERD_SLOT"), variable("CLUSTERD_GENERATION"), size,
+		(int)size, body);
 }
 
 static void answer_report(int fd)
@@ -78,8 +78,8 @@ static void handle(int fd, const char *request)
 /* Handles each whole request that has come; false when the connection is over. */
 static bool receive(struct client *client)
 {
-	ssize_t got = read(client->fd, client->text + client->size,
-	                   sizeof client->text - 1 - client->size);
+	ssize_t got =
+	    read(client->fd, client->text + client->size, sizeof client->text - 1 - client->size);
 	char *end;
 
 	if (got <= 0)
