@@ -21,8 +21,8 @@ for example in "$root"/config/examples/*.conf; do
 done
 want usr/lib/systemd/system/clusterd@.service
 want usr/lib/tmpfiles.d/clusterd.conf
-want etc/logrotate.d/clusterd
 want usr/share/doc/clusterd/hardening.conf
+want usr/share/doc/clusterd/logrotate.conf
 want usr/share/doc/clusterd/Containerfile
 "$to/usr/sbin/clusterd" --version >/dev/null || { echo "the installed clusterd does not run"; status=1; }
 exit $status
