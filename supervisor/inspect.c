@@ -202,3 +202,15 @@ void sup_reopen(struct supervisor *s)
 {
 	log_reopen(&s->log);
 }
+
+pid_t sup_pid(struct supervisor *s, uint32_t cookie)
+{
+	const struct worker *worker = cookie ? worker_find(s, cookie) : NULL;
+
+	return worker ? worker->pid : 0;
+}
+
+struct metrics *sup_metrics(struct supervisor *s)
+{
+	return s->metrics;
+}

@@ -32,6 +32,8 @@
 
 struct control;
 struct metrics;
+struct trial;
+struct reuseport_image;
 struct reuseport;
 struct adoption;
 
@@ -78,6 +80,7 @@ struct worker {
 	const struct launch *launch;
 	struct output *output;     /* NULL when not captured */
 	struct adoption *adoption; /* NULL unless its binds are adopted */
+	struct output_image *image; /* of its output, between two clusterds */
 	uint32_t cookie, slot, generation;
 	pid_t pid;
 	int pidfd;
@@ -111,6 +114,8 @@ struct sock {
 	struct address bound;       /* where it listens, with the port the kernel chose */
 	bool inherited;
 	bool in_use;
+	struct reuseport_image *image; /* of the group, between two clusterds; fds by slot */
+	int *image_fds;
 	bool fresh; /* opened by a reload that may yet be refused */
 	uint64_t repaired;
 };
@@ -169,6 +174,9 @@ struct supervisor {
 	struct control *control;
 	struct metrics *metrics;
 
+	struct trial *trial;  /* of an upgrade, or NULL */
+	uint64_t upgrade_us;  /* when the present upgrade took the step over */
+	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
 	struct rlimit nofile; /* as we were started, for the workers */
 	uint64_t oom_kills;   /* of our cgroup, as far as told; UINT64_MAX: not counted here */
 	const char *spawn_step; /* of the last spawn that failed */
@@ -196,6 +204,7 @@ void strangers_soon(struct supervisor *s);
 
 /* start.c: an exit status, 0 when all is well */
 int start_all(struct supervisor *s);
+int start_upgraded(struct supervisor *s);
 uint32_t workers_wanted(const struct policy *policy);
 
 /* actions.c */
@@ -207,6 +216,7 @@ void sup_begun(struct supervisor *s, uint32_t workers);
 void sup_ended(struct supervisor *s);
 void sup_started(struct supervisor *s, const struct worker *worker);
 void sup_up(struct supervisor *s);
+void sup_upgraded(struct supervisor *s);
 void sup_note_stop(struct supervisor *s, bool fast);
 void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
 void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot);
@@ -216,6 +226,8 @@ void sup_note(struct supervisor *s, enum log_level level, const char *format, ..
 	__attribute__((format(printf, 3, 4)));
 
 /* worker.c */
+struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie);
+int worker_watch(struct worker *worker, const char **failed);
 struct worker *worker_find(struct supervisor *s, uint32_t cookie);
 int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t generation,
                  const char **failed);
@@ -227,6 +239,7 @@ int worker_reap_strangers(struct supervisor *s);
 int launch_create(struct supervisor *s, const struct policy *policy, uint32_t generation,
                   struct launch **ret, char *problem, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
+void launch_limits(const struct supervisor *s, struct launch *launch);
 void launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
@@ -245,6 +258,7 @@ int socket_fd(const struct sock *sock, uint32_t slot); /* the fd that slot's wor
 int steer_grow(struct supervisor *s, uint32_t slots);
 void steer_free(struct supervisor *s);
 void steer_slot(struct supervisor *s, uint32_t slot, bool on);
+void steer_restore(struct supervisor *s, uint32_t slot);
 void steer_apply(struct supervisor *s);
 void steer_move(struct supervisor *s, uint32_t slot);
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);
@@ -263,8 +277,13 @@ int monitor_start(struct supervisor *s);
 void monitor_stop(struct supervisor *s);
 void monitor_policy(struct supervisor *s);
 
+/* upgrade.c */
+int upgrade_load(struct supervisor *s, int fd, const char **problem);
+void upgrade_stop(struct supervisor *s);
+
 /* systemd.c */
 void systemd_start(struct supervisor *s);
+void systemd_resume(struct supervisor *s);
 void systemd_ready(struct supervisor *s);
 void systemd_reloading(struct supervisor *s);
 void systemd_stopping(struct supervisor *s);

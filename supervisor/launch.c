@@ -111,7 +111,7 @@ static void add_limit(struct launch *launch, int resource, const struct rlimit_p
 }
 
 /* clusterd's own raised limit is not for the workers: select(2) breaks above 1024. */
-static void find_limits(const struct supervisor *s, struct launch *launch)
+void launch_limits(const struct supervisor *s, struct launch *launch)
 {
 	const struct policy *p = &launch->policy;
 	struct rlimit_pair nofile = p->limit_nofile;
@@ -144,7 +144,7 @@ int launch_create(struct supervisor *s, const struct policy *policy, uint32_t ge
 		free(launch);
 		return rc;
 	}
-	find_limits(s, launch);
+	launch_limits(s, launch);
 	*ret = launch;
 	return 0;
 }

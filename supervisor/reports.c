@@ -309,6 +309,13 @@ void sup_up(struct supervisor *s)
 	    F_MS("after_ms", clock_ms() - s->started_ms));
 }
 
+void sup_upgraded(struct supervisor *s)
+{
+	s->begun = true;
+	LOG(&s->log, LOG_UPGRADE, F_TEXT("result", "done"), F_TEXT("version", CLUSTERD_VERSION),
+	    F_NUM("pid", getpid()), F_MS("after_ms", (clock_us() - s->upgrade_us) / 1000));
+}
+
 void sup_note_stop(struct supervisor *s, bool fast)
 {
 	sup_note(s, LOG_LEVEL_INFO,

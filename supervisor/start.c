@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,6 +17,7 @@
 #include "supervisor/metrics.h"
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
+#include "supervisor/state.h"
 
 /* Sockets, logs and pipes must never land on 0, 1 or 2. */
 static void fill_standard_fds(void)
@@ -129,7 +131,7 @@ static void on_output_line(void *context, uint32_t slot, bool error, const char 
 static int start_control(struct supervisor *s)
 {
 	char problem[CONTROL_PROBLEM_MAX];
-	int rc = control_start(s, &s->policy, s->name, -1, &s->control, problem);
+	int rc = control_start(s, &s->policy, s->name, s->carried_control, &s->control, problem);
 
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "control socket: %s", problem);
@@ -137,7 +139,7 @@ static int start_control(struct supervisor *s)
 	}
 	s->tap = (struct log_tap){ .line = on_log_line, .output = on_output_line, .context = s };
 	log_tap_add(&s->log, &s->tap);
-	rc = metrics_start(s, &s->policy, -1, &s->metrics, problem);
+	rc = metrics_start(s, &s->policy, s->carried_metrics, &s->metrics, problem);
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "metrics: %s", problem);
 		return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
@@ -151,6 +153,15 @@ static int start_pool(struct supervisor *s, uint32_t workers)
 		return 0;
 	sup_note(s, LOG_LEVEL_ERROR, "no memory for %u workers", workers);
 	return EXIT_SYSTEM;
+}
+
+/* They were blocked before the step over, and have waited since then. */
+static void unblock_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int start_loop(struct supervisor *s, uint32_t workers)
@@ -196,5 +207,37 @@ int start_all(struct supervisor *s)
 		return status;
 	sup_begun(s, workers);
 	sup_feed(s, &(struct event){ .what = EV_START, .count = workers });
+	return 0;
+}
+
+/* The other side of an upgrade: nothing is opened that the state has brought. */
+int start_upgraded(struct supervisor *s)
+{
+	const char *problem = "";
+	struct pool_view view;
+	int status;
+
+	if (upgrade_load(s, s->options->state_fd, &problem) < 0) {
+		log_early(LOG_LEVEL_ERROR, "clusterd: upgrade: %s", problem);
+		return EXIT_BUG;
+	}
+	close(s->options->state_fd);
+	status = start_log(s);
+	if (status == 0 && state_take_over(s, &problem) < 0) {
+		sup_note(s, LOG_LEVEL_ERROR, "upgrade: %s", problem);
+		status = EXIT_BUG;
+	}
+	pool_view(s->pool, &view);
+	if (status == 0)
+		status = start_control(s);
+	if (status == 0)
+		status = start_loop(s, s->slots_max);
+	if (status != 0)
+		return status;
+	systemd_resume(s);
+	unblock_signals();
+	strangers_soon(s);
+	sup_upgraded(s);
+	sup_settle(s);
 	return 0;
 }

@@ -60,6 +60,20 @@ void steer_slot(struct supervisor *s, uint32_t slot, bool on)
 		steer->place[steer->list[at]] = at + 1;
 }
 
+/* After an upgrade: the core knows which slots it had switched on. */
+void steer_restore(struct supervisor *s, uint32_t slot)
+{
+	struct instance_view current = { .state = INSTANCE_STARTING }, next = current;
+	struct slot_view view;
+
+	if (!pool_slot(s->pool, slot, &view))
+		return;
+	pool_instance(s->pool, view.cookie, &current);
+	pool_instance(s->pool, view.next_cookie, &next);
+	if (current.state == INSTANCE_READY || next.state == INSTANCE_READY)
+		steer_slot(s, slot, true);
+}
+
 void steer_apply(struct supervisor *s)
 {
 	const char *failed = "";

@@ -199,6 +199,7 @@ void sup_shutdown(struct supervisor *s)
 	s->closing = true;
 	signals_stop(s);
 	monitor_stop(s);
+	upgrade_stop(s);
 	control_stop(s->control, s->status);
 	metrics_stop(s->metrics);
 	log_tap_remove(&s->log, &s->tap);
@@ -234,7 +235,7 @@ static int run(struct supervisor *s)
 		log_early(LOG_LEVEL_ERROR, "clusterd: event loop: %s", uv_strerror(rc));
 		return EXIT_SYSTEM;
 	}
-	s->status = start_all(s);
+	s->status = s->options->state_fd < 0 ? start_all(s) : start_upgraded(s);
 	if (s->status == 0)
 		uv_run(&s->loop, UV_RUN_DEFAULT);
 	else
@@ -245,21 +246,47 @@ static int run(struct supervisor *s)
 	return s->status;
 }
 
-int supervisor_run(const struct supervisor_options *options)
+static struct supervisor *supervisor_new(void)
 {
 	struct supervisor *s = calloc(1, sizeof *s);
-	int status;
 
 	if (!s) {
 		log_early(LOG_LEVEL_ERROR, "clusterd: no memory");
-		return EXIT_SYSTEM;
+		return NULL;
 	}
-	s->options = options;
-	s->policy = *options->policy;
 	s->generation = 1;
-	s->hangup_fd = s->pidfile.fd = s->sd.fd = -1;
+	s->hangup_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
+	return s;
+}
+
+int supervisor_run(const struct supervisor_options *options)
+{
+	struct supervisor *s = supervisor_new();
+	int status;
+
+	if (!s)
+		return EXIT_SYSTEM;
+	s->options = options;
+	if (options->policy) {
+		s->policy = *options->policy;
+		memcpy(s->name, s->policy.cluster_name, sizeof s->name);
+	}
 	s->started_ms = s->policy_ms = clock_ms();
 	status = run(s);
 	free(s);
 	return status;
+}
+
+int supervisor_check_state(int state_fd)
+{
+	struct supervisor *s = supervisor_new();
+	const char *problem;
+
+	if (!s || upgrade_load(s, state_fd, &problem) < 0) {
+		if (s)
+			log_early(LOG_LEVEL_ERROR, "clusterd " CLUSTERD_VERSION ": %s", problem);
+		return EXIT_SYSTEM;
+	}
+	/* The process ends now; what it has read goes with it. */
+	return 0;
 }

@@ -17,8 +17,15 @@ typedef void supervisor_complain(void *context, const char *line);
 typedef int supervisor_read(void *context, struct policy *policy, supervisor_complain *complain,
                             void *complain_context);
 
+/*
+ * Set by a clusterd for its successor, "take:FD" or, for the trial run that comes
+ * first, "check:FD": FD is the memfd with the state.
+ */
+#define UPGRADE_ENV "CLUSTERD_UPGRADE"
+
 struct supervisor_options {
-	const struct policy *policy; /* checked; copied */
+	const struct policy *policy; /* checked; copied. NULL when there is a state */
+	int state_fd;                /* of the predecessor, or -1 */
 	const char *policy_file;     /* for messages, or NULL */
 	supervisor_read *read;       /* how to read it again */
 	void *read_context;
@@ -28,5 +35,9 @@ struct supervisor_options {
 
 /* Returns the exit status of clusterd (interface, section 1). Every error has been logged. */
 int supervisor_run(const struct supervisor_options *options);
+
+/* The trial run: reads the state and touches nothing. An exit status; a refusal is one line on
+ * standard error. */
+int supervisor_check_state(int state_fd);
 
 #endif

@@ -33,6 +33,13 @@ void systemd_start(struct supervisor *s)
 		uv_timer_start(&s->systemd_timer, on_watchdog, 0, s->systemd_ms);
 }
 
+/* After an upgrade the address comes with the state, the timer does not. */
+void systemd_resume(struct supervisor *s)
+{
+	if (s->systemd_ms > 0)
+		uv_timer_start(&s->systemd_timer, on_watchdog, 0, s->systemd_ms);
+}
+
 static void describe(struct supervisor *s, char text[64])
 {
 	struct pool_view view;

@@ -222,7 +222,7 @@ static int open_poll(struct worker *worker, uv_poll_t *poll, bool *open, int fd,
 	return uv_poll_start(poll, UV_READABLE, heard);
 }
 
-static int watch(struct worker *worker, const char **failed)
+int worker_watch(struct worker *worker, const char **failed)
 {
 	int rc;
 
@@ -237,7 +237,7 @@ static int watch(struct worker *worker, const char **failed)
 	return rc;
 }
 
-static struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie)
+struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie)
 {
 	struct worker *worker = calloc(1, sizeof *worker);
 
@@ -284,7 +284,7 @@ int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t 
 		worker->pid = spawned.pid;
 		worker->pidfd = spawned.pidfd;
 		worker->spawned_ms = clock_ms();
-		rc = watch(worker, failed);
+		rc = worker_watch(worker, failed);
 	}
 	if (rc < 0)
 		abandon(worker);

@@ -1,4 +1,6 @@
 #include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -78,11 +80,12 @@ static const char *own_path(const char *argument, char path[PATH_MAX])
 	return path;
 }
 
-static int run(struct options *options, struct config *config, char **argv)
+static int run(struct options *options, struct config *config, int state_fd, char **argv)
 {
 	char path[PATH_MAX];
 	struct supervisor_options supervisor = {
-		.policy = &config->policy,
+		.policy = config ? &config->policy : NULL,
+		.state_fd = state_fd,
 		.policy_file = options->config_file,
 		.read = read_again,
 		.read_context = options,
@@ -107,8 +110,29 @@ static int load_and_run(struct options *options, struct config *config, char **a
 	else if (options->check)
 		printf("%s: ok\n", options->config_file ? options->config_file : COMMAND_LINE);
 	else
-		return run(options, config, argv);
+		return run(options, config, -1, argv);
 	return fflush(stdout) == 0 ? EX_OK : EX_OSERR;
+}
+
+/*
+ * Started by a clusterd that replaces itself? Its state holds the policy in force, so nothing is
+ * loaded anew; the command line is read for later reloads.
+ */
+static bool is_upgrade(const char *how, struct options *options, char **argv, int *ret_status)
+{
+	int fd;
+
+	if (!how)
+		return false;
+	if (sscanf(how, "check:%d", &fd) == 1) {
+		*ret_status = supervisor_check_state(fd);
+		return true;
+	}
+	if (sscanf(how, "take:%d", &fd) != 1)
+		return false;
+	unsetenv(UPGRADE_ENV);
+	*ret_status = run(options, NULL, fd, argv);
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -122,6 +146,8 @@ int main(int argc, char **argv)
 	if (!config || options_parse(&options, argv, problem) < 0) {
 		fprintf(stderr, "clusterd: %s\n", config ? problem : "no memory");
 		status = config ? EX_USAGE : EX_OSERR;
+	} else if (is_upgrade(getenv(UPGRADE_ENV), &options, argv, &status)) {
+		/* It has run, and status says how it ended. */
 	} else if (options.help) {
 		(options.help_all ? help_long : help_short)(stdout);
 	} else if (options.version) {

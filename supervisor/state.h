@@ -1,0 +1,87 @@
+/*
+ * state - what clusterd hands to its successor when it executes itself anew.
+ *
+ * GLUE. A memfd holds one tlv record (core/tlv.h) with everything that the kernel
+ * does not keep by itself: numbers of fds, the pool, the policies as INI text,
+ * the death histories. The fds themselves survive execve(2). Plain structs are
+ * carried as they are, with their size: a version in which one has changed refuses
+ * the state, in the trial run, before anything has happened.
+ */
+#ifndef CLUSTERD_SUPERVISOR_STATE_H
+#define CLUSTERD_SUPERVISOR_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "supervisor/internal.h"
+
+enum { STATE_VERSION = 1 };
+
+enum state_tag {
+	STATE_HEAD = 0x4c43, /* "CL" */
+	STATE_VERSION_TAG,
+	STATE_NAME,
+	STATE_STARTED_MS,
+	STATE_POLICY_MS,
+	STATE_GENERATION,
+	STATE_POLICY,
+	STATE_NOFILE,
+	STATE_SDNOTIFY,
+	STATE_SYSTEMD_MS,
+	STATE_PIDFILE,
+	STATE_CONTROL_FD,
+	STATE_METRICS_FD,
+	STATE_FLAGS,
+	STATE_WORKERS_TOLD,
+	STATE_OOM_KILLS,
+	STATE_POOL,
+	STATE_LAUNCH,
+	STATE_LAUNCH_PATH,
+	STATE_LAUNCH_IDENTITY,
+	STATE_SOCK,
+	STATE_SOCK_LISTENER,
+	STATE_SOCK_LISTENING,
+	STATE_SOCK_BOUND,
+	STATE_SOCK_MODE,
+	STATE_SOCK_INHERITED,
+	STATE_SOCK_REPAIRED,
+	STATE_SOCK_IMAGE,
+	STATE_SOCK_FDS,
+	STATE_SLOT,
+	STATE_SLOT_INDEX,
+	STATE_SLOT_ENDS,
+	STATE_SLOT_STARTS,
+	STATE_SLOT_UNASKED,
+	STATE_SLOT_LAST_LINE,
+	STATE_WORKER,
+	STATE_WORKER_COOKIE,
+	STATE_WORKER_SLOT,
+	STATE_WORKER_GENERATION,
+	STATE_WORKER_PID,
+	STATE_WORKER_PIDFD,
+	STATE_WORKER_NOTIFY_FD,
+	STATE_WORKER_READY_FD,
+	STATE_WORKER_OUTPUT,
+	STATE_WORKER_HELD_OUT,
+	STATE_WORKER_HELD_ERR,
+	STATE_WORKER_SPAWNED_MS,
+	STATE_WORKER_STATUS,
+	STATE_BEGUN_US,
+};
+
+/* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */
+int state_save(struct supervisor *s, uint8_t **ret, size_t *ret_size);
+
+/*
+ * Reads a state into a zeroed supervisor, without touching a single fd: what a
+ * trial run does. Returns 0, or -errno with *problem a sentence.
+ */
+int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const char **problem);
+
+/* After state_load(): takes the fds over, watches them, goes on. The loop is open. */
+int state_take_over(struct supervisor *s, const char **problem);
+
+/* Every fd of the state: to make it survive execve(2), or not after all. */
+void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), void *context);
+
+#endif

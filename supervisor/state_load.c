@@ -1,0 +1,377 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/load.h"
+#include "supervisor/core/tlv.h"
+#include "supervisor/os/reuseport.h"
+#include "supervisor/state.h"
+
+/* ---- helpers ---- */
+
+static bool get_bytes(const struct tlv *in, uint16_t tag, void *ret, size_t size)
+{
+	struct tlv record;
+
+	if (!tlv_find(in->bytes, in->size, tag, &record) || record.size != size)
+		return false;
+	memcpy(ret, record.bytes, size);
+	return true;
+}
+
+static bool get_fd(const struct tlv *in, uint16_t tag, int *ret)
+{
+	uint64_t number;
+
+	if (!tlv_number(in, tag, &number))
+		return false;
+	*ret = (int)(int64_t)number;
+	return *ret >= -1;
+}
+
+static bool get_u32(const struct tlv *in, uint16_t tag, uint32_t *ret)
+{
+	uint64_t number;
+
+	if (!tlv_number(in, tag, &number) || number > UINT32_MAX)
+		return false;
+	*ret = (uint32_t)number;
+	return true;
+}
+
+static void no_complaint(void *context, const char *source, unsigned line, const char *text)
+{
+	(void)context;
+	(void)source;
+	(void)line;
+	(void)text;
+}
+
+static bool get_policy(const struct tlv *in, struct policy *ret)
+{
+	struct config *config = malloc(sizeof *config);
+	struct tlv text;
+	bool ok = config && tlv_find(in->bytes, in->size, STATE_POLICY, &text);
+
+	if (ok) {
+		config_init(config);
+		ok = config_parse(config, (const char *)text.bytes, text.size, "state", no_complaint,
+		                  NULL) == 0;
+	}
+	if (ok)
+		*ret = config->policy;
+	free(config);
+	return ok;
+}
+
+/* ---- the parts ---- */
+
+static bool load_numbers(struct supervisor *s, const struct tlv *in)
+{
+	uint64_t flags;
+	bool ok = tlv_text(in, STATE_NAME, s->name, sizeof s->name) &&
+	          tlv_number(in, STATE_STARTED_MS, &s->started_ms) &&
+	          tlv_number(in, STATE_POLICY_MS, &s->policy_ms) &&
+	          get_u32(in, STATE_GENERATION, &s->generation) &&
+	          tlv_number(in, STATE_FLAGS, &flags) &&
+	          get_u32(in, STATE_WORKERS_TOLD, &s->told_workers) &&
+	          tlv_number(in, STATE_OOM_KILLS, &s->oom_kills) &&
+	          tlv_number(in, STATE_SYSTEMD_MS, &s->systemd_ms) &&
+	          tlv_number(in, STATE_BEGUN_US, &s->upgrade_us) &&
+	          get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
+	          get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
+	          get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&
+	          get_bytes(in, STATE_SDNOTIFY, &s->sd, sizeof s->sd) &&
+	          get_bytes(in, STATE_PIDFILE, &s->pidfile, sizeof s->pidfile);
+
+	if (!ok)
+		return false;
+	s->up = flags & 1;
+	s->scaled = flags >> 1 & 1;
+	return get_policy(in, &s->policy);
+}
+
+static bool load_pool(struct supervisor *s, const struct tlv *in)
+{
+	struct tlv record;
+	uint32_t slots, instances;
+	void *memory;
+
+	if (!tlv_find(in->bytes, in->size, STATE_POOL, &record) ||
+	    !pool_load_size(record.bytes, record.size, &slots, &instances))
+		return false;
+	memory = malloc(pool_size(slots, instances));
+	if (!memory || memory_grow(s, slots) < 0) {
+		free(memory);
+		return false;
+	}
+	s->slots_max = slots;
+	s->instances_max = instances;
+	s->pool = pool_load(record.bytes, record.size, memory, slots, instances, &s->policy);
+	if (!s->pool)
+		free(memory);
+	return s->pool != NULL;
+}
+
+static bool load_launch(struct supervisor *s, const struct tlv *in)
+{
+	struct launch **end = &s->launches;
+	struct launch *launch = calloc(1, sizeof *launch);
+
+	if (!launch)
+		return false;
+	if (!get_u32(in, STATE_GENERATION, &launch->generation) ||
+	    !tlv_text(in, STATE_LAUNCH_PATH, launch->path, sizeof launch->path) ||
+	    !get_bytes(in, STATE_LAUNCH_IDENTITY, &launch->identity, sizeof launch->identity) ||
+	    !get_policy(in, &launch->policy)) {
+		free(launch);
+		return false;
+	}
+	launch_limits(s, launch);
+	while (*end)
+		end = &(*end)->next;
+	*end = launch;
+	return true;
+}
+
+/* The numbers of a group's sockets, in the order of the slots; kept until they are taken over. */
+static bool load_group(struct sock *sock, const struct tlv *in)
+{
+	struct tlv_reader r = tlv_reader(in->bytes, in->size);
+	struct tlv record;
+	uint32_t slot = 0;
+
+	sock->image = calloc(1, sizeof *sock->image);
+	if (!sock->image || !get_bytes(in, STATE_SOCK_IMAGE, sock->image, sizeof *sock->image) ||
+	    sock->image->params.capacity > REUSEPORT_SLOTS_MAX)
+		return false;
+	sock->image_fds = calloc(sock->image->params.capacity + 1, sizeof *sock->image_fds);
+	if (!sock->image_fds)
+		return false;
+	while (tlv_next(&r, &record) > 0) {
+		if (record.tag != STATE_SOCK_FDS)
+			continue;
+		if (record.size != sizeof(int32_t) || slot >= sock->image->params.capacity)
+			return false;
+		memcpy(&sock->image_fds[slot++], record.bytes, sizeof(int32_t));
+	}
+	return slot == sock->image->params.capacity;
+}
+
+static bool load_sock(struct supervisor *s, const struct tlv *in)
+{
+	struct sock *sock = &s->socks[s->sock_count];
+	struct tlv image;
+	uint32_t mode;
+	uint64_t inherited;
+
+	if (s->sock_count == SOCKS_MAX ||
+	    !get_bytes(in, STATE_SOCK_LISTENER, &sock->config, sizeof sock->config) ||
+	    !get_bytes(in, STATE_SOCK_LISTENING, &sock->listening, sizeof sock->listening) ||
+	    !get_bytes(in, STATE_SOCK_BOUND, &sock->bound, sizeof sock->bound) ||
+	    !get_u32(in, STATE_SOCK_MODE, &mode) || mode > BALANCE_ROUND_ROBIN ||
+	    !tlv_number(in, STATE_SOCK_INHERITED, &inherited) ||
+	    !tlv_number(in, STATE_SOCK_REPAIRED, &sock->repaired))
+		return false;
+	sock->mode = (enum balance)mode;
+	sock->inherited = inherited != 0;
+	sock->in_use = true;
+	s->sock_count++;
+	if (tlv_find(in->bytes, in->size, STATE_SOCK_IMAGE, &image))
+		return load_group(sock, in);
+	return true;
+}
+
+static bool load_slot(struct supervisor *s, const struct tlv *in)
+{
+	struct tlv_reader r = tlv_reader(in->bytes, in->size);
+	struct tlv record;
+	struct slot_memory *m;
+	char line[LAST_LINE_MAX + 1];
+	uint32_t slot;
+
+	if (!get_u32(in, STATE_SLOT_INDEX, &slot) || slot >= s->slots_max)
+		return false;
+	m = &s->memory[slot];
+	if (!tlv_number(in, STATE_SLOT_STARTS, &m->starts) ||
+	    !tlv_number(in, STATE_SLOT_UNASKED, &m->unasked))
+		return false;
+	while (tlv_next(&r, &record) > 0) {
+		struct end_record end;
+
+		if (record.tag != STATE_SLOT_ENDS)
+			continue;
+		if (record.size != sizeof end)
+			return false;
+		memcpy(&end, record.bytes, sizeof end);
+		memory_add_end(s, slot, &end);
+	}
+	if (tlv_text(in, STATE_SLOT_LAST_LINE, line, sizeof line))
+		memory_last_line(s, slot, line);
+	return true;
+}
+
+static bool hold_text(const struct tlv *in, uint16_t tag, struct output_image *image, int index)
+{
+	struct tlv held;
+	char *copy;
+
+	if (!tlv_find(in->bytes, in->size, tag, &held))
+		return false;
+	if (held.size == 0)
+		return true;
+	copy = malloc(held.size);
+	if (!copy)
+		return false;
+	memcpy(copy, held.bytes, held.size);
+	image->held[index] = copy;
+	image->held_size[index] = held.size;
+	return true;
+}
+
+static bool load_output(struct worker *worker, const struct tlv *in)
+{
+	int fds[2];
+
+	if (!get_bytes(in, STATE_WORKER_OUTPUT, fds, sizeof fds))
+		return true;
+	worker->image = calloc(1, sizeof *worker->image);
+	if (!worker->image)
+		return false;
+	memcpy(worker->image->fds, fds, sizeof fds);
+	return hold_text(in, STATE_WORKER_HELD_OUT, worker->image, 0) &&
+	       hold_text(in, STATE_WORKER_HELD_ERR, worker->image, 1);
+}
+
+static bool load_worker(struct supervisor *s, const struct tlv *in)
+{
+	struct instance_view view;
+	struct worker *worker;
+	uint32_t cookie, slot;
+	uint64_t pid;
+
+	if (!get_u32(in, STATE_WORKER_COOKIE, &cookie) || !get_u32(in, STATE_WORKER_SLOT, &slot) ||
+	    slot >= s->slots_max || !pool_instance(s->pool, cookie, &view))
+		return false;
+	worker = worker_new(s, slot, cookie);
+	if (!worker)
+		return false;
+	if (!get_u32(in, STATE_WORKER_GENERATION, &worker->generation) ||
+	    !tlv_number(in, STATE_WORKER_PID, &pid) || pid < 2 || pid > INT32_MAX ||
+	    !get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) || worker->pidfd < 0 ||
+	    !get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) ||
+	    !get_fd(in, STATE_WORKER_READY_FD, &worker->ready_fd) ||
+	    !tlv_number(in, STATE_WORKER_SPAWNED_MS, &worker->spawned_ms))
+		return false;
+	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
+	worker->pid = (pid_t)pid;
+	worker->launch = launch_find(s, worker->generation);
+	if (!worker->launch)
+		return false;
+	return load_output(worker, in);
+}
+
+static bool each(struct supervisor *s, const struct tlv *in, uint16_t tag,
+                 bool (*load)(struct supervisor *, const struct tlv *))
+{
+	struct tlv_reader r = tlv_reader(in->bytes, in->size);
+	struct tlv record;
+
+	while (tlv_next(&r, &record) > 0)
+		if (record.tag == tag &&
+		    (!tlv_valid(record.bytes, record.size) || !load(s, &record)))
+			return false;
+	return true;
+}
+
+int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const char **problem)
+{
+	struct tlv head;
+	uint64_t version;
+
+	*problem = "this is no state of clusterd";
+	if (!tlv_valid(bytes, size) || !tlv_find(bytes, size, STATE_HEAD, &head) ||
+	    !tlv_valid(head.bytes, head.size) || !tlv_number(&head, STATE_VERSION_TAG, &version))
+		return -EPROTO;
+	*problem = "the state is of another version";
+	if (version != STATE_VERSION)
+		return -EPROTONOSUPPORT;
+	*problem = "the numbers or the policy in the state are not understood";
+	if (!load_numbers(s, &head))
+		return -EPROTO;
+	*problem = "the pool in the state is not understood";
+	if (!load_pool(s, &head))
+		return -EPROTO;
+	*problem = "a generation in the state is not understood";
+	if (!each(s, &head, STATE_LAUNCH, load_launch))
+		return -EPROTO;
+	*problem = "a socket in the state is not understood";
+	if (!each(s, &head, STATE_SOCK, load_sock))
+		return -EPROTO;
+	*problem = "a slot or a worker in the state is not understood";
+	if (!each(s, &head, STATE_SLOT, load_slot) || !each(s, &head, STATE_WORKER, load_worker))
+		return -EPROTO;
+	return 0;
+}
+
+/* ---- taking over ---- */
+
+static int take_sock(struct sock *sock, const char **failed)
+{
+	int rc;
+
+	if (!sock->image)
+		return 0;
+	rc = reuseport_adopt_fds(sock->image, sock->image_fds, sock->image->params.capacity,
+	                         &sock->group, failed);
+	free(sock->image);
+	free(sock->image_fds);
+	sock->image = NULL;
+	sock->image_fds = NULL;
+	return rc;
+}
+
+static void close_on_exec(int fd, void *context)
+{
+	(void)context;
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+static int take_worker(struct worker *worker, const char **failed)
+{
+	struct supervisor *s = worker->s;
+	struct output_options options = {
+		.log = &s->log,
+		.slot = worker->slot,
+		.overflow = s->policy.log_overflow,
+		.tail = worker->launch->policy.log_tail,
+	};
+	int rc = 0;
+
+	if (worker->image)
+		rc = output_adopt(&options, worker->image, &worker->output, failed);
+	if (worker->image) {
+		free((void *)(uintptr_t)worker->image->held[0]);
+		free((void *)(uintptr_t)worker->image->held[1]);
+	}
+	free(worker->image);
+	worker->image = NULL;
+	return rc < 0 ? rc : worker_watch(worker, failed);
+}
+
+int state_take_over(struct supervisor *s, const char **problem)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
+		rc = take_sock(&s->socks[i], problem);
+	for (uint32_t i = 0; rc == 0 && i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; rc == 0 && w; w = w->hash_next)
+			rc = take_worker(w, problem);
+	for (uint32_t slot = 0; slot < s->slots_max; slot++)
+		steer_restore(s, slot);
+	state_each_fd(s, close_on_exec, NULL);
+	return rc;
+}

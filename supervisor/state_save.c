@@ -1,0 +1,239 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/load.h"
+#include "supervisor/control.h"
+#include "supervisor/core/tlv.h"
+#include "supervisor/metrics.h"
+#include "supervisor/os/reuseport.h"
+#include "supervisor/state.h"
+
+static void put_line(void *context, const char *line)
+{
+	struct tlv_writer *w = context;
+	size_t length = strlen(line);
+
+	/* Raw text inside a record that tlv_end() closes. */
+	for (size_t i = 0; i <= length; i++, w->used++)
+		if (w->used < w->size)
+			w->out[w->used] = (uint8_t)(i < length ? line[i] : '\n');
+}
+
+/* As text, so that a version with other keys still understands it. */
+static void put_policy(struct tlv_writer *w, struct config *scratch, const struct policy *policy)
+{
+	size_t mark = tlv_begin(w, STATE_POLICY);
+
+	config_init(scratch);
+	scratch->policy = *policy;
+	config_dump(scratch, put_line, w);
+	tlv_end(w, mark);
+}
+
+static void put_launch(struct tlv_writer *w, struct config *scratch, const struct launch *launch)
+{
+	size_t mark = tlv_begin(w, STATE_LAUNCH);
+
+	tlv_put_number(w, STATE_GENERATION, launch->generation);
+	tlv_put_text(w, STATE_LAUNCH_PATH, launch->path);
+	tlv_put(w, STATE_LAUNCH_IDENTITY, &launch->identity, sizeof launch->identity);
+	put_policy(w, scratch, &launch->policy);
+	tlv_end(w, mark);
+}
+
+static void put_group(struct tlv_writer *w, const struct sock *sock)
+{
+	struct reuseport_image image = reuseport_export(sock->group);
+
+	tlv_put(w, STATE_SOCK_IMAGE, &image, sizeof image);
+	for (uint32_t slot = 0; slot < image.params.capacity; slot++) {
+		int32_t fd = reuseport_fd(sock->group, slot);
+
+		tlv_put(w, STATE_SOCK_FDS, &fd, sizeof fd);
+	}
+}
+
+static void put_sock(struct tlv_writer *w, const struct sock *sock)
+{
+	size_t mark = tlv_begin(w, STATE_SOCK);
+
+	tlv_put(w, STATE_SOCK_LISTENER, &sock->config, sizeof sock->config);
+	tlv_put(w, STATE_SOCK_LISTENING, &sock->listening, sizeof sock->listening);
+	tlv_put(w, STATE_SOCK_BOUND, &sock->bound, sizeof sock->bound);
+	tlv_put_number(w, STATE_SOCK_MODE, sock->mode);
+	tlv_put_number(w, STATE_SOCK_INHERITED, sock->inherited);
+	tlv_put_number(w, STATE_SOCK_REPAIRED, sock->repaired);
+	if (sock->group)
+		put_group(w, sock);
+	tlv_end(w, mark);
+}
+
+static void put_slot(struct tlv_writer *w, struct supervisor *s, uint32_t slot)
+{
+	const struct slot_memory *m = &s->memory[slot];
+	size_t mark = tlv_begin(w, STATE_SLOT);
+	struct end_record end;
+
+	tlv_put_number(w, STATE_SLOT_INDEX, slot);
+	tlv_put_number(w, STATE_SLOT_STARTS, m->starts);
+	tlv_put_number(w, STATE_SLOT_UNASKED, m->unasked);
+	for (uint32_t i = ENDS_MAX; i > 0; i--)
+		if (sup_end(s, slot, i - 1, &end))
+			tlv_put(w, STATE_SLOT_ENDS, &end, sizeof end);
+	if (m->last_line)
+		tlv_put_text(w, STATE_SLOT_LAST_LINE, m->last_line);
+	tlv_end(w, mark);
+}
+
+static void put_worker(struct tlv_writer *w, const struct worker *worker)
+{
+	size_t mark = tlv_begin(w, STATE_WORKER);
+	struct output_image image;
+
+	tlv_put_number(w, STATE_WORKER_COOKIE, worker->cookie);
+	tlv_put_number(w, STATE_WORKER_SLOT, worker->slot);
+	tlv_put_number(w, STATE_WORKER_GENERATION, worker->generation);
+	tlv_put_number(w, STATE_WORKER_PID, (uint64_t)worker->pid);
+	tlv_put_number(w, STATE_WORKER_PIDFD, (uint64_t)worker->pidfd);
+	tlv_put_number(w, STATE_WORKER_NOTIFY_FD, (uint64_t)(worker->notify_open ? worker->notify_fd : -1));
+	tlv_put_number(w, STATE_WORKER_READY_FD, (uint64_t)(worker->ready_open ? worker->ready_fd : -1));
+	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
+	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
+	if (worker->output) {
+		output_export(worker->output, &image);
+		tlv_put(w, STATE_WORKER_OUTPUT, image.fds, sizeof image.fds);
+		tlv_put(w, STATE_WORKER_HELD_OUT, image.held[0], image.held_size[0]);
+		tlv_put(w, STATE_WORKER_HELD_ERR, image.held[1], image.held_size[1]);
+	}
+	tlv_end(w, mark);
+}
+
+static void put_workers(struct tlv_writer *w, struct supervisor *s)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *worker = s->workers[i]; worker; worker = worker->hash_next)
+			if (!worker->gone)
+				put_worker(w, worker);
+}
+
+static void put_numbers(struct tlv_writer *w, struct supervisor *s)
+{
+	tlv_put_number(w, STATE_VERSION_TAG, STATE_VERSION);
+	tlv_put_text(w, STATE_NAME, s->name);
+	tlv_put_number(w, STATE_STARTED_MS, s->started_ms);
+	tlv_put_number(w, STATE_POLICY_MS, s->policy_ms);
+	tlv_put_number(w, STATE_GENERATION, s->generation);
+	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1);
+	tlv_put_number(w, STATE_WORKERS_TOLD, s->told_workers);
+	tlv_put_number(w, STATE_OOM_KILLS, s->oom_kills);
+	tlv_put_number(w, STATE_SYSTEMD_MS, s->systemd_ms);
+	tlv_put_number(w, STATE_CONTROL_FD, (uint64_t)control_fd(s->control));
+	tlv_put_number(w, STATE_METRICS_FD, (uint64_t)metrics_fd(s->metrics));
+	tlv_put_number(w, STATE_BEGUN_US, s->upgrade_us);
+	tlv_put(w, STATE_NOFILE, &s->nofile, sizeof s->nofile);
+	tlv_put(w, STATE_SDNOTIFY, &s->sd, sizeof s->sd);
+	tlv_put(w, STATE_PIDFILE, &s->pidfile, sizeof s->pidfile);
+}
+
+static int put_pool(struct tlv_writer *w, const struct pool *pool)
+{
+	size_t size = pool_save(pool, NULL, 0);
+	void *bytes = malloc(size);
+
+	if (!bytes)
+		return -ENOMEM;
+	pool_save(pool, bytes, size);
+	tlv_put(w, STATE_POOL, bytes, size);
+	free(bytes);
+	return 0;
+}
+
+static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *scratch)
+{
+	size_t mark = tlv_begin(w, STATE_HEAD);
+
+	put_numbers(w, s);
+	put_policy(w, scratch, &s->policy);
+	for (const struct launch *l = s->launches; l; l = l->next)
+		put_launch(w, scratch, l);
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use)
+			put_sock(w, &s->socks[i]);
+	for (uint32_t slot = 0; slot < s->slots_max; slot++)
+		put_slot(w, s, slot);
+	put_workers(w, s);
+	if (put_pool(w, s->pool) < 0)
+		return -ENOMEM;
+	tlv_end(w, mark);
+	return 0;
+}
+
+int state_save(struct supervisor *s, uint8_t **ret, size_t *ret_size)
+{
+	struct config *scratch = malloc(sizeof *scratch);
+	struct tlv_writer count = { .out = NULL }, w;
+	uint8_t *bytes = NULL;
+	int rc = scratch ? put_all(&count, s, scratch) : -ENOMEM;
+
+	if (rc == 0) {
+		bytes = malloc(count.used);
+		rc = bytes ? 0 : -ENOMEM;
+	}
+	if (rc == 0) {
+		w = (struct tlv_writer){ .out = bytes, .size = count.used };
+		rc = put_all(&w, s, scratch);
+	}
+	free(scratch);
+	if (rc < 0) {
+		free(bytes);
+		return rc;
+	}
+	*ret = bytes;
+	*ret_size = count.used;
+	return 0;
+}
+
+static void each_of_group(const struct sock *sock, void (*visit)(int, void *), void *context)
+{
+	struct reuseport_image image = reuseport_export(sock->group);
+
+	visit(image.control_fd, context);
+	visit(image.sockets_fd, context);
+	visit(image.program_fd, context);
+	for (uint32_t slot = 0; slot < image.params.capacity; slot++)
+		visit(reuseport_fd(sock->group, slot), context);
+}
+
+static void each_of_worker(const struct worker *worker, void (*visit)(int, void *), void *context)
+{
+	struct output_image image;
+
+	visit(worker->pidfd, context);
+	visit(worker->notify_fd, context);
+	visit(worker->ready_fd, context);
+	if (!worker->output)
+		return;
+	output_export(worker->output, &image);
+	visit(image.fds[0], context);
+	visit(image.fds[1], context);
+}
+
+void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), void *context)
+{
+	visit(s->sd.fd, context);
+	visit(s->pidfile.fd, context);
+	visit(control_fd(s->control), context);
+	visit(metrics_fd(s->metrics), context);
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		const struct sock *sock = &s->socks[i];
+
+		if (sock->in_use && sock->group)
+			each_of_group(sock, visit, context);
+		else if (sock->in_use)
+			visit(sock->listening.fd, context);
+	}
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *worker = s->workers[i]; worker; worker = worker->hash_next)
+			each_of_worker(worker, visit, context);
+}

@@ -1,0 +1,315 @@
+/*
+ * upgrade - clusterd replaces itself by the program at the path it was started by.
+ *
+ * GLUE. Same pid, same sockets, same workers: execve(2) keeps the fds, a sealed
+ * memfd carries the rest (state.h). First the new program is run as a child that
+ * only reads the state (trial); unless it says yes within TRIAL_MS nothing happens.
+ * Should execve itself fail, it returns and clusterd goes on as before.
+ *
+ * Between the two programs no signal is lost: all are blocked, stay so over
+ * execve, and are unblocked when the new one listens to them. A worker that dies
+ * meanwhile makes its pidfd readable, which the new one sees at once.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "supervisor/control.h"
+#include "supervisor/metrics.h"
+#include "supervisor/os/clock.h"
+#include "supervisor/os/scope.h"
+#include "supervisor/state.h"
+
+enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3, FAILURE_MAX = 256 };
+
+struct trial {
+	struct supervisor *s;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	unsigned handles;
+	pid_t pid;
+	int pidfd;
+};
+
+static void on_trial_closed(uv_handle_t *handle)
+{
+	struct trial *trial = handle->data;
+
+	if (--trial->handles > 0)
+		return;
+	fd_close(&trial->pidfd);
+	free(trial);
+}
+
+static void trial_close(struct trial *trial)
+{
+	trial->s->trial = NULL;
+	uv_close((uv_handle_t *)&trial->poll, on_trial_closed);
+	uv_close((uv_handle_t *)&trial->timer, on_trial_closed);
+}
+
+static void refuse(struct supervisor *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void refuse(struct supervisor *s, const char *format, ...)
+{
+	char problem[FAILURE_MAX];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(problem, sizeof problem, format, list);
+	va_end(list);
+	LOG_AT(&s->log, LOG_UPGRADE, LOG_LEVEL_ERROR, F_TEXT("result", "refused, this clusterd goes on"),
+	       F_TEXT("detail", problem));
+	control_upgrade_failed(s->control, problem);
+}
+
+/* ---- the state ---- */
+
+static int state_fd(struct supervisor *s, int *ret)
+{
+	scoped_fd fd = memfd_create("clusterd-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	uint8_t *bytes;
+	size_t size, done = 0;
+	int rc = fd < 0 ? -errno : state_save(s, &bytes, &size);
+
+	if (rc < 0)
+		return rc;
+	while (rc == 0 && done < size) {
+		ssize_t n = write(fd, bytes + done, size - done);
+
+		if (n < 0)
+			rc = -errno;
+		else
+			done += (size_t)n;
+	}
+	free(bytes);
+	if (rc < 0)
+		return rc;
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	*ret = fd_take(&fd);
+	return 0;
+}
+
+/* The environment with UPGRADE_ENV=`how` in it: heap memory, the strings are not. */
+static char **environ_with(char *how)
+{
+	size_t count = 0, kept = 0;
+	char **list;
+
+	while (environ[count])
+		count++;
+	list = calloc(count + 2, sizeof *list);
+	if (!list)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(environ[i], UPGRADE_ENV "=", sizeof UPGRADE_ENV) != 0)
+			list[kept++] = environ[i];
+	list[kept] = how;
+	return list;
+}
+
+/* ---- the step over ---- */
+
+static void survive(int fd, void *context)
+{
+	const bool *yes = context;
+
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, *yes ? 0 : FD_CLOEXEC);
+}
+
+static void step_over(struct supervisor *s)
+{
+	char how[64];
+	char **list;
+	sigset_t all, before;
+	bool yes = true, no = false;
+	int fd = -1, rc;
+
+	s->upgrade_us = clock_us();
+	control_reconnect(s->control);
+	log_flush(&s->log, 100);
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	rc = state_fd(s, &fd);
+	snprintf(how, sizeof how, UPGRADE_ENV "=take:%d", fd);
+	list = environ_with(how);
+	if (rc == 0 && list) {
+		state_each_fd(s, survive, &yes);
+		survive(fd, &yes);
+		execve(s->options->self, s->options->argv, list);
+		rc = -errno;
+		state_each_fd(s, survive, &no);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	free(list);
+	fd_close(&fd);
+	refuse(s, "exec %s: %s", s->options->self, strerror(rc < 0 ? -rc : ENOMEM));
+}
+
+/* ---- the trial ---- */
+
+static void on_trial_end(uv_poll_t *poll, int status, int events)
+{
+	struct trial *trial = poll->data;
+	struct supervisor *s = trial->s;
+	struct reaped reaped;
+
+	(void)events;
+	if (status < 0 || reap(trial->pidfd, &reaped) < 0)
+		return;
+	trial_close(trial);
+	if (reaped.signal)
+		refuse(s, "the trial run of %s was ended by signal %d", s->options->self, reaped.signal);
+	else if (reaped.code)
+		refuse(s, "the trial run of %s failed with exit status %d", s->options->self, reaped.code);
+	else if (s->stopping)
+		refuse(s, "the cluster is stopping");
+	else
+		step_over(s);
+}
+
+static void on_trial_timeout(uv_timer_t *timer)
+{
+	struct trial *trial = timer->data;
+
+	sup_note(trial->s, LOG_LEVEL_ERROR, "upgrade: the trial run hangs; it is killed");
+	reap_signal(trial->pidfd, SIGKILL);
+}
+
+static int run_trial(struct supervisor *s, int fd, struct spawned *ret, const char **failed)
+{
+	char how[64];
+	char **list;
+	struct spawn_fd fds[] = {
+		{ SPAWN_NULL, STDIN_FILENO },
+		{ STDOUT_FILENO, STDOUT_FILENO },
+		{ STDERR_FILENO, STDERR_FILENO },
+		{ fd, TRIAL_FD },
+	};
+	struct spawn_plan plan = {
+		.path = s->options->self,
+		.argv = s->options->argv,
+		.fds = fds,
+		.fd_count = 4,
+		.death_signal = SIGKILL,
+	};
+	int rc;
+
+	snprintf(how, sizeof how, UPGRADE_ENV "=check:%d", TRIAL_FD);
+	list = environ_with(how);
+	*failed = "memory";
+	if (!list)
+		return -ENOMEM;
+	plan.envp = list;
+	rc = spawn(&plan, ret, failed);
+	free(list);
+	return rc;
+}
+
+static int watch_trial(struct supervisor *s, const struct spawned *spawned)
+{
+	struct trial *trial = calloc(1, sizeof *trial);
+
+	if (!trial)
+		return -ENOMEM;
+	*trial = (struct trial){ .s = s, .pid = spawned->pid, .pidfd = spawned->pidfd, .handles = 2 };
+	trial->poll.data = trial->timer.data = trial;
+	uv_timer_init(&s->loop, &trial->timer);
+	if (uv_poll_init(&s->loop, &trial->poll, spawned->pidfd) < 0) {
+		trial->handles = 1;
+		trial->pidfd = -1;
+		uv_close((uv_handle_t *)&trial->timer, on_trial_closed);
+		return -ENOMEM;
+	}
+	uv_timer_start(&trial->timer, on_trial_timeout, TRIAL_MS, 0);
+	uv_poll_start(&trial->poll, UV_READABLE, on_trial_end);
+	s->trial = trial;
+	return 0;
+}
+
+int sup_upgrade(struct supervisor *s, const char **failed)
+{
+	static char problem[FAILURE_MAX];
+	struct spawned spawned;
+	struct reaped reaped;
+	int fd = -1, rc;
+
+	*failed = "an upgrade is under way";
+	if (s->trial)
+		return -1;
+	*failed = "the cluster is stopping";
+	if (s->stopping)
+		return -1;
+	rc = state_fd(s, &fd);
+	*failed = "no memory for the state";
+	if (rc < 0)
+		return -1;
+	rc = run_trial(s, fd, &spawned, failed);
+	close(fd);
+	if (rc < 0) {
+		snprintf(problem, sizeof problem, "trial run of %s: %s: %s", s->options->self, *failed,
+		         strerror(-rc));
+		*failed = problem;
+		return -1;
+	}
+	*failed = "no memory for the trial run";
+	if (watch_trial(s, &spawned) == 0)
+		return 0;
+	reap_signal(spawned.pidfd, SIGKILL);
+	reap(spawned.pidfd, &reaped);
+	close(spawned.pidfd);
+	return -1;
+}
+
+void upgrade_stop(struct supervisor *s)
+{
+	struct reaped reaped;
+
+	if (!s->trial)
+		return;
+	reap_signal(s->trial->pidfd, SIGKILL);
+	reap(s->trial->pidfd, &reaped);
+	trial_close(s->trial);
+}
+
+/* ---- the other side ---- */
+
+static int read_state(int fd, uint8_t **ret, size_t *ret_size)
+{
+	struct stat info;
+	uint8_t *bytes;
+
+	if (fstat(fd, &info) < 0 || info.st_size <= 0 || info.st_size > STATE_MAX)
+		return -EINVAL;
+	bytes = malloc((size_t)info.st_size);
+	if (!bytes || pread(fd, bytes, (size_t)info.st_size, 0) != info.st_size) {
+		free(bytes);
+		return -EIO;
+	}
+	*ret = bytes;
+	*ret_size = (size_t)info.st_size;
+	return 0;
+}
+
+int upgrade_load(struct supervisor *s, int fd, const char **problem)
+{
+	uint8_t *bytes;
+	size_t size;
+	int rc = read_state(fd, &bytes, &size);
+
+	*problem = "the state can not be read";
+	if (rc < 0)
+		return rc;
+	rc = state_load(s, bytes, size, problem);
+	free(bytes);
+	return rc;
+}
