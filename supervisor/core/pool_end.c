@@ -145,9 +145,21 @@ static struct decision decide_unspawned(struct pool *pool, const struct slot *sl
 				  pool_dice(pool));
 }
 
-void on_spawn_failed(struct pool *pool, const struct event *event)
+static void current_unspawned(struct pool *pool, uint32_t s, int error, const struct decision *d)
 {
 	enum { NO_SUCH_FILE = 2 }; /* ENOENT, the same on every Linux */
+
+	if (pool->stopping)
+		pool->slots[s].state = SLOT_EMPTY;
+	else if (d->next == NEXT_EXIT && d->why == WHY_SPAWN)
+		stop_all(pool, error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
+			 WHY_SPAWN);
+	else
+		follow(pool, s, d);
+}
+
+void on_spawn_failed(struct pool *pool, const struct event *event)
+{
 	uint32_t index = instance_find(pool, event->cookie);
 	struct decision d = { .next = NEXT_NONE, .why = WHY_SPAWN };
 	struct instance was;
@@ -163,14 +175,8 @@ void on_spawn_failed(struct pool *pool, const struct event *event)
 	instance_free(pool, index);
 	report_spawn_error(pool, &was, event->error, &d);
 	slot_settle(pool, s);
-	if (was.role == ROLE_CURRENT && pool->stopping)
-		pool->slots[s].state = SLOT_EMPTY;
-	else if (d.next == NEXT_EXIT && d.why == WHY_SPAWN)
-		stop_all(pool,
-			 event->error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
-			 WHY_SPAWN);
-	else if (was.role == ROLE_CURRENT)
-		follow(pool, s, &d);
+	if (was.role == ROLE_CURRENT)
+		current_unspawned(pool, s, event->error, &d);
 	else if (was.role == ROLE_NEXT && !pool->stopping)
 		replace_failed(pool, s, was.cookie);
 	slot_all_gone(pool, s);

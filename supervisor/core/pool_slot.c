@@ -192,9 +192,12 @@ void slot_boot_failed(struct pool *pool, uint32_t s, uint8_t failures)
 
 	if (s >= pool->wanted || slot->boot_failures >= BOOT_FAILURES)
 		return;
-	slot->boot_failures = (uint8_t)(slot->boot_failures + failures);
-	if (slot->boot_failures >= BOOT_FAILURES)
+	if (failures >= BOOT_FAILURES - slot->boot_failures) {
+		slot->boot_failures = BOOT_FAILURES;
 		pool->boot_failed++;
+	} else {
+		slot->boot_failures = (uint8_t)(slot->boot_failures + failures);
+	}
 }
 
 void slot_empty(struct pool *pool, uint32_t s, enum end_cause cause)
