@@ -1,0 +1,141 @@
+/*
+ * ctl - what the files of clusterctl share.
+ *
+ *   main.c     options, verbs, help
+ *   link.c     find the socket, ask, read the answer line by line
+ *   table.c    tables that fit a width                          (pure)
+ *   words.c    durations, ages, states, sentences, clean text   (pure)
+ *   look.c     status, is-ready, version
+ *   text.c     config, check, ends, why, events, logs, metrics
+ *   work.c     verbs that wait: progress and verdict
+ *   list.c     all clusters of this user
+ *   top.c      the live view
+ */
+#ifndef CLUSTERD_CTL_H
+#define CLUSTERD_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit statuses (clusterctl(1)). */
+enum {
+	CTL_DONE = 0,
+	CTL_FAILED = 1, /* or degraded */
+	CTL_NOT_RUNNING = 3,
+	CTL_CAN_NOT_TELL = 4, /* status and is-ready only */
+	CTL_USAGE = 64,
+	CTL_TIMEOUT = 75,
+};
+
+enum { CTL_WORDS_MAX = 4, CTL_LOOK_MS = 10000 /* patience of verbs that only look */ };
+
+struct ctl {
+	const char *name, *socket, *color, *width, *last;
+	bool json, no_wait, dry_run, diff, follow, now, help, version;
+	uint64_t timeout_ms; /* 0 = none given */
+	const char *verb;
+	unsigned count;
+	const char *words[CTL_WORDS_MAX];
+	bool collect;        /* lines are wanted even with --json */
+	bool paint;          /* colours on standard output */
+	bool terminal;       /* standard output is one */
+	int columns;         /* of it, or as told; 0 = no limit */
+	char shown[64];      /* name for messages, once a socket was found */
+};
+
+/* ---- options.c ---- */
+
+/*
+ * Reads the command line into *ret. Returns 0, or CTL_USAGE after one line on
+ * standard error.
+ */
+int ctl_options(int argc, char **argv, struct ctl *ret);
+
+/* "250ms" "10s" "5m" "1h", or seconds. */
+bool ctl_duration(const char *text, uint64_t *ret_ms);
+
+/* ---- link.c ---- */
+
+/* Called for each line of an answer but the last. */
+typedef void ctl_line(void *context, json_t *line);
+
+/* Set by SIGINT and SIGTERM: whoever waits ends. */
+extern volatile int ctl_interrupted;
+
+/*
+ * Connects to the cluster that the options name, or to the only one there is. Returns an
+ * fd, or -1 with *ret_status set and one line on standard error (none if `quiet`).
+ */
+int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status);
+int ctl_connect_path(const char *path);
+
+/* Calls back for every control socket of this user, live or not. */
+void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context);
+bool ctl_folder(unsigned index, char *folder, size_t size);
+
+/*
+ * Sends a request and reads the whole answer. `raw`: prints every line as it came; `line` may be
+ * NULL. *ret_last is its last line (to be given back by
+ * json_decref), set only when the return value is 0. Returns
+ *   0             the last line was read
+ *   CTL_TIMEOUT   limit_ms (0: none) have passed
+ *   CTL_FAILED    the connection ended, or what came is no answer
+ *   -1            interrupted
+ *   LINK_RECONNECT  clusterd upgrades itself: connect again
+ */
+enum { LINK_RECONNECT = -2 };
+int ctl_ask(int fd, const char *request, uint64_t limit_ms, bool raw, ctl_line *line, void *context,
+            json_t **ret_last);
+
+/* The request that the command line stands for: verb, words and options. */
+void ctl_request(const struct ctl *ctl, char *text, size_t size);
+
+/*
+ * The whole way of a verb that only looks: connects, asks, reports errors. With --json the lines
+ * are printed as they came and `line` is called only if ctl->collect. Returns the exit status.
+ */
+int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context);
+
+/* Exit status that the last line of an answer stands for; an error is said on standard error. */
+int ctl_verdict(const struct ctl *ctl, json_t *last);
+
+/* ---- words.c ---- */
+
+enum hue { HUE_NONE, HUE_GOOD, HUE_WARN, HUE_BAD, HUE_DIM, HUE_TITLE };
+
+enum hue state_hue(const char *state);
+/* Prints text that came from a worker: control characters become '?'. */
+void put_clean(FILE *out, const char *text);
+void put_hue(FILE *out, bool paint, enum hue hue, const char *text);
+
+/* Fields of a line; "" or 0 when they are not there. */
+const char *text_of(const json_t *line, const char *key);
+int64_t number_of(const json_t *line, const char *key);
+bool flag_of(const json_t *line, const char *key);
+
+/* "1.6s" of a field in ms. `text` has BRIEF_TEXT_MAX bytes; returned. */
+const char *duration_of(const json_t *line, const char *key, char *text);
+
+/* ---- look.c ---- */
+
+/* A status answer taken apart. */
+struct status {
+	json_t *cluster, *listeners, *slots; /* an object or NULL, and two arrays */
+};
+void status_init(struct status *status);
+void status_line(void *context, json_t *line); /* a ctl_line */
+void status_free(struct status *status);
+int status_code(const struct status *status);
+/* The screen of `status`; `wide` adds the columns of `top`. */
+void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out);
+
+/* ---- one function a verb ---- */
+
+#define VERB(id, word, arguments, min, max, run, help) int run_##run(struct ctl *ctl);
+#include "cmd/clusterctl/verbs.def"
+#undef VERB
+
+#endif

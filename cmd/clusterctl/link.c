@@ -1,0 +1,355 @@
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/clusterctl/ctl.h"
+#include "supervisor/core/proto.h"
+
+enum { LINE_MAX_BYTES = 1 << 20, FOLDER_MAX = 108, LINK_MORE = -3 /* not the last line */ };
+
+volatile int ctl_interrupted;
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- which socket ---- */
+
+int ctl_connect_path(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(path) >= sizeof sa.sun_path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+bool ctl_folder(unsigned index, char *folder, size_t size)
+{
+	return proto_folder(index, geteuid(), getenv("XDG_RUNTIME_DIR"), folder, size);
+}
+
+/* What was looked at: the one socket, or the folders. */
+static void say_where(const char *name, FILE *out)
+{
+	char folder[FOLDER_MAX];
+
+	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++)
+		fprintf(out, "%s%s%s%s%s", i ? ", " : "", folder, name ? "/" : "",
+		        name ? name : "", name ? ".sock" : "");
+}
+
+/* The part of "web.sock" before the dot; false for another name. */
+static bool socket_name(const char *file, char *name, size_t size)
+{
+	const char *dot = strstr(file, ".sock");
+
+	if (!dot || dot[5] || dot == file || (size_t)(dot - file) >= size)
+		return false;
+	memcpy(name, file, (size_t)(dot - file));
+	name[dot - file] = '\0';
+	return true;
+}
+
+void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context)
+{
+	char folder[FOLDER_MAX], path[FOLDER_MAX + 256], name[64];
+
+	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++) {
+		DIR *dir = opendir(folder);
+
+		for (const struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
+			snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+			if (socket_name(entry->d_name, name, sizeof name))
+				each(context, path, name);
+		}
+		if (dir)
+			closedir(dir);
+	}
+}
+
+struct search {
+	unsigned count;
+	int fd;
+	char name[64];
+	char names[512];
+};
+
+static void try_one(void *context, const char *path, const char *name)
+{
+	struct search *search = context;
+	int fd = ctl_connect_path(path);
+	size_t used = strlen(search->names);
+
+	if (fd < 0)
+		return;
+	snprintf(search->names + used, sizeof search->names - used, "%s%s", used ? ", " : "", name);
+	snprintf(search->name, sizeof search->name, "%s", name);
+	if (search->count++ == 0)
+		search->fd = fd;
+	else
+		close(fd);
+}
+
+/* The only cluster there is. */
+static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
+{
+	struct search search = { .fd = -1 };
+
+	ctl_each(try_one, &search);
+	if (search.count == 1) {
+		snprintf(ctl->shown, sizeof ctl->shown, "%s", search.name);
+		return search.fd;
+	}
+	if (search.fd >= 0)
+		close(search.fd);
+	*ret_status = search.count ? CTL_USAGE : CTL_NOT_RUNNING;
+	if (quiet)
+		return -1;
+	if (search.count) {
+		fprintf(stderr, "clusterctl: several clusters run: %s; choose one with -n\n", search.names);
+		return -1;
+	}
+	fputs("clusterctl: no cluster is running (no socket in ", stderr);
+	say_where(NULL, stderr);
+	fputs(")\n", stderr);
+	return -1;
+}
+
+static int refused(const char *shown, const char *path, bool quiet, int *ret_status)
+{
+	bool absent = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
+
+	*ret_status = absent ? CTL_NOT_RUNNING : CTL_CAN_NOT_TELL;
+	if (quiet)
+		return -1;
+	if (!absent)
+		fprintf(stderr, "%s: can not tell (%s: %s)\n", shown, path, strerror(errno));
+	else if (errno == ECONNREFUSED)
+		fprintf(stderr, "%s: not running (nobody listens at %s)\n", shown, path);
+	else
+		fprintf(stderr, "%s: not running (no socket at %s)\n", shown, path);
+	return -1;
+}
+
+static int connect_named(struct ctl *ctl, bool quiet, int *ret_status)
+{
+	char folder[FOLDER_MAX], path[FOLDER_MAX + 80], first[FOLDER_MAX + 80] = "";
+	int error = ENOENT;
+
+	snprintf(ctl->shown, sizeof ctl->shown, "%s", ctl->name);
+	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++) {
+		int fd;
+
+		snprintf(path, sizeof path, "%s/%.64s.sock", folder, ctl->name);
+		fd = ctl_connect_path(path);
+		if (fd >= 0)
+			return fd;
+		if (!first[0] || error == ENOENT) {
+			if (errno != ENOENT || !first[0])
+				strcpy(first, path);
+			error = errno;
+		}
+	}
+	errno = error;
+	return refused(ctl->shown, first, quiet, ret_status);
+}
+
+int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
+{
+	int fd;
+
+	if (!ctl->socket && !ctl->name)
+		return connect_only(ctl, quiet, ret_status);
+	if (!ctl->socket)
+		return connect_named(ctl, quiet, ret_status);
+	snprintf(ctl->shown, sizeof ctl->shown, "%.60s", ctl->name ? ctl->name : "clusterd");
+	fd = ctl_connect_path(ctl->socket);
+	return fd >= 0 ? fd : refused(ctl->shown, ctl->socket, quiet, ret_status);
+}
+
+/* ---- ask and read ---- */
+
+static int send_all(int fd, const char *text, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = send(fd, text, size, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		if (n > 0) {
+			text += n;
+			size -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+struct reader {
+	int fd;
+	uint64_t end_ms; /* or UINT64_MAX */
+	char *text;
+	size_t size, used;
+};
+
+/* Waits for more. Returns 0, or a result of ctl_ask. */
+static int reader_wait(struct reader *reader)
+{
+	struct pollfd look = { .fd = reader->fd, .events = POLLIN };
+	uint64_t now = now_ms(), left = reader->end_ms > now ? reader->end_ms - now : 0;
+	int r;
+
+	if (ctl_interrupted)
+		return -1;
+	if (left == 0)
+		return CTL_TIMEOUT;
+	r = poll(&look, 1, left > 1000 ? 1000 : (int)left);
+	return r < 0 && errno != EINTR ? CTL_FAILED : 0;
+}
+
+static int reader_fill(struct reader *reader)
+{
+	ssize_t n;
+	int r = reader_wait(reader);
+
+	if (r)
+		return r;
+	if (reader->used == reader->size) {
+		size_t size = reader->size ? reader->size * 2 : 65536;
+		char *more = size > LINE_MAX_BYTES ? NULL : realloc(reader->text, size);
+
+		if (!more)
+			return CTL_FAILED;
+		reader->text = more;
+		reader->size = size;
+	}
+	n = recv(reader->fd, reader->text + reader->used, reader->size - reader->used, MSG_DONTWAIT);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		return CTL_FAILED;
+	reader->used += n > 0 ? (size_t)n : 0;
+	return 0;
+}
+
+/* Calls back for one line. Returns 0 when it was the last, LINK_MORE, or a result of ctl_ask. */
+static int take_line(const char *text, size_t size, bool raw, ctl_line *line, void *context,
+                     json_t **ret_last)
+{
+	json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+	bool again;
+
+	if (!json_is_object(value) || number_of(value, "v") != 1) {
+		json_decref(value);
+		return CTL_FAILED;
+	}
+	again = strcmp(text_of(value, "kind"), "reconnect") == 0;
+	if (raw && !again)
+		fwrite(text, 1, size, stdout);
+	if (flag_of(value, "done")) {
+		*ret_last = value;
+		return 0;
+	}
+	if (line && !again)
+		line(context, value);
+	json_decref(value);
+	return again ? LINK_RECONNECT : LINK_MORE;
+}
+
+static int read_answer(struct reader *reader, bool raw, ctl_line *line, void *context,
+                       json_t **ret_last)
+{
+	for (;;) {
+		char *at = reader->text, *newline;
+		int r;
+
+		while (reader->used > 0 &&
+		       (newline = memchr(at, '\n', reader->used - (size_t)(at - reader->text)))) {
+			r = take_line(at, (size_t)(newline + 1 - at), raw, line, context, ret_last);
+			if (r != LINK_MORE)
+				return r;
+			at = newline + 1;
+		}
+		if (reader->used > 0) {
+			reader->used -= (size_t)(at - reader->text);
+			memmove(reader->text, at, reader->used);
+		}
+		fflush(stdout);
+		r = reader_fill(reader);
+		if (r)
+			return r;
+	}
+}
+
+int ctl_ask(int fd, const char *request, uint64_t limit_ms, bool raw, ctl_line *line, void *context,
+            json_t **ret_last)
+{
+	struct reader reader = { .fd = fd, .end_ms = limit_ms ? now_ms() + limit_ms : UINT64_MAX };
+	char text[REQUEST_LINE_MAX];
+	int length = snprintf(text, sizeof text, "%s\n", request), r;
+
+	if (length < 0 || (size_t)length >= sizeof text || send_all(fd, text, (size_t)length) < 0)
+		return CTL_FAILED;
+	r = read_answer(&reader, raw, line, context, ret_last);
+	free(reader.text);
+	return r;
+}
+
+/* ---- verbs that only look ---- */
+
+int ctl_verdict(const struct ctl *ctl, json_t *last)
+{
+	int code = (int)number_of(last, "code");
+
+	if (flag_of(last, "ok"))
+		return CTL_DONE;
+	if (text_of(last, "error")[0]) {
+		fprintf(stderr, "%s: ", ctl->shown);
+		put_clean(stderr, text_of(last, "error"));
+		putc('\n', stderr);
+	}
+	return code == CTL_USAGE || code == CTL_TIMEOUT ? code : CTL_FAILED;
+}
+
+int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context)
+{
+	uint64_t limit_ms = ctl->timeout_ms ? ctl->timeout_ms : ctl->follow ? 0 : CTL_LOOK_MS;
+	int status, fd = ctl_connect(ctl, false, &status), r;
+	json_t *last = NULL;
+
+	if (fd < 0)
+		return status;
+	r = ctl_ask(fd, request, limit_ms, ctl->json, ctl->json && !ctl->collect ? NULL : line, context,
+	            &last);
+	close(fd);
+	if (r == 0) {
+		r = ctl_verdict(ctl, last);
+		json_decref(last);
+		return r;
+	}
+	if (r == -1) /* an interrupted `events -f` has done what it should */
+		return CTL_DONE;
+	if (r == LINK_RECONNECT)
+		return ctl_look(ctl, request, line, context);
+	fprintf(stderr, "%s: %s\n", ctl->shown,
+	        r == CTL_TIMEOUT ? "no answer in time" : "the connection ended before the answer did");
+	return r;
+}

@@ -1,0 +1,301 @@
+#include <string.h>
+
+#include "cmd/clusterctl/table.h"
+#include "supervisor/core/brief.h"
+
+/* ---- the answer ---- */
+
+void status_init(struct status *status)
+{
+	*status = (struct status){ NULL, json_array(), json_array() };
+}
+
+void status_line(void *context, json_t *line)
+{
+	struct status *status = context;
+	const char *kind = text_of(line, "kind");
+
+	if (strcmp(kind, "cluster") == 0 && !status->cluster)
+		status->cluster = json_incref(line);
+	else if (strcmp(kind, "listener") == 0)
+		json_array_append(status->listeners, line);
+	else if (strcmp(kind, "slot") == 0)
+		json_array_append(status->slots, line);
+}
+
+void status_free(struct status *status)
+{
+	json_decref(status->cluster);
+	json_decref(status->listeners);
+	json_decref(status->slots);
+}
+
+int status_code(const struct status *status)
+{
+	if (!status->cluster)
+		return CTL_CAN_NOT_TELL;
+	return strcmp(text_of(status->cluster, "state"), "ready") == 0 ? CTL_DONE : CTL_FAILED;
+}
+
+/* ---- the head ---- */
+
+static void put_cluster(const json_t *cluster, bool paint, FILE *out)
+{
+	const char *state = text_of(cluster, "state"), *file = text_of(cluster, "policy_file");
+	char up[BRIEF_TEXT_MAX], age[BRIEF_TEXT_MAX];
+
+	put_clean(out, text_of(cluster, "name"));
+	fputs(": ", out);
+	put_hue(out, paint, state_hue(state), state);
+	fprintf(out, ", %lld of %lld ready    up %s, policy ", (long long)number_of(cluster, "ready"),
+	        (long long)number_of(cluster, "wanted"), duration_of(cluster, "up_ms", up));
+	if (file[0]) {
+		put_clean(out, file);
+		putc(' ', out);
+	}
+	fprintf(out, "applied %s ago\n", duration_of(cluster, "policy_age_ms", age));
+	if (number_of(cluster, "roll"))
+		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s\n",
+		        (long long)number_of(cluster, "roll"),
+		        (long long)number_of(cluster, "roll_generation"),
+		        (long long)number_of(cluster, "roll_done"),
+		        (long long)number_of(cluster, "wanted"),
+		        flag_of(cluster, "roll_back") ? ", going back" : "");
+}
+
+static void put_listener(const json_t *listener, FILE *out)
+{
+	int64_t queue = number_of(listener, "queue"), repaired = number_of(listener, "repaired");
+
+	put_clean(out, text_of(listener, "name"));
+	putc(' ', out);
+	put_clean(out, text_of(listener, "address"));
+	fprintf(out, "  %s", text_of(listener, "balance"));
+	if (queue >= 0)
+		fprintf(out, "  queue %lld of %lld", (long long)queue,
+		        (long long)number_of(listener, "limit"));
+	if (repaired > 0)
+		fprintf(out, "  repaired %lld times", (long long)repaired);
+	putc('\n', out);
+}
+
+/* ---- the table ---- */
+
+enum {
+	C_SLOT, C_STATE, C_PID, C_GEN, C_FOR, C_CPU, C_RSS, C_QUEUE, C_STARTS, C_ENDS, C_LAST, C_TEXT,
+	C_COUNT,
+};
+
+static const struct column columns[C_COUNT] = {
+	[C_SLOT] = { "SLOT", true, 0 },   [C_STATE] = { "STATE", false, 0 },
+	[C_PID] = { "PID", true, 0 },     [C_GEN] = { "GEN", true, 3 },
+	[C_FOR] = { "FOR", true, 0 },     [C_CPU] = { "CPU", true, 1 },
+	[C_RSS] = { "RSS", true, 1 },     [C_QUEUE] = { "QUEUE", true, 4 },
+	[C_STARTS] = { "STARTS", true, 6 }, [C_ENDS] = { "ENDS", true, 2 },
+	[C_LAST] = { "LAST END", false, 0 }, [C_TEXT] = { "SAYS", false, 7 },
+};
+
+static void put_state(struct table *table, const json_t *slot)
+{
+	const char *state = text_of(slot, "state");
+	char due[BRIEF_TEXT_MAX];
+
+	if (number_of(slot, "next_pid"))
+		table_cell(table, C_STATE, state_hue(state), "%s, next %lld", state,
+		           (long long)number_of(slot, "next_pid"));
+	else if (json_object_get(slot, "due_in_ms"))
+		table_cell(table, C_STATE, state_hue(state), "%s %s", state,
+		           duration_of(slot, "due_in_ms", due));
+	else
+		table_cell(table, C_STATE, state_hue(state), "%s", state);
+}
+
+static void put_figures(struct table *table, const json_t *slot)
+{
+	int64_t pid = number_of(slot, "pid"), cpu = number_of(slot, "cpu_permille");
+	int64_t rss = number_of(slot, "rss_kb"), queue = number_of(slot, "queue");
+	char text[BRIEF_TEXT_MAX];
+
+	if (pid)
+		table_cell(table, C_PID, HUE_NONE, "%lld", (long long)pid);
+	else
+		table_cell(table, C_PID, HUE_NONE, "-");
+	table_cell(table, C_GEN, HUE_NONE, "%lld", (long long)number_of(slot, "generation"));
+	table_cell(table, C_FOR, HUE_NONE, "%s", pid ? duration_of(slot, "for_ms", text) : "-");
+	if (cpu >= 0 && pid)
+		table_cell(table, C_CPU, HUE_NONE, "%lld%%", (long long)(cpu + 5) / 10);
+	else
+		table_cell(table, C_CPU, HUE_NONE, "-");
+	table_cell(table, C_RSS, HUE_NONE, "%s", rss >= 0 && pid ? brief_size((uint64_t)rss, text) : "-");
+	if (queue >= 0)
+		table_cell(table, C_QUEUE, HUE_NONE, "%lld", (long long)queue);
+	table_cell(table, C_STARTS, HUE_NONE, "%lld", (long long)number_of(slot, "starts"));
+	table_cell(table, C_ENDS, HUE_NONE, "%lld", (long long)number_of(slot, "ends"));
+}
+
+/* What an asked end was asked for. */
+static const char *asked_words(const char *cause)
+{
+	static const char *const words[][2] = {
+		{ "roll", "replaced" },          { "scale", "scaled away" },
+		{ "drain", "drained" },          { "kill", "killed on request" },
+		{ "rss", "recycled, memory" },   { "lifetime", "recycled, age" },
+		{ "stop", "stopped" },           { "timeout", "not ready in time" },
+		{ "watchdog", "watchdog" },      { "health", "health check" },
+		{ "hung", "hung" },
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(words[i][0], cause) == 0)
+			return words[i][1];
+	return "ended as asked";
+}
+
+static void put_slot(struct table *table, const json_t *slot)
+{
+	const char *end = text_of(slot, "end"), *status = text_of(slot, "status");
+	char age[BRIEF_TEXT_MAX];
+
+	table_row(table);
+	table_cell(table, C_SLOT, HUE_NONE, "%lld", (long long)number_of(slot, "slot"));
+	put_state(table, slot);
+	put_figures(table, slot);
+	if (flag_of(slot, "asked"))
+		end = asked_words(text_of(slot, "cause"));
+	if (end[0])
+		table_cell(table, C_LAST, HUE_NONE, "%s, %s ago", end,
+		           duration_of(slot, "end_age_ms", age));
+	else
+		table_cell(table, C_LAST, HUE_NONE, "-");
+	table_cell(table, C_TEXT, HUE_DIM, "%s", status[0] ? status : "");
+}
+
+/* The queue of a slot and what workers say are shown only where there is something. */
+static bool any(const struct status *status, const char *key, bool number)
+{
+	for (size_t i = 0; i < json_array_size(status->slots); i++) {
+		const json_t *slot = json_array_get(status->slots, i);
+
+		if (number ? number_of(slot, key) >= 0 : text_of(slot, key)[0] != '\0')
+			return true;
+	}
+	return false;
+}
+
+static bool is_bad(const char *state)
+{
+	return strcmp(state, "backoff") == 0 || strcmp(state, "held") == 0 ||
+	       strcmp(state, "retired") == 0;
+}
+
+/* What to do next about the first slot that is in trouble. */
+static void put_hint(const struct status *status, FILE *out)
+{
+	for (size_t i = 0; i < json_array_size(status->slots); i++) {
+		const json_t *slot = json_array_get(status->slots, i);
+		long long index = number_of(slot, "slot"), streak = number_of(slot, "streak");
+
+		if (!is_bad(text_of(slot, "state")))
+			continue;
+		fprintf(out, "\nslot %lld is in %s", index, text_of(slot, "state"));
+		if (streak > 0)
+			fprintf(out, " after %lld short li%s in a row", streak,
+			        streak == 1 ? "fe" : "ves");
+		fprintf(out, "; next: clusterctl why %lld\n", index);
+		if (text_of(slot, "last_line")[0]) {
+			fputs("last words: ", out);
+			put_clean(out, text_of(slot, "last_line"));
+			putc('\n', out);
+		}
+		return;
+	}
+}
+
+void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out)
+{
+	struct column shown[C_COUNT];
+	struct table table;
+
+	put_cluster(status->cluster, ctl->paint, out);
+	for (size_t i = 0; i < json_array_size(status->listeners); i++)
+		put_listener(json_array_get(status->listeners, i), out);
+	putc('\n', out);
+	memcpy(shown, columns, sizeof shown);
+	if (!any(status, "status", false))
+		shown[C_TEXT].title = "";
+	if (!any(status, "queue", true))
+		shown[C_QUEUE].title = "";
+	table_init(&table, shown, C_COUNT);
+	for (size_t i = 0; i < json_array_size(status->slots); i++)
+		put_slot(&table, json_array_get(status->slots, i));
+	table_print(&table, ctl->columns, ctl->paint, out);
+	table_free(&table);
+	if (!top)
+		put_hint(status, out);
+}
+
+/* ---- verbs ---- */
+
+/* Exit status of a look that did not come to an answer: LSB's "unknown". */
+static int can_not_tell(int code)
+{
+	return code == CTL_NOT_RUNNING || code == CTL_USAGE ? code : CTL_CAN_NOT_TELL;
+}
+
+int run_status(struct ctl *ctl)
+{
+	struct status status;
+	int code;
+
+	status_init(&status);
+	ctl->collect = true;
+	code = ctl_look(ctl, "status", status_line, &status);
+	if (code == CTL_DONE && !status.cluster)
+		code = CTL_CAN_NOT_TELL;
+	if (code != CTL_DONE) {
+		status_free(&status);
+		return can_not_tell(code);
+	}
+	if (!ctl->json)
+		status_print(&status, ctl, false, stdout);
+	code = status_code(&status);
+	status_free(&status);
+	return code;
+}
+
+int run_isready(struct ctl *ctl)
+{
+	struct status status;
+	int code;
+
+	status_init(&status);
+	ctl->collect = true;
+	code = ctl_look(ctl, "status", status_line, &status);
+	if (code != CTL_DONE || !status.cluster) {
+		status_free(&status);
+		return can_not_tell(code);
+	}
+	code = status_code(&status);
+	if (!ctl->json)
+		printf("%s: %s, %lld of %lld ready\n", text_of(status.cluster, "name"),
+		       text_of(status.cluster, "state"), (long long)number_of(status.cluster, "ready"),
+		       (long long)number_of(status.cluster, "wanted"));
+	status_free(&status);
+	return code;
+}
+
+static void put_version(void *context, json_t *line)
+{
+	(void)context;
+	printf("clusterd %s (libuv %s), pid %lld, cluster ", text_of(line, "version"),
+	       text_of(line, "libuv"), (long long)number_of(line, "pid"));
+	put_clean(stdout, text_of(line, "name"));
+	putchar('\n');
+}
+
+int run_version(struct ctl *ctl)
+{
+	if (!ctl->json)
+		printf("clusterctl %s\n", CLUSTERD_VERSION);
+	return ctl_look(ctl, "version", put_version, NULL);
+}

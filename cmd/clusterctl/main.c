@@ -1,0 +1,148 @@
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cmd/clusterctl/ctl.h"
+
+static const struct verb {
+	const char *word, *arguments, *help;
+	unsigned min, max;
+	int (*run)(struct ctl *ctl);
+} verbs[] = {
+#define VERB(id, word, arguments, min, max, run, help)                                             \
+	{ word, arguments, help, min, max, run_##run },
+#include "cmd/clusterctl/verbs.def"
+#undef VERB
+};
+
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+static const char *const option_help[][4] = {
+#define OPT(letter, name, argument, field, kind, help) { letter, name, argument, help },
+#include "cmd/clusterctl/options.def"
+#undef OPT
+};
+
+static void put_help(void)
+{
+	char text[64];
+
+	puts("clusterctl [options] VERB [argument ...]\n\n"
+	     "  clusterctl status            how the cluster does\n"
+	     "  clusterctl roll              replace the workers without losing a request\n");
+	for (size_t i = 0; i < VERBS; i++) {
+		snprintf(text, sizeof text, "%s %s", verbs[i].word, verbs[i].arguments);
+		printf("  %-22s %s\n", text, verbs[i].help);
+	}
+	puts("\nOptions:");
+	for (size_t i = 0; i < sizeof option_help / sizeof *option_help; i++) {
+		const char *const *o = option_help[i];
+
+		snprintf(text, sizeof text, "%s%s%s--%s%s%s", o[0][0] ? "-" : "", o[0],
+		         o[0][0] ? ", " : "    ", o[1], o[2][0] ? " " : "", o[2]);
+		printf("  %-22s %s\n", text, o[3]);
+	}
+	puts("\nExit status: 0 done; 1 failed, rolled back or degraded; 3 not running; 4 can not tell;\n"
+	     "64 usage; 75 timed out while the work goes on. See clusterctl(1).");
+}
+
+/* --color, NO_COLOR, CLICOLOR_FORCE, terminal: the first that says something counts. */
+static bool want_paint(const struct ctl *ctl)
+{
+	const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE"), *term = getenv("TERM");
+
+	if (ctl->color && strcmp(ctl->color, "auto") != 0)
+		return strcmp(ctl->color, "always") == 0;
+	if (no && *no)
+		return false;
+	if (force && *force && strcmp(force, "0") != 0)
+		return true;
+	return ctl->terminal && term && strcmp(term, "dumb") != 0;
+}
+
+static int set_output(struct ctl *ctl)
+{
+	struct winsize size = { 0 };
+	const char *when = ctl->color ? ctl->color : "auto";
+
+	if (strcmp(when, "auto") != 0 && strcmp(when, "always") != 0 && strcmp(when, "never") != 0) {
+		fprintf(stderr, "clusterctl: --color %s: auto, always or never\n", when);
+		return CTL_USAGE;
+	}
+	ctl->terminal = isatty(1);
+	ctl->paint = want_paint(ctl);
+	if (ctl->terminal && ioctl(1, TIOCGWINSZ, &size) == 0)
+		ctl->columns = size.ws_col;
+	if (ctl->width)
+		ctl->columns = atoi(ctl->width);
+	return 0;
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+	ctl_interrupted = 1;
+}
+
+static void set_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_DFL);
+}
+
+static const struct verb *verb_find(const char *word)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (strcmp(verbs[i].word, word) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+static int run(struct ctl *ctl)
+{
+	const struct verb *verb;
+
+	if (!ctl->verb) {
+		fputs("clusterctl: what shall be done? see: clusterctl --help\n", stderr);
+		return CTL_USAGE;
+	}
+	verb = verb_find(ctl->verb);
+	if (!verb) {
+		fprintf(stderr, "clusterctl: there is no verb %s; see: clusterctl --help\n", ctl->verb);
+		return CTL_USAGE;
+	}
+	if (ctl->count < verb->min || ctl->count > verb->max) {
+		fprintf(stderr, "usage: clusterctl %s %s\n", verb->word, verb->arguments);
+		return CTL_USAGE;
+	}
+	return verb->run(ctl);
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl;
+	int r = ctl_options(argc, argv, &ctl);
+
+	if (r == 0)
+		r = set_output(&ctl);
+	if (r)
+		return r;
+	if (ctl.help) {
+		put_help();
+		return CTL_DONE;
+	}
+	if (ctl.version) {
+		printf("clusterctl %s\n", CLUSTERD_VERSION);
+		return CTL_DONE;
+	}
+	set_signals();
+	r = run(&ctl);
+	if (fflush(stdout) == EOF)
+		return CTL_FAILED;
+	return r;
+}

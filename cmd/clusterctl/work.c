@@ -1,0 +1,232 @@
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/clusterctl/ctl.h"
+#include "supervisor/core/brief.h"
+
+enum { SLOTS_SHOWN = 32, AGAIN_MS = 30000, AGAIN_PAUSE_US = 20000 };
+
+/*
+ * Progress of many slots: on a terminal one line per slot that is written over, for
+ * the first SLOTS_SHOWN slots that had something to tell; elsewhere a line per event.
+ */
+struct progress {
+	struct ctl *ctl;
+	long long slots[SLOTS_SHOWN];
+	unsigned count; /* lines on the screen, all at its lower end */
+	long long roll;
+};
+
+static void put_line(struct progress *progress, long long slot, const char *text)
+{
+	unsigned at = 0;
+
+	if (!progress->ctl->terminal) {
+		printf("  slot %lld  ", slot);
+		put_clean(stdout, text);
+		putchar('\n');
+		return;
+	}
+	while (at < progress->count && progress->slots[at] != slot)
+		at++;
+	if (at == SLOTS_SHOWN)
+		return;
+	if (at == progress->count) {
+		progress->slots[progress->count++] = slot;
+		putchar('\n');
+	}
+	/* Up to the line, over it, and back down. */
+	printf("\033[%uA\r\033[K  slot %lld  ", progress->count - at, slot);
+	put_clean(stdout, text);
+	printf("\033[%uB\r", progress->count - at);
+}
+
+static void say_exit(const json_t *line, char *text, size_t size)
+{
+	long long pid = number_of(line, "pid");
+	const char *last = text_of(line, "last_line");
+
+	if (flag_of(line, "asked"))
+		snprintf(text, size, "%lld ended (%s)", pid, text_of(line, "end"));
+	else
+		snprintf(text, size, "%lld died: %s%s%s", pid, text_of(line, "end"),
+		         last[0] ? "; last words: " : "", last);
+}
+
+static void say_roll_slot(const json_t *line, char *text, size_t size)
+{
+	long long old = number_of(line, "old_pid"), pid = number_of(line, "pid");
+
+	if (!flag_of(line, "ok"))
+		snprintf(text, size, "try %lld failed", (long long)number_of(line, "tries"));
+	else if (old)
+		snprintf(text, size, "%lld -> %lld", old, pid);
+	else
+		snprintf(text, size, "-> %lld", pid);
+}
+
+/* What one event means for its slot; "" when it is of no interest. */
+static void describe(const json_t *line, char *text, size_t size)
+{
+	const char *what = text_of(line, "what");
+	long long pid = number_of(line, "pid");
+	char ms[BRIEF_TEXT_MAX];
+
+	text[0] = '\0';
+	if (strcmp(what, "worker.ready") == 0)
+		snprintf(text, size, "%lld ready after %s", pid, duration_of(line, "ms", ms));
+	else if (strcmp(what, "worker.exit") == 0)
+		say_exit(line, text, size);
+	else if (strcmp(what, "worker.stop") == 0)
+		snprintf(text, size, "%lld drains (%s)", pid, text_of(line, "cause"));
+	else if (strcmp(what, "worker.kill") == 0)
+		snprintf(text, size, "%lld did not end in time: SIGKILL", pid);
+	else if (strcmp(what, "worker.unkillable") == 0)
+		snprintf(text, size, "%lld survives SIGKILL for %s now", pid, duration_of(line, "ms", ms));
+	else if (strcmp(what, "spawn.error") == 0)
+		snprintf(text, size, "could not be started: %s", text_of(line, "error"));
+	else if (strcmp(what, "roll.slot") == 0)
+		say_roll_slot(line, text, size);
+	else if (strcmp(what, "slot.give_up") == 0)
+		snprintf(text, size, "given up (%s)", text_of(line, "why"));
+	else if (strcmp(what, "slot.drained") == 0)
+		snprintf(text, size, "drained");
+}
+
+static void on_line(void *context, json_t *line)
+{
+	struct progress *progress = context;
+	const char *kind = text_of(line, "kind"), *what = text_of(line, "what");
+	char text[768];
+
+	if (strcmp(kind, "note") == 0) {
+		put_clean(stdout, text_of(line, "text"));
+		putchar('\n');
+		return;
+	}
+	if (strcmp(what, "roll.begin") == 0) {
+		progress->roll = number_of(line, "roll");
+		printf("roll %lld: %lld slots to generation %lld\n", progress->roll,
+		       (long long)number_of(line, "slots"), (long long)number_of(line, "generation"));
+		return;
+	}
+	describe(line, text, sizeof text);
+	if (text[0] && json_object_get(line, "slot"))
+		put_line(progress, number_of(line, "slot"), text);
+	fflush(stdout);
+}
+
+/* ---- verdicts ---- */
+
+static void put_roll(const json_t *last)
+{
+	const char *verdict = text_of(last, "verdict");
+	char ms[BRIEF_TEXT_MAX];
+
+	printf("roll %lld: %s after %s; ", (long long)number_of(last, "roll"),
+	       strcmp(verdict, "rolled-back") == 0 ? "rolled back" : verdict,
+	       duration_of(last, "ms", ms));
+	if (strcmp(verdict, "rolled-back") == 0)
+		fputs("the old program serves on; ", stdout);
+	printf("%lld of %lld ready\n", (long long)number_of(last, "ready"),
+	       (long long)number_of(last, "wanted"));
+	if (text_of(last, "last_line")[0]) {
+		printf("last words of slot %lld: ", (long long)number_of(last, "slot"));
+		put_clean(stdout, text_of(last, "last_line"));
+		putchar('\n');
+	}
+}
+
+static void put_verdict(const struct ctl *ctl, json_t *last)
+{
+	if (text_of(last, "verdict")[0])
+		put_roll(last);
+	else if (json_object_get(last, "count"))
+		printf("%s: sent to %lld\n", ctl->verb, (long long)number_of(last, "count"));
+	else if (json_object_get(last, "status"))
+		printf("%s: stopped, exit status %lld\n", ctl->shown, (long long)number_of(last, "status"));
+	else if (json_object_get(last, "ready"))
+		printf("%s: done; %lld of %lld ready\n", ctl->verb, (long long)number_of(last, "ready"),
+		       (long long)number_of(last, "wanted"));
+	else
+		printf("%s: %s\n", ctl->verb, ctl->no_wait ? "begun" : "done");
+}
+
+static int detached(const struct ctl *ctl, bool interrupted)
+{
+	fprintf(stderr, "\n%s: %s; the %s goes on in clusterd; see: clusterctl status\n", ctl->shown,
+	        interrupted ? "detached" : "timed out", ctl->verb);
+	return CTL_TIMEOUT;
+}
+
+/* clusterd replaces itself: the same pid answers again in a moment. */
+static int connect_again(struct ctl *ctl)
+{
+	int fd, status;
+
+	for (int i = 0; i < AGAIN_MS * 1000 / AGAIN_PAUSE_US && !ctl_interrupted; i++) {
+		fd = ctl_connect(ctl, true, &status);
+		if (fd >= 0)
+			return fd;
+		usleep(AGAIN_PAUSE_US);
+	}
+	return -1;
+}
+
+static void put_upgraded(void *context, json_t *line)
+{
+	(void)context;
+	printf("upgraded: clusterd %s, pid %lld; the workers run on\n", text_of(line, "version"),
+	       (long long)number_of(line, "pid"));
+}
+
+/* After an upgrade: that was it, or the work that was under way has to be waited for anew. */
+static int after_upgrade(struct ctl *ctl)
+{
+	bool was_it = strcmp(ctl->verb, "upgrade") == 0;
+	int fd = connect_again(ctl), r;
+	json_t *last = NULL;
+
+	if (fd < 0) {
+		fprintf(stderr, "%s: clusterd did not come back\n", ctl->shown);
+		return CTL_FAILED;
+	}
+	r = ctl_ask(fd, was_it ? "version" : "wait ready", ctl->timeout_ms, ctl->json,
+	            ctl->json || !was_it ? NULL : put_upgraded, NULL, &last);
+	close(fd);
+	if (r != 0)
+		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, r == -1);
+	r = ctl_verdict(ctl, last);
+	if (r == CTL_DONE && !was_it && !ctl->json)
+		put_verdict(ctl, last);
+	json_decref(last);
+	return r;
+}
+
+int run_work(struct ctl *ctl)
+{
+	struct progress progress = { .ctl = ctl };
+	char request[4096];
+	int status, fd = ctl_connect(ctl, false, &status), r;
+	json_t *last = NULL;
+
+	if (fd < 0)
+		return status;
+	ctl_request(ctl, request, sizeof request);
+	r = ctl_ask(fd, request, ctl->timeout_ms, ctl->json, ctl->json ? NULL : on_line, &progress,
+	            &last);
+	close(fd);
+	if (r == LINK_RECONNECT)
+		return after_upgrade(ctl);
+	if (r == CTL_TIMEOUT || r == -1)
+		return detached(ctl, r == -1);
+	if (r != 0) {
+		fprintf(stderr, "%s: clusterd ended or the connection was lost\n", ctl->shown);
+		return CTL_FAILED;
+	}
+	r = ctl_verdict(ctl, last);
+	if (!ctl->json && (r == CTL_DONE || text_of(last, "verdict")[0]))
+		put_verdict(ctl, last);
+	json_decref(last);
+	return r;
+}
