@@ -15,7 +15,7 @@ enum { LOCK_TRIES = 200, LOCK_PAUSE_US = 5000 };
 
 static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, const char *what)
 {
-	snprintf(problem, CONTROL_PROBLEM_MAX, "control socket %s: %s", path, what);
+	snprintf(problem, CONTROL_PROBLEM_MAX, "%s: %s", path, what);
 	return error;
 }
 

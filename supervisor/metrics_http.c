@@ -323,13 +323,13 @@ static int door_listen(struct door *door, const struct address *address, int inh
 	address_format(address, text);
 	if (!is_private(address)) {
 		snprintf(problem, METRICS_PROBLEM_MAX,
-		         "metrics on %s: only a loopback or unix address is served", text);
+		         "%s: only a loopback or unix address is served", text);
 		return -EPERM;
 	}
 	r = inherited_fd < 0 ? listen_open(&spec, &door->listening, &failed)
 	                     : listen_check_inherited(inherited_fd, &door->listening, &failed);
 	if (r < 0)
-		snprintf(problem, METRICS_PROBLEM_MAX, "metrics on %s: %s: %s", text, failed,
+		snprintf(problem, METRICS_PROBLEM_MAX, "%s: %s: %s", text, failed,
 		         strerror(-r));
 	return r;
 }
