@@ -1,171 +1,10 @@
 /* Real sockets on loopback; each connection is looked for in the queues of the slots' sockets. */
-#include "supervisor/os/reuseport.h"
-
-#include <arpa/inet.h>
-#include <check.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
-#include <linux/filter.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "supervisor/os/steer_program.h"
-
-#ifndef SO_ATTACH_REUSEPORT_CBPF
-#define SO_ATTACH_REUSEPORT_CBPF 51
-#endif
-#ifndef SO_DETACH_REUSEPORT_BPF
-#define SO_DETACH_REUSEPORT_BPF 68
-#endif
-
-enum { CAPACITY = 8, WAIT_MS = 5000, PROBE_BASE = 21700 };
-
-static const char *failed;
-
-static struct reuseport_params params(int family, int type, bool steer)
-{
-	struct reuseport_params p = {
-		.type = type,
-		.backlog = 1024,
-		.capacity = CAPACITY,
-		.steer = steer,
-	};
-
-	p.address.ss_family = (sa_family_t)family;
-	if (family == AF_INET) {
-		((struct sockaddr_in *)&p.address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		p.length = sizeof(struct sockaddr_in);
-	} else {
-		((struct sockaddr_in6 *)&p.address)->sin6_addr = in6addr_loopback;
-		p.length = sizeof(struct sockaddr_in6);
-	}
-	return p;
-}
-
-/* False, with the reason on stdout, where the rights or the kernel do not allow steering. */
-static bool can_steer(void)
-{
-	static const char *const why[] = { "", "no CAP_BPF", "kernel before 5.14" };
-	enum reuseport_support support = reuseport_probe_kernel();
-
-	if (support != REUSEPORT_OK)
-		printf("skipped: %s\n", why[support]);
-	return support == REUSEPORT_OK;
-}
-
-static void nonblock(int fd)
-{
-	ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-}
-
-static void add(struct reuseport *g, uint32_t slot)
-{
-	ck_assert_msg(reuseport_add(g, slot, &failed) == 0, "%s: %s", failed, strerror(errno));
-	nonblock(reuseport_fd(g, slot));
-}
-
-static struct reuseport *open_group(const struct reuseport_params *p, uint32_t slots)
-{
-	struct reuseport *g = NULL;
-	uint32_t all[CAPACITY];
-	int error = reuseport_create(p, &g, &failed);
-
-	ck_assert_msg(error == 0, "%s: %s", failed, strerror(-error));
-	for (uint32_t i = 0; i < slots; i++) {
-		add(g, i);
-		all[i] = i;
-	}
-	if (p->steer)
-		ck_assert_int_eq(reuseport_steer(g, all, slots, &failed), 0);
-	return g;
-}
-
-static void steer(struct reuseport *g, uint32_t n, const uint32_t *slots)
-{
-	ck_assert_int_eq(reuseport_steer(g, slots, n, &failed), 0);
-}
-#define STEER(g, ...)                                                                              \
-	steer(g, sizeof((uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t),                           \
-	      (uint32_t[]){ __VA_ARGS__ })
-
-/* A client from source port `port` (0: any), or -1 with errno. Closes with a reset. */
-static int dial(const struct reuseport *g, const char *from, uint16_t port)
-{
-	const struct sockaddr_storage *to = reuseport_address(g);
-	struct linger reset = { .l_onoff = 1 };
-	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
-	if (port != 0) {
-		struct sockaddr_storage ss = { .ss_family = to->ss_family };
-		void *address = to->ss_family == AF_INET
-				    ? (void *)&((struct sockaddr_in *)&ss)->sin_addr
-				    : (void *)&((struct sockaddr_in6 *)&ss)->sin6_addr;
-
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
-		((struct sockaddr_in *)&ss)->sin_port = htons(port);
-		ck_assert_int_eq(inet_pton(to->ss_family, from, address), 1);
-		ck_assert_int_eq(bind(fd, (struct sockaddr *)&ss, sizeof(ss)), 0);
-	}
-	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
-		return -1;
-	}
-	return fd;
-}
-
-/* Accepts one connection, wherever it is, and says at which slot; -1 when there is none. */
-static int accepted_by(const struct reuseport *g)
-{
-	for (uint32_t slot = 0; slot < CAPACITY; slot++) {
-		int fd = reuseport_fd(g, slot);
-		int got = fd < 0 ? -1 : accept(fd, NULL, NULL);
-
-		if (got >= 0) {
-			close(got);
-			return (int)slot;
-		}
-	}
-	return -1;
-}
-
-/* connect(2) returned, so the handshake is done: on loopback the connection is queued already. */
-static int served_by(const struct reuseport *g)
-{
-	int client = dial(g, NULL, 0);
-	int slot;
-
-	ck_assert_int_ge(client, 0);
-	slot = accepted_by(g);
-	close(client);
-	return slot;
-}
-
-static void serve(const struct reuseport *g, unsigned n, unsigned ret_served[CAPACITY])
-{
-	memset(ret_served, 0, CAPACITY * sizeof(*ret_served));
-	for (unsigned i = 0; i < n; i++) {
-		int slot = served_by(g);
-
-		ck_assert_int_ge(slot, 0);
-		ret_served[slot]++;
-	}
-}
+#include "tests/unit/group.h"
 
 static const struct {
 	int family;
@@ -400,111 +239,6 @@ START_TEST(probe_reaches_its_slot)
 }
 END_TEST
 
-START_TEST(filters_are_locked)
-{
-	struct sock_filter drop[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
-	struct sock_fprog program = { 1, drop };
-	struct reuseport_params p = params(AF_INET, SOCK_STREAM, _i != 0);
-	struct reuseport *g;
-	int zero = 0, fd;
-
-	if (_i != 0 && !can_steer())
-		return;
-	g = open_group(&p, 2);
-	for (uint32_t slot = 0; slot < 2; slot++) {
-		fd = reuseport_fd(g, slot);
-		ck_assert_int_lt(
-		    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
-		ck_assert_int_eq(errno, EPERM);
-		ck_assert_int_lt(
-		    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)),
-		    0);
-		ck_assert_int_eq(errno, EPERM);
-		ck_assert_int_lt(setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &zero, sizeof(zero)),
-				 0);
-		ck_assert_int_eq(errno, EPERM);
-	}
-	reuseport_destroy(g);
-}
-END_TEST
-
-START_TEST(detached_program_comes_back)
-{
-	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
-	unsigned served[CAPACITY];
-	struct reuseport *g;
-
-	if (!can_steer())
-		return;
-	g = open_group(&p, 4);
-	STEER(g, 1);
-	/* Should a kernel forbid this one day, the better. */
-	setsockopt(reuseport_fd(g, 0), SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &(int){ 0 },
-		   sizeof(int));
-	ck_assert_int_eq(reuseport_reattach(g, &failed), 0);
-	serve(g, 100, served);
-	ck_assert_uint_eq(served[1], 100);
-	reuseport_destroy(g);
-}
-END_TEST
-
-static int stranger(const struct reuseport *g, bool share)
-{
-	const struct sockaddr_storage *to = reuseport_address(g);
-	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ck_assert_int_ge(fd, 0);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
-	if (share)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){ 1 }, sizeof(int));
-	if (bind(fd, (const struct sockaddr *)to, sizeof(*to)) == 0 && listen(fd, 16) == 0)
-		return fd;
-	share = errno == EADDRINUSE;
-	close(fd);
-	return share ? -EADDRINUSE : -1;
-}
-
-START_TEST(stranger_gets_nothing)
-{
-	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
-	unsigned served[CAPACITY];
-	struct reuseport *g;
-	int fd;
-
-	if (!can_steer())
-		return;
-	g = open_group(&p, 4);
-	fd = stranger(g, true);
-	ck_assert_int_ge(fd, 0);
-	nonblock(fd);
-	serve(g, 1000, served);
-	ck_assert_int_lt(accept(fd, NULL, NULL), 0);
-	for (uint32_t slot = 0; slot < 4; slot++)
-		ck_assert_uint_eq(served[slot], 250);
-	close(fd);
-	reuseport_destroy(g);
-}
-END_TEST
-
-START_TEST(second_opener_is_refused)
-{
-	static const int types[] = { SOCK_STREAM, SOCK_DGRAM };
-	struct reuseport_params p = params(AF_INET, types[_i / 2], _i % 2);
-	struct reuseport *g, *other = NULL;
-
-	if (p.steer && !can_steer())
-		return;
-	g = open_group(&p, 2);
-	p.address = *reuseport_address(g);
-	ck_assert_int_eq(reuseport_create(&p, &other, &failed), 0);
-	ck_assert_int_eq(reuseport_add(other, 0, &failed), -EADDRINUSE);
-	ck_assert_str_eq(failed, "bind");
-	reuseport_destroy(g);
-	ck_assert_int_eq(reuseport_add(other, 0, &failed), 0);
-	reuseport_destroy(other);
-}
-END_TEST
-
 /* Datagrams of a flow: the slot that has the socket's message, or -1. */
 static int flow_slot(const struct reuseport *g, int client)
 {
@@ -674,92 +408,6 @@ START_TEST(only_loopback_probes)
 }
 END_TEST
 
-/* CAP_BPF and no other right is enough for all of it. */
-START_TEST(cap_bpf_alone_is_enough)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { 0 } };
-	struct reuseport_params p =
-	    params(_i % 2 ? AF_INET6 : AF_INET, _i / 2 ? SOCK_DGRAM : SOCK_STREAM, true);
-	struct reuseport *g;
-
-	if (!can_steer() || getuid() != 0)
-		return;
-	ck_assert_int_eq(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), 0);
-	ck_assert_int_eq(setuid(65534), 0);
-	data[CAP_TO_INDEX(CAP_BPF)].permitted = CAP_TO_MASK(CAP_BPF);
-	data[CAP_TO_INDEX(CAP_BPF)].effective = CAP_TO_MASK(CAP_BPF);
-	ck_assert_int_eq(syscall(SYS_capset, &header, data), 0);
-	ck_assert_int_eq(reuseport_probe_kernel(), REUSEPORT_OK);
-	p.probe_base = PROBE_BASE;
-	g = open_group(&p, 4);
-	STEER(g, 0, 2);
-	if (p.type == SOCK_STREAM) {
-		ck_assert_int_eq(served_by(g), 0);
-		ck_assert_int_eq(served_by(g), 2);
-		ck_assert_int_eq(reuseport_move_queue(g, 2, &failed), 0);
-	}
-	ck_assert_int_eq(reuseport_remove(g, 2, &failed), 0);
-	reuseport_destroy(g);
-}
-END_TEST
-
-static const struct {
-	uint32_t capacity;
-	uint16_t probe_base;
-	int type;
-	bool right; /* false: as nobody, without CAP_BPF */
-	int error;
-	const char *step;
-} creations[] = {
-	{ 0, 0, SOCK_STREAM, true, -EINVAL, "parameters" },
-	{ REUSEPORT_SLOTS_MAX + 1, 0, SOCK_STREAM, true, -EINVAL, "parameters" },
-	{ 16, 65530, SOCK_STREAM, true, -EINVAL, "parameters" },
-	{ 16, 0, SOCK_RAW, true, -EINVAL, "parameters" },
-	{ 1, 0, SOCK_STREAM, true, 0, NULL },
-	{ REUSEPORT_SLOTS_MAX, 40000, SOCK_STREAM, true, 0, NULL },
-	{ 4093, 40000, SOCK_DGRAM, true, 0, NULL },
-	{ 16, 0, SOCK_STREAM, false, -EPERM, "bpf(BPF_MAP_CREATE)" },
-};
-
-static int create(int i)
-{
-	struct reuseport_params p = params(AF_INET, creations[i].type, true);
-	struct reuseport *g = NULL;
-	int error;
-
-	p.capacity = creations[i].capacity;
-	p.probe_base = creations[i].probe_base;
-	error = reuseport_create(&p, &g, &failed);
-	if (error != creations[i].error)
-		return 1;
-	if (error != 0 && strcmp(failed, creations[i].step) != 0)
-		return 2;
-	reuseport_destroy(g);
-	return 0;
-}
-
-START_TEST(creation)
-{
-	pid_t pid;
-	int status;
-
-	if (!can_steer() || (!creations[_i].right && getuid() != 0))
-		return;
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		if (!creations[_i].right && setuid(65534) < 0)
-			_exit(3);
-		if (!creations[_i].right && reuseport_probe_kernel() != REUSEPORT_NO_RIGHT)
-			_exit(4);
-		_exit(create(_i));
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-}
-END_TEST
-
 static int open_fds(void)
 {
 	int n = 0;
@@ -788,8 +436,6 @@ START_TEST(nothing_leaks)
 }
 END_TEST
 
-#define COUNT(rows) (int)(sizeof(rows) / sizeof((rows)[0]))
-
 int main(void)
 {
 	Suite *suite = suite_create("os_reuseport");
@@ -805,15 +451,9 @@ int main(void)
 	tcase_add_test(tc, shut_down_slot_is_passed_over);
 	tcase_add_loop_test(tc, probe_reaches_its_slot, 0, COUNT(sources));
 	tcase_add_test(tc, only_loopback_probes);
-	tcase_add_loop_test(tc, cap_bpf_alone_is_enough, 0, 4);
-	tcase_add_loop_test(tc, filters_are_locked, 0, 2);
-	tcase_add_test(tc, detached_program_comes_back);
-	tcase_add_test(tc, stranger_gets_nothing);
-	tcase_add_loop_test(tc, second_opener_is_refused, 0, 4);
 	tcase_add_loop_test(tc, flow_keeps_its_slot, 0, 2);
 	tcase_add_test(tc, group_survives_in_its_fds);
 	tcase_add_test(tc, hash_serves_all);
-	tcase_add_loop_test(tc, creation, 0, COUNT(creations));
 	tcase_add_test(tc, nothing_leaks);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
