@@ -3,13 +3,14 @@
  * each line with a prefix into the log's sink ([log] file, or standard error).
  *
  *   text      web[3] the line
- *   logfmt    time=… name=web slot=3 stream=err line="…"
- *   json      {"v":1,"time":"…","name":"web","slot":3,"stream":"err","line":"…"}
+ *   logfmt    time=… level=info event=output name=web slot=3 stream=err line="…"
+ *   json      {"v":1,"time":"…",…,"event":"output","slot":3,"stream":"err","line":"…"}
  *
  * A worker is hostile: control characters and bytes that are not UTF-8 are
- * escaped; a line is cut at OUTPUT_LINE_MAX bytes with a mark; at most
- * OUTPUT_TURN bytes of a pipe are read per turn of the loop. Nothing is held for
- * a worker that writes nothing, but two polls and this struct.
+ * escaped; a line is cut at OUTPUT_LINE_MAX bytes with a mark (at a quarter of that
+ * in json and logfmt, and where bytes are escaped); at most OUTPUT_TURN bytes of a
+ * pipe are read per turn of the loop. Nothing is held for a worker that writes
+ * nothing, but two polls and this struct.
  *
  * With `drop` a line that does not fit is counted (output.lost says so when there
  * is room again). With `block` a pipe is not read while there is no room, so
@@ -70,5 +71,19 @@ size_t output_tail(const struct output *output, char *ret, size_t size);
 
 /* A reload has changed [log] overflow. */
 void output_set_overflow(struct output *output, enum overflow overflow);
+
+/*
+ * For an upgrade: the read ends, -1 where closed, and what was read of a line that has not ended.
+ * The text is borrowed from the output; output_adopt() copies it and owns the fds once it
+ * has succeeded.
+ */
+struct output_image {
+	int fds[2];
+	const char *held[2];
+	size_t held_size[2];
+};
+void output_export(const struct output *output, struct output_image *ret);
+int output_adopt(const struct output_options *options, const struct output_image *image,
+                 struct output **ret, const char **failed);
 
 #endif

@@ -32,7 +32,7 @@ enum {
 	LOGLINE_MAX = 8192,      /* a line is never longer, newline included */
 	LOGLINE_TEXT_MAX = 1024, /* of a text value; what is beyond is cut, and "…" shows it */
 	DURATION_TEXT_MAX = 24,
-	STAMP_TEXT_MAX = 32,
+	STAMP_TEXT_MAX = 48,
 };
 
 enum log_kind { LOG_KIND_NONE, LOG_KIND_NUMBER, LOG_KIND_MS, LOG_KIND_FLAG, LOG_KIND_TEXT };
@@ -84,7 +84,7 @@ struct log_event_info {
 };
 const struct log_event_info *log_event_info(enum log_id id);
 
-/* "250ms", "0.05s" (below 100 ms and not in whole ms: never), "1.6s", "1m12s", "2h14m", "3d4h". */
+/* "250ms", "1.6s", "12s", "1m12s", "2h14m", "3d4h". */
 const char *duration_text(uint64_t ms, char text[DURATION_TEXT_MAX]);
 
 /* "2026-11-23T01:02:03.123Z" (RFC 3339, UTC). */

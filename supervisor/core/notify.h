@@ -27,7 +27,7 @@ struct notify_message {
 	char status[NOTIFY_STATUS_MAX]; /* valid UTF-8 without control characters, cut to fit */
 };
 
-/* Sets all of *ret. When a key is repeated the last one counts. */
+/* Sets all of *ret. When STATUS or EXTEND_TIMEOUT_USEC is repeated the last one counts. */
 void notify_parse(const char *text, size_t size, struct notify_message *ret);
 
 #endif

@@ -1,0 +1,533 @@
+/*
+ * How lines reach the sink. A buffer is filled while the other one is written:
+ *
+ *   log_push   while nothing is under way: swap, then write as much as the sink takes;
+ *              it goes on when the pool thread has ended (FILE), or epoll says that
+ *              there is room (STREAM, SOCKET)
+ *
+ * A write that fails loses the rest of its buffer, counted line by line; the next one
+ * tries again, so that the log recovers when a full disk has space. A line cut in two by
+ * that is ended with a newline before anything else is written.
+ */
+#include "supervisor/log_sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "supervisor/os/clock.h"
+#include "supervisor/os/logsink.h"
+#include "supervisor/os/scope.h"
+
+struct log_job {
+	uv_work_t work;
+	struct log *log; /* NULL: nobody waits for the result any more */
+	int fd;
+	const char *text;
+	size_t size;
+	size_t written;
+	int error;
+	bool finished; /* under log->mutex */
+	bool taken;    /* its result has been used */
+};
+
+/* ---- where to ---- */
+
+/* A description of our own, that may be made O_NONBLOCK; see open(2) on /proc/self/fd, proc(5). */
+static bool reopen_own(int fd, struct log_target *target)
+{
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	target->fd = fd;
+	target->owned = true;
+	return true;
+}
+
+static int target_of_stderr(struct log_target *target)
+{
+	struct stat info;
+
+	*target = (struct log_target){ .fd = STDERR_FILENO, .kind = LOG_SINK_DEVICE };
+	if (fstat(STDERR_FILENO, &info) < 0)
+		return -errno;
+	if (S_ISREG(info.st_mode))
+		target->kind = LOG_SINK_FILE;
+	else if (S_ISSOCK(info.st_mode))
+		target->kind = LOG_SINK_SOCKET;
+	else if (S_ISFIFO(info.st_mode) || isatty(STDERR_FILENO))
+		target->kind = LOG_SINK_STREAM;
+	if (target->kind == LOG_SINK_STREAM)
+		target->polite = !reopen_own(STDERR_FILENO, target);
+	return 0;
+}
+
+int log_target_open(const char *file, struct log_target *ret)
+{
+	struct log_target target = { .owned = true };
+	const char *failed = "";
+	struct stat info;
+	int rc;
+
+	if (strcmp(file, "-") == 0)
+		return target_of_stderr(ret);
+	rc = logsink_open(file, &target.fd, &failed);
+	if (rc < 0)
+		return rc;
+	if (fstat(target.fd, &info) == 0 && S_ISREG(info.st_mode))
+		target.kind = LOG_SINK_FILE;
+	else
+		target.kind = isatty(target.fd) ? LOG_SINK_STREAM : LOG_SINK_DEVICE;
+	*ret = target;
+	return 0;
+}
+
+void log_target_close(struct log_target *target)
+{
+	if (target->owned)
+		fd_close(&target->fd);
+	*target = (struct log_target){ .fd = -1 };
+}
+
+/* ---- one write ---- */
+
+/* As many whole lines as a pipe takes at once or not at all (pipe(7)); of a longer line, a piece. */
+static size_t atomic_size(const char *text, size_t size)
+{
+	const char *end;
+
+	if (size <= PIPE_BUF)
+		return size;
+	end = memrchr(text, '\n', PIPE_BUF);
+	return end ? (size_t)(end - text) + 1 : PIPE_BUF;
+}
+
+static bool writable_now(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLOUT | POLLERR | POLLHUP));
+}
+
+/* Bytes written, 0 when the sink takes none now, or -errno. */
+static ssize_t write_some(const struct log_target *target, const char *text, size_t size)
+{
+	ssize_t n;
+
+	switch (target->kind) {
+	case LOG_SINK_SOCKET:
+		n = send(target->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		break;
+	case LOG_SINK_STREAM:
+		if (target->polite && !writable_now(target->fd))
+			return 0;
+		n = write(target->fd, text, atomic_size(text, size));
+		break;
+	case LOG_SINK_FILE:
+	case LOG_SINK_DEVICE:
+	case LOG_SINK_NONE:
+	default:
+		n = write(target->fd, text, size);
+		break;
+	}
+	if (n > 0)
+		return n;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	return n < 0 ? -errno : -EIO;
+}
+
+static size_t count_lines(const char *text, size_t size)
+{
+	size_t lines = 0;
+	const char *end = text + size, *at;
+
+	for (; (at = memchr(text, '\n', (size_t)(end - text))); text = at + 1)
+		lines++;
+	return lines;
+}
+
+static void wrote(struct log *log, size_t size)
+{
+	struct log_buffer *out = &log->out;
+
+	out->done += size;
+	log->torn = out->text[out->done - 1] != '\n';
+	log->error = 0;
+	if (out->notice && out->done >= out->notice) {
+		log->told = out->telling;
+		out->notice = 0;
+	}
+}
+
+/* The rest of the buffer is lost. A notice of earlier losses is no loss: it is made again. */
+static void lose(struct log *log, int error)
+{
+	struct log_buffer *out = &log->out;
+	size_t from = out->done > 1 ? out->done : 1;
+
+	log->lost += count_lines(out->text + from, out->used - from) - (out->notice > 0);
+	log->error = error;
+	out->notice = 0;
+	out->done = out->used;
+}
+
+/*
+ * Called from the loop only, never by whoever fills the buffer: who still finds no room waits
+ * again, and is called when the sink has taken more.
+ */
+static void wake(struct log *log)
+{
+	size_t count = 0;
+
+	for (const struct log_waiter *w = log->waiters; w; w = w->next)
+		count++;
+	while (count-- > 0 && log->waiters && log->fill.used <= LOG_BUFFER_MAX / 2) {
+		struct log_waiter *waiter = log->waiters;
+
+		log_wait_stop(log, waiter);
+		waiter->room(waiter);
+	}
+}
+
+/* ---- the thread ---- */
+
+static void job_run(uv_work_t *work)
+{
+	struct log_job *job = (struct log_job *)work;
+	int error = 0;
+
+	while (job->written < job->size && error == 0) {
+		ssize_t n = write(job->fd, job->text + job->written, job->size - job->written);
+
+		if (n > 0)
+			job->written += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			error = n == 0 ? EIO : errno;
+	}
+	uv_mutex_lock(&job->log->mutex);
+	job->error = error;
+	job->finished = true;
+	uv_cond_signal(&job->log->written);
+	uv_mutex_unlock(&job->log->mutex);
+}
+
+static void job_take(struct log_job *job)
+{
+	struct log *log = job->log;
+
+	job->taken = true;
+	log->job = NULL;
+	if (job->written > 0)
+		wrote(log, job->written);
+	if (job->error)
+		lose(log, job->error);
+}
+
+static void on_job_end(uv_work_t *work, int status)
+{
+	struct log_job *job = (struct log_job *)work;
+	struct log *log = job->log;
+	bool taken = job->taken;
+
+	(void)status;
+	log->jobs--;
+	if (!taken)
+		job_take(job);
+	free(job);
+	if (!log->open)
+		return;
+	log_push(log);
+	wake(log);
+}
+
+static bool job_start(struct log *log)
+{
+	struct log_job *job = calloc(1, sizeof *job);
+
+	if (!job)
+		return false;
+	job->log = log;
+	job->fd = log->target.fd;
+	job->text = log->out.text + log->out.done;
+	job->size = log->out.used - log->out.done;
+	if (uv_queue_work(log->loop, &job->work, job_run, on_job_end) < 0) {
+		free(job);
+		return false;
+	}
+	log->jobs++;
+	log->job = job;
+	return true;
+}
+
+/* ---- waiting for the sink ---- */
+
+static void watch_stop(struct log *log)
+{
+	if (log->watching)
+		uv_poll_stop(&log->watch);
+	log->watching = false;
+}
+
+static void on_writable(uv_poll_t *watch, int status, int events)
+{
+	struct log *log = watch->data;
+
+	(void)status;
+	(void)events;
+	watch_stop(log);
+	log_push(log);
+	wake(log);
+}
+
+/* uv_poll_t would set O_NONBLOCK on the target, so it watches an epoll of ours that watches it. */
+static int watch_start(struct log *log)
+{
+	struct epoll_event event = { .events = EPOLLOUT };
+	int rc;
+
+	if (log->watch_fd < 0)
+		return -EBADF;
+	epoll_ctl(log->watch_fd, EPOLL_CTL_DEL, log->target.fd, NULL);
+	if (epoll_ctl(log->watch_fd, EPOLL_CTL_ADD, log->target.fd, &event) < 0)
+		return -errno;
+	rc = uv_poll_start(&log->watch, UV_READABLE, on_writable);
+	log->watching = rc == 0;
+	return rc;
+}
+
+/* ---- the flow ---- */
+
+static void switch_target(struct log *log)
+{
+	log_target_close(&log->target);
+	log->target = log->next;
+	log->next = (struct log_target){ .fd = -1 };
+	log->torn = false;
+}
+
+/* Makes what was filled the next thing to be written. False if there is nothing. */
+static bool next_buffer(struct log *log)
+{
+	struct log_buffer filled = log->fill;
+
+	if (log->next.fd >= 0)
+		switch_target(log);
+	if (filled.used <= 1)
+		return false;
+	log->fill = (struct log_buffer){ .text = log->out.text, .used = 1, .done = 1 };
+	log->out = filled;
+	log->out.done = log->torn ? 0 : 1;
+	return true;
+}
+
+static bool busy(const struct log *log)
+{
+	return log->job || log->watching;
+}
+
+static bool written(const struct log *log)
+{
+	return log->out.done == log->out.used;
+}
+
+/* One step of writing `out`. False when it goes on later. */
+static bool advance(struct log *log)
+{
+	struct log_buffer *out = &log->out;
+	ssize_t n;
+
+	if (log->target.kind == LOG_SINK_FILE && log->running && job_start(log))
+		return false;
+	n = write_some(&log->target, out->text + out->done, out->used - out->done);
+	if (n > 0) {
+		wrote(log, (size_t)n);
+		return true;
+	}
+	if (n == 0 && watch_start(log) == 0)
+		return false;
+	lose(log, n < 0 ? (int)-n : EAGAIN);
+	return true;
+}
+
+void log_push(struct log *log)
+{
+	if (busy(log))
+		return;
+	do {
+		while (!written(log))
+			if (!advance(log))
+				return;
+		if (log->error == 0)
+			log_tell_lost(log);
+	} while (next_buffer(log));
+}
+
+void log_sink_switch(struct log *log, const struct log_target *target)
+{
+	if (log->next.fd >= 0)
+		log_target_close(&log->next);
+	log->next = *target;
+	/* A reader that has stalled is not waited for: what it has not taken goes to the new one. */
+	if (log->watching) {
+		watch_stop(log);
+		switch_target(log);
+	}
+	log_push(log);
+}
+
+/* ---- without the loop ---- */
+
+static bool job_wait(struct log *log, uint64_t deadline_ms)
+{
+	struct log_job *job = log->job;
+	uint64_t now;
+
+	bool finished;
+
+	uv_mutex_lock(&log->mutex);
+	while (!job->finished && (now = clock_ms()) < deadline_ms)
+		uv_cond_timedwait(&log->written, &log->mutex, (deadline_ms - now) * 1000000);
+	finished = job->finished;
+	uv_mutex_unlock(&log->mutex);
+	if (finished)
+		job_take(job);
+	return finished;
+}
+
+static bool target_wait(struct log *log, uint64_t deadline_ms)
+{
+	struct pollfd p = { .fd = log->target.fd, .events = POLLOUT };
+	uint64_t now = clock_ms();
+
+	watch_stop(log);
+	return now < deadline_ms && poll(&p, 1, (int)(deadline_ms - now)) != 0;
+}
+
+bool log_flush(struct log *log, unsigned timeout_ms)
+{
+	uint64_t deadline_ms = clock_ms() + timeout_ms;
+
+	if (!log->open)
+		return true;
+	for (;;) {
+		log_push(log);
+		if (!busy(log))
+			return true;
+		if (log->job && !job_wait(log, deadline_ms))
+			return false;
+		if (log->watching && !target_wait(log, deadline_ms))
+			return false;
+	}
+}
+
+/* ---- the beginning ---- */
+
+static void on_first_turn(uv_prepare_t *prepare)
+{
+	struct log *log = prepare->data;
+
+	log->running = true;
+	uv_prepare_stop(prepare);
+}
+
+static int watch_init(struct log *log)
+{
+	int rc;
+
+	log->watch_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (log->watch_fd < 0)
+		return -errno;
+	rc = uv_poll_init(log->loop, &log->watch, log->watch_fd);
+	if (rc < 0) {
+		fd_close(&log->watch_fd);
+		return rc;
+	}
+	log->watch.data = log;
+	log->handles++;
+	uv_unref((uv_handle_t *)&log->watch);
+	return 0;
+}
+
+static int buffers_init(struct log *log)
+{
+	log->fill.text = malloc(LOG_BUFFER_MAX);
+	log->out.text = malloc(LOG_BUFFER_MAX);
+	if (!log->fill.text || !log->out.text)
+		return -ENOMEM;
+	log->fill.text[0] = log->out.text[0] = '\n';
+	log->fill.used = log->fill.done = log->out.used = log->out.done = 1;
+	return 0;
+}
+
+int log_sink_start(struct log *log)
+{
+	int rc = buffers_init(log);
+
+	if (rc < 0)
+		return rc;
+	rc = uv_mutex_init(&log->mutex);
+	if (rc < 0)
+		return rc;
+	rc = uv_cond_init(&log->written);
+	if (rc < 0) {
+		uv_mutex_destroy(&log->mutex);
+		return rc;
+	}
+	log->locks = true;
+	uv_prepare_init(log->loop, &log->prepare);
+	log->prepare.data = log;
+	log->handles++;
+	uv_prepare_start(&log->prepare, on_first_turn);
+	uv_unref((uv_handle_t *)&log->prepare);
+	return watch_init(log);
+}
+
+/* ---- the end ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct log *log = handle->data;
+
+	log->handles--;
+}
+
+/* A write that hangs in the kernel can not be called off: what it uses is left to the end of the
+ * process. */
+void log_sink_stop(struct log *log)
+{
+	uint64_t deadline_ms = clock_ms() + LOG_CLOSE_MS;
+
+	if (log->handles > 0)
+		uv_close((uv_handle_t *)&log->prepare, on_closed);
+	if (log->watch_fd >= 0)
+		uv_close((uv_handle_t *)&log->watch, on_closed);
+	while ((log->handles > 0 || log->jobs > 0) && clock_ms() < deadline_ms) {
+		uv_run(log->loop, UV_RUN_NOWAIT);
+		if (log->jobs > 0)
+			poll(NULL, 0, 1);
+	}
+	if (log->jobs > 0)
+		return;
+	fd_close(&log->watch_fd);
+	if (log->locks) {
+		uv_cond_destroy(&log->written);
+		uv_mutex_destroy(&log->mutex);
+	}
+	free(log->fill.text);
+	free(log->out.text);
+	log_target_close(&log->target);
+	if (log->next.fd >= 0)
+		log_target_close(&log->next);
+}

@@ -1,0 +1,528 @@
+#include "supervisor/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "supervisor/core/escape.h"
+#include "supervisor/output_line.h"
+#include "supervisor/os/scope.h"
+
+enum {
+	READ_MAX = 256 * 1024,
+	ROOM_MIN = 32 * 1024, /* with less a pipe that may block its writer is not read */
+	LAST_LINE_SHOWN = 512,
+};
+
+/* One pipe. */
+struct stream {
+	uv_poll_t poll;
+	struct output *output;
+	int fd;           /* -1: closed */
+	bool error;       /* it is stderr */
+	bool paused;      /* not polled: there is no room */
+	char *held;       /* what was read and not yet logged: the beginning of a line, or what found no room */
+	size_t held_size;
+	size_t orphan;    /* bytes read since output_close() */
+};
+
+struct output {
+	struct log *log;
+	uint32_t slot;
+	enum overflow overflow;
+	struct stream streams[2];
+	struct log_waiter waiter;
+	struct log_user user;
+	char *tail;        /* ring; allocated by the first byte of stderr */
+	size_t tail_size;
+	uint64_t tail_end; /* bytes ever put into it */
+	uint64_t lost, told;
+	unsigned handles;
+	bool closing;
+};
+
+/* ---- the last words ---- */
+
+static void keep_tail(struct output *o, const char *text, size_t size)
+{
+	size_t at, first;
+
+	if (o->tail_size == 0 || size == 0)
+		return;
+	if (!o->tail)
+		o->tail = malloc(o->tail_size);
+	if (!o->tail)
+		return;
+	if (size > o->tail_size) {
+		o->tail_end += size - o->tail_size;
+		text += size - o->tail_size;
+		size = o->tail_size;
+	}
+	at = (size_t)(o->tail_end % o->tail_size);
+	first = o->tail_size - at < size ? o->tail_size - at : size;
+	memcpy(o->tail + at, text, first);
+	memcpy(o->tail, text + first, size - first);
+	o->tail_end += size;
+}
+
+/* The ring as one piece, from the beginning of a line on if one begins in it. */
+static size_t unroll_tail(const struct output *o, char *text)
+{
+	size_t size = o->tail_end < o->tail_size ? (size_t)o->tail_end : o->tail_size;
+	size_t at, first;
+	const char *line;
+
+	if (!o->tail || size == 0)
+		return 0;
+	at = (size_t)((o->tail_end - size) % o->tail_size);
+	first = o->tail_size - at < size ? o->tail_size - at : size;
+	memcpy(text, o->tail + at, first);
+	memcpy(text + first, o->tail, size - first);
+	line = o->tail_end > size ? memchr(text, '\n', size - 1) : NULL;
+	if (!line)
+		return size;
+	size -= (size_t)(line + 1 - text);
+	memmove(text, line + 1, size);
+	return size;
+}
+
+/* Escaped, newlines kept. */
+static size_t escape_lines(char *out, const char *in, size_t size)
+{
+	size_t used = 0;
+
+	while (size > 0) {
+		const char *end = memchr(in, '\n', size);
+		size_t length = end ? (size_t)(end - in) : size;
+
+		used += log_escape(out + used, in, length, false);
+		if (end)
+			out[used++] = '\n';
+		length += end ? 1 : 0;
+		in += length;
+		size -= length;
+	}
+	return used;
+}
+
+size_t output_tail(const struct output *o, char *ret, size_t size)
+{
+	char *raw = malloc(o->tail_size + 1), *text = malloc(LOG_ESCAPED_MAX(o->tail_size) + 1);
+	size_t used = 0;
+
+	if (raw && text) {
+		used = escape_lines(text, raw, unroll_tail(o, raw));
+		used = utf8_cut(text, used < size ? used : size);
+		memcpy(ret, text, used);
+	}
+	free(raw);
+	free(text);
+	return used;
+}
+
+const char *output_last_line(struct output *o)
+{
+	static char shown[LOG_ESCAPED_MAX(LAST_LINE_SHOWN) + 1];
+	char *raw = malloc(o->tail_size + 1);
+	size_t size = raw ? unroll_tail(o, raw) : 0, from;
+
+	while (size > 0 && (raw[size - 1] == '\n' || raw[size - 1] == '\r'))
+		size--;
+	for (from = size; from > 0 && raw[from - 1] != '\n';)
+		from--;
+	if (size - from > LAST_LINE_SHOWN)
+		size = from + utf8_cut(raw + from, LAST_LINE_SHOWN);
+	shown[log_escape(shown, raw ? raw + from : "", size - from, false)] = '\0';
+	free(raw);
+	return shown;
+}
+
+/* ---- lines ---- */
+
+static void tell_lost(struct output *o)
+{
+	if (o->lost == o->told)
+		return;
+	if (log_room(o->log) < ROOM_MIN) {
+		log_wait(o->log, &o->waiter);
+		return;
+	}
+	LOG(o->log, LOG_OUTPUT_LOST, F_NUM("slot", o->slot), F_NUM("lines", o->lost - o->told),
+	    F_NUM("total", o->lost));
+	o->told = o->lost;
+}
+
+/* False when the line has to wait. */
+static bool put_line(struct output *o, struct output_batch *batch, const char *text, size_t size,
+                     bool cut)
+{
+	if (output_batch_add(batch, text, size, cut))
+		return true;
+	if (o->overflow == OVERFLOW_BLOCK && o->log->open)
+		return false;
+	o->lost++;
+	o->log->output_lost++;
+	return true;
+}
+
+/* Logs the lines of `text`; returns how many bytes that were. `last` says that no more will come. */
+static size_t put_lines(struct output *o, bool error, const char *text, size_t size, bool last)
+{
+	struct output_batch batch;
+	size_t at = 0;
+
+	output_batch_begin(&batch, o->log, o->slot, error, text, size);
+	while (at < size) {
+		size_t left = size - at;
+		size_t most = left < batch.line_max + 1 ? left : batch.line_max + 1;
+		const char *end = memchr(text + at, '\n', most);
+		size_t length = end ? (size_t)(end - text) - at : left;
+		bool cut = length > batch.line_max;
+
+		if (!end && !cut && !last)
+			break;
+		if (cut)
+			length = utf8_cut(text + at, batch.line_max);
+		if (!put_line(o, &batch, text + at, length, cut))
+			break;
+		at += length + (end && !cut ? 1 : 0);
+	}
+	output_batch_end(&batch);
+	return at;
+}
+
+/* ---- pipes ---- */
+
+static void output_free(struct output *o)
+{
+	log_wait_stop(o->log, &o->waiter);
+	log_user_remove(o->log, &o->user);
+	for (int i = 0; i < 2; i++)
+		free(o->streams[i].held);
+	free(o->tail);
+	free(o);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct stream *stream = handle->data;
+	struct output *o = stream->output;
+
+	if (--o->handles == 0 && o->closing)
+		output_free(o);
+}
+
+static void stream_close(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	uv_poll_stop(&stream->poll);
+	uv_close((uv_handle_t *)&stream->poll, on_closed);
+	fd_close(&stream->fd);
+	free(stream->held);
+	stream->held = NULL;
+	stream->held_size = 0;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void pause_reading(struct stream *stream)
+{
+	uv_poll_stop(&stream->poll);
+	stream->paused = true;
+	log_wait(stream->output->log, &stream->output->waiter);
+}
+
+/* Keeps what is left for later. Without memory it is logged as if it were a line. */
+static void hold(struct stream *stream, const char *text, size_t size)
+{
+	char *held = size > 0 ? malloc(size) : NULL;
+
+	free(stream->held);
+	stream->held = held;
+	stream->held_size = held ? size : 0;
+	if (held)
+		memcpy(held, text, size);
+	else if (size > 0 && put_lines(stream->output, stream->error, text, size, true) < size)
+		stream->output->lost++;
+}
+
+enum outcome { MORE, NOTHING, ENDED, NO_ROOM };
+
+/* Logs what is held and what one read of at most `size` bytes brings. */
+static enum outcome take(struct stream *stream, size_t size, size_t *ret_read)
+{
+	static char text[OUTPUT_LINE_MAX + READ_MAX];
+	struct output *o = stream->output;
+	size_t used = stream->held_size, logged;
+	ssize_t n = 0;
+	bool ended = false;
+
+	if (used > 0)
+		memcpy(text, stream->held, used);
+	if (used > OUTPUT_LINE_MAX)
+		size = 0; /* lines that found no room go first */
+	if (size > 0) {
+		n = read(stream->fd, text + used, size);
+		ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+	}
+	if (n > 0 && stream->error)
+		keep_tail(o, text + used, (size_t)n);
+	used += n > 0 ? (size_t)n : 0;
+	*ret_read = n > 0 ? (size_t)n : 0;
+	if (n <= 0 && size > 0 && !ended)
+		return NOTHING;
+	logged = put_lines(o, stream->error, text, used, ended);
+	if (logged > 0 || used > stream->held_size)
+		hold(stream, text + logged, used - logged);
+	if (used - logged > OUTPUT_LINE_MAX || (ended && logged < used))
+		return NO_ROOM;
+	return ended ? ENDED : MORE;
+}
+
+/* How much to read when nothing may be dropped; 0 for not now. */
+static size_t room_for_block(struct log *log)
+{
+	if (log_room(log) < ROOM_MIN)
+		log_push(log);
+	return log_room(log) < ROOM_MIN ? 0 : log_room(log);
+}
+
+/* Reads up to `most` bytes. */
+static enum outcome take_all(struct stream *stream, size_t most)
+{
+	struct output *o = stream->output;
+	enum outcome outcome = MORE;
+	size_t n;
+
+	while (outcome == MORE && most > 0) {
+		size_t size = most < READ_MAX ? most : READ_MAX;
+
+		if (o->overflow == OVERFLOW_BLOCK) {
+			size_t room = room_for_block(o->log);
+
+			if (room == 0)
+				return NO_ROOM;
+			size = size < room ? size : room;
+		}
+		outcome = take(stream, size, &n);
+		most -= n;
+		stream->orphan += o->closing ? n : 0;
+	}
+	return outcome;
+}
+
+static void take_turn(struct stream *stream)
+{
+	struct output *o = stream->output;
+	enum outcome outcome = take_all(stream, OUTPUT_TURN);
+
+	if (outcome == NO_ROOM && o->log->open)
+		pause_reading(stream);
+	else if (outcome == ENDED || outcome == NO_ROOM ||
+	         (o->closing && stream->orphan >= OUTPUT_ORPHAN_MAX))
+		stream_close(stream);
+	tell_lost(o);
+	log_push(o->log);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	take_turn(poll->data);
+}
+
+static void on_room(struct log_waiter *waiter)
+{
+	struct output *o = (struct output *)((char *)waiter - offsetof(struct output, waiter));
+
+	for (int i = 0; i < 2; i++) {
+		struct stream *stream = &o->streams[i];
+
+		if (stream->fd < 0 || !stream->paused)
+			continue;
+		stream->paused = false;
+		uv_poll_start(&stream->poll, UV_READABLE, on_readable);
+		take_turn(stream);
+	}
+	tell_lost(o);
+	log_push(o->log);
+}
+
+/* ---- opening ---- */
+
+/* On success the fd is the stream's. */
+static int stream_watch(struct output *o, int index, int fd, const char **failed)
+{
+	struct stream *stream = &o->streams[index];
+	int rc = uv_poll_init(o->log->loop, &stream->poll, fd);
+
+	*failed = "poll";
+	if (rc < 0)
+		return rc;
+	o->handles++;
+	stream->poll.data = stream;
+	stream->output = o;
+	stream->error = index == 1;
+	stream->fd = fd;
+	return uv_poll_start(&stream->poll, UV_READABLE, on_readable);
+}
+
+static int stream_open(struct output *o, int index, int *ret_write, const char **failed)
+{
+	int fds[2], rc;
+
+	*failed = "pipe";
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	rc = stream_watch(o, index, fds[0], failed);
+	if (rc < 0 && o->streams[index].fd < 0)
+		close(fds[0]);
+	if (rc < 0)
+		close(fds[1]);
+	else
+		*ret_write = fds[1];
+	return rc;
+}
+
+static void on_log_close(struct log_user *user)
+{
+	struct output *o = (struct output *)((char *)user - offsetof(struct output, user));
+
+	for (int i = 0; i < 2; i++)
+		if (o->streams[i].fd >= 0) {
+			take_all(&o->streams[i], OUTPUT_DRAIN_MAX);
+			stream_close(&o->streams[i]);
+		}
+	log_wait_stop(o->log, &o->waiter);
+}
+
+static struct output *output_new(const struct output_options *options)
+{
+	struct output *o = calloc(1, sizeof *o);
+
+	if (!o)
+		return NULL;
+	o->log = options->log;
+	o->slot = options->slot;
+	o->overflow = options->overflow;
+	o->tail_size = options->tail;
+	o->streams[0].fd = o->streams[1].fd = -1;
+	o->waiter.room = on_room;
+	o->user.stop = on_log_close;
+	log_user_add(o->log, &o->user);
+	return o;
+}
+
+int output_open(const struct output_options *options, struct output **ret, int ret_fds[2],
+                const char **failed)
+{
+	struct output *o = output_new(options);
+	scoped_fd out = -1, err = -1;
+	int rc;
+
+	*failed = "memory";
+	if (!o)
+		return -ENOMEM;
+	rc = stream_open(o, 0, &out, failed);
+	if (rc == 0)
+		rc = stream_open(o, 1, &err, failed);
+	if (rc < 0) {
+		stream_close(&o->streams[0]);
+		stream_close(&o->streams[1]);
+		output_close(o);
+		return rc;
+	}
+	ret_fds[0] = fd_take(&out);
+	ret_fds[1] = fd_take(&err);
+	*ret = o;
+	return 0;
+}
+
+void output_export(const struct output *o, struct output_image *ret)
+{
+	for (int i = 0; i < 2; i++) {
+		ret->fds[i] = o->streams[i].fd;
+		ret->held[i] = o->streams[i].held;
+		ret->held_size[i] = o->streams[i].held_size;
+	}
+}
+
+int output_adopt(const struct output_options *options, const struct output_image *image,
+                 struct output **ret, const char **failed)
+{
+	struct output *o = output_new(options);
+	int rc = 0;
+
+	*failed = "memory";
+	if (!o)
+		return -ENOMEM;
+	for (int i = 0; rc == 0 && i < 2; i++) {
+		if (image->fds[i] < 0)
+			continue;
+		rc = stream_watch(o, i, image->fds[i], failed);
+		if (rc == 0)
+			hold(&o->streams[i], image->held[i], image->held_size[i]);
+	}
+	if (rc < 0)
+		output_close(o);
+	else
+		*ret = o;
+	return rc;
+}
+
+/* ---- the end ---- */
+
+/* What is held when no more is in the pipe is a line that its writer did not end. */
+static void finish_line(struct stream *stream)
+{
+	struct output *o = stream->output;
+	size_t logged;
+
+	if (stream->held_size == 0)
+		return;
+	logged = put_lines(o, stream->error, stream->held, stream->held_size, true);
+	if (logged == stream->held_size) {
+		free(stream->held);
+		stream->held = NULL;
+		stream->held_size = 0;
+	}
+}
+
+void output_drain(struct output *o)
+{
+	for (int i = 0; i < 2; i++) {
+		struct stream *stream = &o->streams[i];
+		enum outcome outcome;
+
+		if (stream->fd < 0)
+			continue;
+		outcome = take_all(stream, OUTPUT_DRAIN_MAX);
+		if (outcome == NOTHING)
+			finish_line(stream);
+		else if (outcome == ENDED)
+			stream_close(stream);
+	}
+	tell_lost(o);
+	log_push(o->log);
+}
+
+void output_close(struct output *o)
+{
+	if (!o)
+		return;
+	o->closing = true;
+	for (int i = 0; i < 2; i++)
+		if (o->streams[i].fd >= 0)
+			uv_unref((uv_handle_t *)&o->streams[i].poll);
+	if (o->handles == 0)
+		output_free(o);
+}
+
+void output_set_overflow(struct output *o, enum overflow overflow)
+{
+	o->overflow = overflow;
+}
