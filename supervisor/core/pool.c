@@ -217,9 +217,12 @@ void on_skipped(struct pool *pool, const struct event *event)
 static void new_deadlines(struct pool *pool, uint32_t index, const struct policy *old)
 {
 	const struct policy *new = pool->policy;
-	struct instance *i = &pool->instances[index];
 	bool lifetime = old->recycle_max_lifetime != new->recycle_max_lifetime;
+	const struct instance *i;
 
+	if (index == NO_INDEX)
+		return;
+	i = &pool->instances[index];
 	if (i->state == INSTANCE_READY && lifetime)
 		instance_lifetime(pool, index);
 	if (i->state != INSTANCE_STARTING || !i->spawned || i->pending != PENDING_NOTHING ||
@@ -236,12 +239,11 @@ void on_policy(struct pool *pool, const struct event *event)
 	if (!event->policy)
 		return;
 	pool->policy = event->policy;
-	for (uint32_t i = 0; i < pool->instances_max; i++)
-		if (pool->instances[i].cookie)
-			new_deadlines(pool, i, old);
 	for (uint32_t s = 0; s < pool->wanted; s++) {
 		uint64_t latest = pool_after(pool, pool->policy->restart_delay_max);
 
+		new_deadlines(pool, pool->slots[s].current, old);
+		new_deadlines(pool, pool->slots[s].next, old);
 		if (pool->slots[s].state == SLOT_BACKOFF && !pool->slots[s].waits &&
 		    pool->slots[s].due_ms[SLOT_DUE_RESPAWN] > latest)
 			slot_set_due(pool, s, SLOT_DUE_RESPAWN, latest);

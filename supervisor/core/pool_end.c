@@ -18,6 +18,7 @@ static void follow(struct pool *pool, uint32_t s, const struct decision *d)
 						    .why = d->why,
 						    .delay_ms = d->delay_ms });
 	if (d->next == NEXT_EXIT) {
+		slot_do(pool, s, SLOT_LOST, 0);
 		stop_all(pool, STATUS_GAVE_UP, d->why);
 	} else if (d->next == NEXT_RETIRE) {
 		slot_do(pool, s, SLOT_RETIRE, 0);
@@ -61,7 +62,7 @@ static struct decision decide_current(struct pool *pool, const struct slot *slot
 static void current_ended(struct pool *pool, uint32_t s, const struct decision *d)
 {
 	if (pool->stopping) {
-		pool->slots[s].state = SLOT_EMPTY;
+		slot_do(pool, s, SLOT_LOST, 0);
 		return;
 	}
 	if (d->next == NEXT_NONE) {
@@ -149,13 +150,12 @@ static void current_unspawned(struct pool *pool, uint32_t s, int error, const st
 {
 	enum { NO_SUCH_FILE = 2 }; /* ENOENT, the same on every Linux */
 
-	if (pool->stopping)
-		pool->slots[s].state = SLOT_EMPTY;
-	else if (d->next == NEXT_EXIT && d->why == WHY_SPAWN)
-		stop_all(pool, error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE,
-			 WHY_SPAWN);
-	else
+	if (!pool->stopping && (d->next != NEXT_EXIT || d->why != WHY_SPAWN)) {
 		follow(pool, s, d);
+		return;
+	}
+	slot_do(pool, s, SLOT_LOST, 0);
+	stop_all(pool, error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE, WHY_SPAWN);
 }
 
 void on_spawn_failed(struct pool *pool, const struct event *event)

@@ -16,6 +16,7 @@ enum slot_event {
 	SLOT_RENEW,  /* its worker ended because an operator killed it */
 	SLOT_HOLD,   /* a burst is used up: wait for the window */
 	SLOT_RETIRE, /* a rule says that it stays empty */
+	SLOT_LOST,   /* its worker ended, and the cluster with it */
 	SLOT_DUE,    /* its timer fired */
 	SLOT_WAIT,   /* it may be spawned, but all instances are in use */
 	SLOT_ADOPT,  /* its replacement takes over */
