@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdint.h>
@@ -31,11 +32,14 @@ static void complain_about(struct verifier *v, const char *name, const char *tex
 	v->complain(v->context, origin->source ? origin->source : "policy", origin->line, line);
 }
 
-static bool is_program(const char *path)
+/* Returns 0, or the errno that execve(2) would give. */
+static int why_no_program(const char *path)
 {
 	struct stat status;
 
-	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+	if (stat(path, &status) < 0 || access(path, X_OK) < 0)
+		return errno;
+	return S_ISREG(status.st_mode) ? 0 : EACCES;
 }
 
 /* The PATH that the worker will have: [env], else ours unless the environment is cleared. */
@@ -59,7 +63,7 @@ static bool in_path(const char *program, const char *path)
 		length = strcspn(path, ":");
 		if ((size_t)snprintf(file, sizeof(file), "%.*s%s%s", (int)length, path,
 				     length > 0 ? "/" : "./", program) < sizeof(file) &&
-		    is_program(file))
+		    why_no_program(file) == 0)
 			return true;
 	}
 	return false;
@@ -71,23 +75,21 @@ static void verify_program(struct verifier *v, const char *key, const struct wor
 	const struct policy *policy = &v->config->policy;
 	const char *program = words_next(words, NULL);
 	char file[PATH_TEXT_MAX * 2 + WORDS_TEXT_MAX];
-	bool found;
+	bool is_relative = program && *program != '/' && policy->cluster_directory[0];
+	int error;
 
 	if (!program)
 		return;
 	if (!strchr(program, '/')) {
-		found = in_path(program, search_path(policy));
-	} else {
-		bool is_relative = *program != '/' && policy->cluster_directory[0];
-
-		snprintf(file, sizeof(file), "%s%s%s", is_relative ? policy->cluster_directory : "",
-			 is_relative ? "/" : "", program);
-		found = is_program(file);
+		if (!in_path(program, search_path(policy)))
+			complain_about(v, key, program, "No such file in PATH");
+		return;
 	}
-	if (!found)
-		complain_about(v, key, program,
-			       strchr(program, '/') ? "is no program that can be executed" :
-						      "no such program in PATH");
+	snprintf(file, sizeof(file), "%s%s%s", is_relative ? policy->cluster_directory : "",
+		 is_relative ? "/" : "", program);
+	error = why_no_program(file);
+	if (error != 0)
+		complain_about(v, key, program, strerror(error));
 }
 
 static bool is_id(const char *name)
@@ -108,7 +110,8 @@ static void verify_names(struct verifier *v)
 		complain_about(v, "control.group", policy->control_group, "no such group");
 	if (policy->cluster_directory[0] &&
 	    (stat(policy->cluster_directory, &status) < 0 || !S_ISDIR(status.st_mode)))
-		complain_about(v, "cluster.directory", policy->cluster_directory, "no such folder");
+		complain_about(v, "cluster.directory", policy->cluster_directory,
+			       "No such file or directory");
 }
 
 /* Per worker: its pidfd, its notify socket, its output, and a socket of each group. */

@@ -1,0 +1,200 @@
+/* What keys say to each other, and which exit rule holds. */
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/load.h"
+#include "config/rules.h"
+
+static struct config config;
+static char told[4096];
+
+static void hear(void *context, const char *source, unsigned line, const char *text)
+{
+	size_t length = strlen(told);
+
+	(void)context;
+	(void)source;
+	(void)line;
+	snprintf(told + length, sizeof(told) - length, "%s\n", text);
+}
+
+/* Sets "a.b=1 c.d=2 ..." over the defaults. */
+static void config_with(const char *settings)
+{
+	char copy[1024], *rest = NULL;
+
+	told[0] = '\0';
+	config_init(&config);
+	snprintf(copy, sizeof(copy), "%s", settings);
+	for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+		ck_assert_msg(config_assign(&config, word, "--set", hear, NULL) == 0, "%s", told);
+}
+
+static const struct row {
+	const char *settings, *complaint; /* part of the only one; NULL: none */
+} rows[] = {
+	{ "", NULL },
+	{ "restart.burst=4", NULL },
+	{ "restart.burst=10", NULL },
+	{ "restart.burst=5 restart.window=20s restart.delay=5s", "burst can never trip" },
+	{ "restart.burst=1 restart.window=1s restart.delay=5s", "burst can never trip" },
+	{ "restart.burst=1 restart.window=3750ms restart.delay=5s", "burst can never trip" },
+	{ "restart.burst=1 restart.window=3751ms restart.delay=5s", NULL },
+	{ "restart.burst=5 restart.window=20s restart.delay=5s restart.stable=1s", NULL },
+	{ "restart.burst=5 restart.window=20s restart.delay=0", NULL },
+	{ "restart.burst=5 restart.window=20s restart.delay=5s exit.1.action=respawn", NULL },
+	{ "restart.delay=31s", "delay is longer than delay_max" },
+	{ "exit.3.action=retire exit.3.delay=1s", "[exit 3] has a delay" },
+	{ "exit.3.action=exit exit.3.delay=1s", "[exit 3] has a delay" },
+	{ "exit.3.action=backoff exit.3.delay=1s", NULL },
+	{ "ready.when=command", "needs [ready] command" },
+	{ "ready.when=command ready.command=./ok", NULL },
+	{ "health.http=/up", "has no listener to ask" },
+	{ "health.http=/up listen.a.address=udp:80", "has no listener to ask" },
+	{ "health.http=up listen.a.address=80", "does not begin with /" },
+	{ "health.http=/up listen.a.address=80", NULL },
+	{ "health.http=/up listen.a.address=80 health.interval=2s", "timeout is longer than interval" },
+	{ "health.interval=2s", NULL },
+	{ "stop.signal=STOP", "[stop] signal" },
+	{ "stop.signal=CONT", "[stop] signal" },
+	{ "stop.signal=WINCH", NULL },
+	{ "health.signal=STOP", "[health] signal" },
+	{ "metrics.listen=127.0.0.1:9100", NULL },
+	{ "metrics.listen=127.9.9.9:9100", NULL },
+	{ "metrics.listen=[::1]:9100", NULL },
+	{ "metrics.listen=unix:/run/m", NULL },
+	{ "metrics.listen=9100", "loopback" },
+	{ "metrics.listen=10.0.0.1:9100", "loopback" },
+	{ "metrics.listen=[::]:9100", "loopback" },
+	{ "metrics.listen=udp:127.0.0.1:9100", "loopback" },
+	{ "metrics.listen=inherit:m", "loopback" },
+	{ "metrics.listen=127.0.0.1:80 listen.a.address=127.0.0.1:80", "address of listener a" },
+	{ "listen.a.backlog=5", "[listen a] has no address" },
+	{ "listen.a.address=80 listen.b.address=81", NULL },
+	{ "listen.a.address=80 listen.b.address=*:80", "[listen b] has the address of [listen a]" },
+	{ "listen.a.address=80 listen.b.address=udp:80", NULL },
+	{ "listen.a.address=0 listen.b.address=0", NULL },
+	{ "listen.a.address=80 listen.a.balance=hash", NULL },
+	{ "listen.a.address=unix:/x listen.a.balance=hash", "needs a TCP or UDP address" },
+	{ "listen.a.address=inherit:x listen.a.balance=round-robin", "needs a TCP or UDP address" },
+	{ "listen.a.address=udp:80 listen.a.balance=hash", NULL },
+	{ "listen.a.address=udp:80 listen.a.balance=round-robin", "counts connections" },
+	{ "listen.a.address=udp:80 listen.a.balance=round-robin?", "counts connections" },
+	{ "listen.a.address=80 listen.a.adopt=yes", NULL },
+	{ "listen.a.address=udp:80 listen.a.adopt=yes", "adopt needs a TCP address" },
+	{ "listen.a.address=unix:/x listen.a.adopt=yes", "adopt needs a TCP address" },
+	{ "listen.a.address=0 listen.a.adopt=yes", "adopt needs a TCP address with a port" },
+	{ "listen.a.address=80 listen.a.adopt=yes listen.a.stdin=yes", "not both" },
+	{ "listen.a.address=80 listen.a.stdin=yes listen.b.address=81 listen.b.stdin=yes", "both stdin" },
+	{ "listen.a.address=unix:/x listen.a.owner=www", NULL },
+	{ "listen.a.address=80 listen.a.owner=www", "unix:/PATH only" },
+	{ "listen.a.address=unix:@x listen.a.group=www", "unix:/PATH only" },
+};
+
+START_TEST(policy_is_checked_as_a_whole)
+{
+	const struct row *row = &rows[_i];
+	int count;
+
+	config_with(row->settings);
+	count = config_check(&config, hear, NULL);
+	ck_assert_msg(count == (row->complaint != NULL), "%d complaints: %s", count, told);
+	if (row->complaint)
+		ck_assert_msg(strstr(told, row->complaint) != NULL, "%s", told);
+}
+END_TEST
+
+START_TEST(burst_names_the_three_keys)
+{
+	config_with("restart.burst=5 restart.window=20s restart.delay=5s");
+	ck_assert_int_eq(config_check(&config, hear, NULL), 1);
+	ck_assert_ptr_nonnull(strstr(told, "burst"));
+	ck_assert_ptr_nonnull(strstr(told, "window"));
+	ck_assert_ptr_nonnull(strstr(told, "delay"));
+}
+END_TEST
+
+START_TEST(long_control_path_is_refused)
+{
+	char path[140] = "control.socket=/";
+
+	memset(path + 16, 'x', 107);
+	config_with(path);
+	ck_assert_int_eq(config_check(&config, hear, NULL), 1);
+	path[16 + 106] = '\0';
+	config_with(path);
+	ck_assert_int_eq(config_check(&config, hear, NULL), 0);
+}
+END_TEST
+
+static const struct {
+	const char *rules; /* each retires */
+	struct rule_end end;
+	const char *found; /* NULL: none */
+} ends[] = {
+	{ "", { .code = 1 }, NULL },
+	{ "1", { .code = 1 }, "1" },
+	{ "1", { .code = 2 }, NULL },
+	{ "0", { .signal = SIGSEGV }, NULL },
+	{ "64-78", { .code = 64 }, "64-78" },
+	{ "64-78", { .code = 78 }, "64-78" },
+	{ "64-78", { .code = 63 }, NULL },
+	{ "64-78", { .code = 79 }, NULL },
+	{ "1-100,50-60,55", { .code = 55 }, "55" },
+	{ "1-100,50-60,55", { .code = 54 }, "50-60" },
+	{ "50-60,1-100,55", { .code = 49 }, "1-100" },
+	{ "1-10,2-11", { .code = 5 }, "1-10" },
+	{ "2-11,1-10", { .code = 5 }, "2-11" },
+	{ "11", { .signal = SIGSEGV }, NULL },
+	{ "SIGSEGV", { .signal = SIGSEGV }, "SIGSEGV" },
+	{ "SEGV", { .code = 11 }, NULL },
+	{ "SIGKILL,oom", { .signal = SIGKILL, .oom = true }, "oom" },
+	{ "SIGKILL,oom", { .signal = SIGKILL }, "SIGKILL" },
+	{ "SIGABRT,watchdog", { .signal = SIGABRT, .watchdog = true }, "watchdog" },
+	{ "SIGTERM,timeout", { .signal = SIGTERM, .timeout = true }, "timeout" },
+	{ "timeout", { .code = 1 }, NULL },
+	{ "watchdog,timeout,oom", { .code = 1 }, NULL },
+	{ "SIGRTMIN+3", { .signal = 37 }, "SIGRTMIN+3" },
+};
+
+START_TEST(most_specific_rule_holds)
+{
+	char settings[128] = "", text[RULE_TEXT_MAX];
+	const struct exit_rule *rule;
+
+	if (*ends[_i].rules)
+		snprintf(settings, sizeof(settings), "exit.%s.action=retire", ends[_i].rules);
+	config_with(settings);
+	rule = exit_rule_find(&config.policy, &ends[_i].end);
+	if (!ends[_i].found) {
+		ck_assert_ptr_null(rule);
+		return;
+	}
+	ck_assert_ptr_nonnull(rule);
+	rule_format(rule, text);
+	ck_assert_str_eq(text, ends[_i].found);
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+int main(void)
+{
+	Suite *suite = suite_create("config_check");
+	TCase *cases = tcase_create("check");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_loop_test(cases, policy_is_checked_as_a_whole, 0, COUNT(rows));
+	tcase_add_test(cases, burst_names_the_three_keys);
+	tcase_add_test(cases, long_control_path_is_refused);
+	tcase_add_loop_test(cases, most_specific_rule_holds, 0, COUNT(ends));
+	suite_add_tcase(suite, cases);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed > 0;
+}
