@@ -3,15 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
 #include "supervisor/os/scope.h"
-
-enum { LOCK_TRIES = 200, LOCK_PAUSE_US = 5000 };
 
 static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, const char *what)
 {
@@ -40,19 +37,6 @@ static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PRO
 		return tell(problem, -EPERM, folder, "others may write to the folder");
 	*ret_fd = fd_take(&fd);
 	return 0;
-}
-
-/* Of several servers that start at once, one at a time looks and binds. */
-static int folder_lock(int fd)
-{
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return 0;
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		usleep(LOCK_PAUSE_US);
-	}
-	return -ETIMEDOUT;
 }
 
 /* The pid of who listens at `path`: SO_PEERCRED of a connection names the caller of listen(2)
@@ -127,9 +111,8 @@ static int open_in(struct control *control, const char *folder, const struct pol
 
 	if (r < 0)
 		return r;
-	r = folder_lock(fd);
-	if (r < 0)
-		return tell(problem, r, folder, "another process holds the lock of the folder");
+	/* listen_open() locks the folder: of several servers that start at once, one at a time looks
+	 * and binds. */
 	return bind_path(control, policy, problem);
 }
 
