@@ -25,9 +25,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 20000, PORT = 21600, PYTHON_PORT = 21610, NODE_PORT = 21620 };
+enum { WAIT_MS = 20000 };
 
 static const char *failed;
+static uint16_t port = 1337; /* what the children bind */
 
 struct worker {
 	pid_t pid;
@@ -125,31 +126,33 @@ static void expect(const struct worker *w, enum adopt_call call, struct adopt_re
 	ck_assert_int_eq(r->call, call);
 }
 
-static struct sockaddr_in loopback(uint16_t port)
+static struct sockaddr_in loopback(uint16_t number)
 {
 	return (struct sockaddr_in){
 		.sin_family = AF_INET,
-		.sin_port = htons(port),
+		.sin_port = htons(number),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 }
 
-static int our_listener(int family, uint16_t port)
+/* Listens on a port that the kernel chooses, and sets `port`. */
+static int our_listener(int family)
 {
-	struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	struct sockaddr_in in = loopback(port);
+	struct sockaddr_in6 any6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in in = loopback(0);
+	socklen_t size = sizeof(any6);
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int bound;
+	int bound = family == AF_INET ? bind(fd, (void *)&in, sizeof(in))
+				      : bind(fd, (void *)&any6, sizeof(any6));
 
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
-	bound = family == AF_INET ? bind(fd, (void *)&in, sizeof(in))
-				  : bind(fd, (void *)&any6, sizeof(any6));
 	ck_assert_msg(bound == 0, "bind: %s", strerror(errno));
 	ck_assert_int_eq(listen(fd, 64), 0);
+	ck_assert_int_eq(getsockname(fd, (void *)&any6, &size), 0);
+	port = ntohs(any6.sin6_port); /* at the same place in both */
 	return fd;
 }
 
-static int number(int fd, int level, int name)
+static int number_of(int fd, int level, int name)
 {
 	int value = -1;
 	socklen_t size = sizeof(value);
@@ -173,7 +176,7 @@ static int set_number(int fd, int level, int name, int value)
 
 static int options_then_serve(void)
 {
-	struct sockaddr_in in = loopback(PORT), name;
+	struct sockaddr_in in = loopback(port), name;
 	socklen_t size = sizeof(name);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int client;
@@ -184,15 +187,15 @@ static int options_then_serve(void)
 	NEED(set_number(fd, SOL_SOCKET, SO_RCVBUF, 40000) == 0);
 	NEED(bind(fd, (void *)&in, sizeof(in)) == 0);
 	NEED(listen(fd, 7) == 0);
-	NEED(getsockname(fd, (void *)&name, &size) == 0 && name.sin_port == htons(PORT));
+	NEED(getsockname(fd, (void *)&name, &size) == 0 && name.sin_port == htons(port));
 	NEED((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
 	NEED(fcntl(fd, F_GETFD) == FD_CLOEXEC);
-	NEED(number(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
-	NEED(number(fd, SOL_SOCKET, SO_RCVBUF) == 80000);
+	NEED(number_of(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+	NEED(number_of(fd, SOL_SOCKET, SO_RCVBUF) == 80000);
 	NEED(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, WAIT_MS) == 1);
 	client = accept(fd, NULL, NULL);
 	NEED(client >= 0);
-	NEED(number(client, IPPROTO_TCP, TCP_KEEPIDLE) == 77);
+	NEED(number_of(client, IPPROTO_TCP, TCP_KEEPIDLE) == 77);
 	NEED(write(client, "hello", 5) == 5);
 	close(client);
 	return 0;
@@ -221,7 +224,7 @@ static int others(void)
 
 static int bind_once(void)
 {
-	struct sockaddr_in in = loopback(PORT);
+	struct sockaddr_in in = loopback(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	return bind(fd, (void *)&in, sizeof(in)) < 0 ? errno : 0;
@@ -272,7 +275,7 @@ static int says_no_new_privs(void)
 /* The tests -------------------------------------------------------------------------------------
  */
 
-static void hear(uint16_t port, const char *send_first, const char *want)
+static void hear(const char *send_first, const char *want)
 {
 	struct sockaddr_in in = loopback(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -327,7 +330,7 @@ START_TEST(worker_serves_on_our_socket)
 	int ours;
 
 	conditions[_i]();
-	ours = our_listener(AF_INET, PORT);
+	ours = our_listener(AF_INET);
 	w = start(&plain, options_then_serve);
 	expect(&w, ADOPT_BIND, &r);
 	ck_assert_int_eq(r.error, 0);
@@ -337,7 +340,7 @@ START_TEST(worker_serves_on_our_socket)
 	ck_assert_int_eq(r.type, SOCK_STREAM);
 	ck_assert_int_eq(r.protocol, IPPROTO_TCP);
 	ck_assert(r.nonblock && r.cloexec && r.looked_inside && !r.v6only);
-	ck_assert_int_eq(((struct sockaddr_in *)&r.address)->sin_port, htons(PORT));
+	ck_assert_int_eq(((struct sockaddr_in *)&r.address)->sin_port, htons(port));
 	ck_assert(!adopt_same_socket(&r, ours));
 	ck_assert_int_eq(adopt_replace(w.notify, &r, ours, &lost, &failed), 0);
 	ck_assert_ptr_null(lost);
@@ -346,7 +349,7 @@ START_TEST(worker_serves_on_our_socket)
 	ck_assert(adopt_same_socket(&r, ours));
 	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), 0);
 	ck_assert_int_eq(adopt_receive(w.notify, &r, &failed), -EAGAIN);
-	hear(PORT, "", "hello");
+	hear("", "hello");
 	ck_assert_int_eq(next(&w, &r), -EPIPE);
 	ck_assert_int_eq(exit_of(&w), 0);
 	close(ours);
@@ -427,7 +430,7 @@ START_TEST(killed_caller_is_noticed)
 	struct worker w = start(&plain, bind_once);
 	struct adopt_request r;
 	const char *lost;
-	int ours = our_listener(AF_INET, 0);
+	int ours = our_listener(AF_INET);
 
 	expect(&w, ADOPT_BIND, &r);
 	ck_assert_int_eq(kill(w.pid, SIGKILL), 0);
@@ -481,11 +484,11 @@ END_TEST
 
 /* Two copies of an unmodified server on one port. */
 static const struct {
-	uint16_t port;
+	int family;
 	const char *argv[6];
 } programs[] = {
-	{ PYTHON_PORT, { "python3", "-m", "http.server", "-b", "127.0.0.1", NULL } },
-	{ NODE_PORT,
+	{ AF_INET, { "python3", "-m", "http.server", "-b", "127.0.0.1", NULL } },
+	{ AF_INET6,
 	  { "node", "-e",
 	    "require('http').createServer((q, a) => a.end('hi')).listen(process.argv[1])", NULL } },
 };
@@ -501,20 +504,21 @@ static bool installed(const char *program)
 START_TEST(unmodified_servers_share_a_port)
 {
 	const char *argv[8];
-	char port[8];
+	char digits[8];
 	struct worker w[2];
-	int ours = -1, n = 0;
+	int ours, n = 0;
 
 	if (!installed(programs[_i].argv[0])) {
 		printf("skipped: no %s\n", programs[_i].argv[0]);
 		return;
 	}
-	snprintf(port, sizeof(port), "%d", programs[_i].port);
+	ours = our_listener(programs[_i].family);
+	snprintf(digits, sizeof(digits), "%d", port);
 	while (programs[_i].argv[n] != NULL) {
 		argv[n] = programs[_i].argv[n];
 		n++;
 	}
-	argv[n] = port;
+	argv[n] = digits;
 	argv[n + 1] = NULL;
 	for (int i = 0; i < 2; i++) {
 		struct adopt_request r;
@@ -524,13 +528,11 @@ START_TEST(unmodified_servers_share_a_port)
 		w[i] = start_program((char *const *)argv);
 		while (!listening) {
 			ck_assert_int_eq(next(&w[i], &r), 0);
-			listening =
-			    r.call == ADOPT_LISTEN && ours >= 0 && adopt_same_socket(&r, ours);
+			listening = r.call == ADOPT_LISTEN && adopt_same_socket(&r, ours);
 			if (listening) {
 				ck_assert_int_eq(adopt_answer(w[i].notify, &r, 0, &failed), 0);
 			} else if (r.call == ADOPT_BIND && r.type == SOCK_STREAM) {
-				if (ours < 0)
-					ours = our_listener(r.domain, programs[_i].port);
+				ck_assert_int_eq(r.domain, programs[_i].family);
 				ck_assert_int_eq(
 				    adopt_replace(w[i].notify, &r, ours, &lost, &failed), 0);
 				ck_assert_ptr_null(lost);
@@ -540,12 +542,12 @@ START_TEST(unmodified_servers_share_a_port)
 		}
 	}
 	for (int i = 0; i < 10; i++)
-		hear(programs[_i].port, "GET / HTTP/1.0\r\n\r\n", "HTTP/1.");
+		hear("GET / HTTP/1.0\r\n\r\n", "HTTP/1.");
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(kill(w[i].pid, SIGTERM), 0);
 		ck_assert_int_eq(exit_of(&w[i]), -SIGTERM);
 		if (i == 0) /* the other one goes on */
-			hear(programs[_i].port, "GET / HTTP/1.0\r\n\r\n", "HTTP/1.");
+			hear("GET / HTTP/1.0\r\n\r\n", "HTTP/1.");
 	}
 	close(ours);
 }
@@ -573,14 +575,14 @@ static const struct {
 	{ "0.0.0.0", "::ffff:127.0.0.1", false, true, false },
 };
 
-static struct sockaddr_storage address(const char *text, uint16_t port)
+static struct sockaddr_storage address(const char *text, uint16_t number)
 {
 	struct sockaddr_storage ss = { .ss_family = strchr(text, ':') ? AF_INET6 : AF_INET };
 	struct sockaddr_in *in = (void *)&ss;
 	struct sockaddr_in6 *in6 = (void *)&ss;
 	void *to = ss.ss_family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr;
 
-	in->sin_port = htons(port);
+	in->sin_port = htons(number);
 	ck_assert_int_eq(inet_pton(ss.ss_family, text, to), 1);
 	return ss;
 }
