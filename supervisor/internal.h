@@ -38,6 +38,7 @@ struct reuseport;
 struct adoption;
 
 enum {
+	FIRST_FD = 3,            /* of a worker's sockets */
 	WORKERS_EXTRA = 8,       /* instances beyond two per slot */
 	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
 	STATUS_TEXT_MAX = 128,   /* of STATUS= kept per worker */
@@ -79,7 +80,6 @@ struct worker {
 	struct supervisor *s;
 	const struct launch *launch;
 	struct output *output;     /* NULL when not captured */
-	struct adoption *adoption; /* NULL unless its binds are adopted */
 	struct output_image *image; /* of its output, between two clusterds */
 	uint32_t cookie, slot, generation;
 	pid_t pid;
@@ -111,7 +111,11 @@ struct sock {
 	struct listening listening; /* the one socket; in per-slot modes the group's address */
 	struct reuseport *group;    /* per-slot modes, else NULL */
 	enum balance mode;          /* in force */
-	struct address bound;       /* where it listens, with the port the kernel chose */
+	struct address form;        /* what it was opened as: config.address, or what a program bound */
+	struct address home;        /* where the listener first was, with the port the kernel chose */
+	struct address bound;       /* where it listens now */
+	bool variant;               /* a further form of an adopting listener */
+	bool adopted;               /* a program has it as its own */
 	bool inherited;
 	bool in_use;
 	struct reuseport_image *image; /* of the group, between two clusterds; fds by slot */
@@ -174,6 +178,9 @@ struct supervisor {
 	struct control *control;
 	struct metrics *metrics;
 
+	struct adoption *adoptions;
+	bool adopt_blind;     /* it was said that binds can not be read */
+	bool adopt_keeps_setuid; /* the filter needs no no_new_privs here */
 	struct trial *trial;  /* of an upgrade, or NULL */
 	uint64_t upgrade_us;  /* when the present upgrade took the step over */
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
@@ -249,6 +256,10 @@ int launch_spawn(struct worker *worker, const struct launch *launch, struct spaw
 int sockets_add(struct supervisor *s, const struct listener *config, uint32_t workers);
 int sockets_open(struct supervisor *s, uint32_t workers);
 int sockets_watch(struct supervisor *s, uint32_t workers);
+void sockets_watch_all(struct supervisor *s, struct sock *sock);
+uint32_t slots_now(const struct supervisor *s);
+struct sock *sock_place(struct supervisor *s);
+int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed);
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
 void sockets_close(struct supervisor *s);
 void sock_close(struct supervisor *s, struct sock *sock);

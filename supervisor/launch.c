@@ -15,14 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "supervisor/adoption.h"
 #include "supervisor/core/envp.h"
-#include "supervisor/internal.h"
+#include "supervisor/os/adopt.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/scope.h"
 
 enum {
-	FIRST_FD = 3,
 	SCRATCH_FIRST = 16384,
 	CPU_SET_BYTES = CPUS_MAX / 8,
 };
@@ -199,6 +199,8 @@ struct errand {
 	size_t fd_count;
 	struct envp_socket sockets[LISTENERS_MAX];
 	size_t socket_count;
+	const struct address *first; /* listener: PORT and %{port} */
+	int adopt_fds[2]; /* ours, the child's; -1 unless it runs under the filter */
 	char notify_name[NOTIFYSOCK_NAME_MAX];
 	int output_fds[2];
 	int ready_write;
@@ -219,21 +221,26 @@ static int place_sockets(struct errand *e, const char **failed)
 	const struct policy *policy = &e->launch->policy;
 	int target = FIRST_FD;
 
-	for (uint32_t i = 0; i < policy->listener_count; i++, target++) {
+	for (uint32_t i = 0; i < policy->listener_count; i++) {
 		struct sock *sock = sock_of(e->worker->s, &policy->listeners[i]);
 		int fd = sock ? socket_fd(sock, e->worker->slot) : -1;
 
 		*failed = "socket";
 		if (fd < 0)
 			return -EBADF;
+		if (!e->first)
+			e->first = &sock->home;
+		/* The program of an adopting listener makes its own, and gets ours in its place. */
+		if (sock->config.adopt)
+			continue;
 		if (sock->config.nonblock != NONBLOCK_KEEP && !sock->group)
 			listen_assert(fd, (int)sock->config.backlog,
 			              sock->config.nonblock == NONBLOCK_YES, failed);
 		if (sock->config.stdin)
 			e->fds[0].source = fd;
-		place(e, fd, target);
+		place(e, fd, target++);
 		e->sockets[e->socket_count++] = (struct envp_socket){
-			.name = sock->config.name, .fd = target, .address = &sock->bound
+			.name = sock->config.name, .fd = target - 1, .address = &sock->bound
 		};
 	}
 	return 0;
@@ -303,6 +310,7 @@ static int build_env(struct errand *e, const char **failed)
 		.generation = e->launch->generation,
 		.sockets = e->sockets,
 		.socket_count = e->socket_count,
+		.first = e->first,
 		.styles = policy->cluster_activation,
 		.notify_socket = e->notify_name,
 		.watchdog_ms = policy->health_watchdog,
@@ -340,7 +348,8 @@ static void pin(struct errand *e, struct spawn_plan *plan)
 	plan->cpus_size = sizeof e->cpus;
 }
 
-static int run_program(struct errand *e, struct spawned *ret, const char **failed)
+static int run_program(struct errand *e, struct adopt_hook *hook, struct spawned *ret,
+                       const char **failed)
 {
 	const struct launch *launch = e->launch;
 	const struct policy *policy = &launch->policy;
@@ -363,10 +372,60 @@ static int run_program(struct errand *e, struct spawned *ret, const char **faile
 		.limits = launch->limits,
 		.limit_count = launch->limit_count,
 		.identity = launch->identity,
+		.hook = hook ? adopt_spawn_hook : NULL,
+		.hook_context = hook,
 	};
 
 	pin(e, &plan);
 	return spawn(&plan, ret, failed);
+}
+
+/*
+ * Under the filter if the policy adopts. As root it works without no_new_privs, so
+ * setuid programs go on working; a container may deny that, which is found out once.
+ */
+static int run_filtered(struct errand *e, struct spawned *ret, const char **failed)
+{
+	struct supervisor *s = e->worker->s;
+	struct adopt_hook hook = {
+		.filter.keep_setuid = s->adopt_keeps_setuid && !e->launch->policy.cluster_no_new_privs,
+	};
+	int rc;
+
+	if (!policy_adopts(&e->launch->policy))
+		return run_program(e, NULL, ret, failed);
+	*failed = "socketpair";
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, e->adopt_fds) < 0)
+		return -errno;
+	hook.socket = e->adopt_fds[1];
+	rc = run_program(e, &hook, ret, failed);
+	if (rc == -EACCES && hook.filter.keep_setuid && strncmp(*failed, "seccomp", 7) == 0) {
+		s->adopt_keeps_setuid = hook.filter.keep_setuid = false;
+		rc = run_program(e, &hook, ret, failed);
+	}
+	return rc;
+}
+
+static int begin_adoption(struct errand *e, const char **failed)
+{
+	int fd;
+
+	if (e->adopt_fds[0] < 0)
+		return 0;
+	fd = adopt_recv_fd(e->adopt_fds[0], failed);
+	if (fd < 0)
+		return fd;
+	*failed = "adopt";
+	return adoption_begin(e->worker->s, e->worker->slot, e->worker->cookie, fd);
+}
+
+static void errand_end(struct errand *e)
+{
+	fd_close(&e->output_fds[0]);
+	fd_close(&e->output_fds[1]);
+	fd_close(&e->adopt_fds[0]);
+	fd_close(&e->adopt_fds[1]);
+	fd_close(&e->ready_write);
 }
 
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
@@ -380,15 +439,19 @@ int launch_spawn(struct worker *worker, const struct launch *launch, struct spaw
 	e->worker = worker;
 	e->launch = launch;
 	e->output_fds[0] = e->output_fds[1] = e->ready_write = -1;
+	e->adopt_fds[0] = e->adopt_fds[1] = -1;
 	rc = notifysock_open(e->notify_name, &worker->notify_fd, failed);
 	if (rc == 0)
 		rc = gather_fds(e, failed);
 	if (rc == 0)
 		rc = build_env(e, failed);
 	if (rc == 0)
-		rc = run_program(e, ret, failed);
-	fd_close(&e->output_fds[0]);
-	fd_close(&e->output_fds[1]);
-	fd_close(&e->ready_write);
+		rc = run_filtered(e, ret, failed);
+	if (rc == 0) {
+		worker->pid = ret->pid;
+		worker->pidfd = ret->pidfd;
+		rc = begin_adoption(e, failed);
+	}
+	errand_end(e);
 	return rc;
 }

@@ -135,7 +135,7 @@ static void compare_listeners(struct reload *r)
 struct sock *sock_of(struct supervisor *s, const struct listener *listener)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && strcmp(s->socks[i].config.name, listener->name) == 0 &&
+		if (s->socks[i].in_use && !s->socks[i].variant && strcmp(s->socks[i].config.name, listener->name) == 0 &&
 		    address_equal(&s->socks[i].config.address, &listener->address))
 			return &s->socks[i];
 	return NULL;
@@ -163,12 +163,11 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 	return status;
 }
 
-static void watch_new_sockets(struct supervisor *s, uint32_t workers)
+static void watch_new_sockets(struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		for (uint32_t slot = 0; s->socks[i].fresh && slot < (s->socks[i].group ? workers : 1);
-		     slot++)
-			sockets_watch_slot(s, &s->socks[i], slot);
+		if (s->socks[i].in_use && s->socks[i].fresh)
+			sockets_watch_all(s, &s->socks[i]);
 	s->steer.dirty = true;
 }
 
@@ -241,7 +240,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		free(launch);
 		return -1;
 	}
-	watch_new_sockets(s, workers);
+	watch_new_sockets(s);
 	apply_live(s, r->fresh);
 	pool_view(s->pool, &view);
 	if (workers != view.wanted && sup_scale(s, workers, &failed) < 0)

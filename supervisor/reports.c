@@ -14,8 +14,8 @@
 
 #include "config/rules.h"
 #include "config/signals.h"
+#include "supervisor/adoption.h"
 #include "supervisor/core/names.h"
-#include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
 
 enum { NOTE_MAX = 640, REFUSED_INTERVAL_MS = 60000, TAIL_TEXT_MAX = 4 * 65536 };
@@ -155,6 +155,8 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	       F_TEXT_IF(last[0] != '\0', "last", last));
 	if (worker && worker->output && abnormal(r))
 		print_tail(s, worker);
+	if (!r->asked || r->cause == END_TIMEOUT)
+		adoption_explain(s, r->cookie);
 }
 
 static void on_stop(struct supervisor *s, const struct report *r)
@@ -274,24 +276,30 @@ void sup_report(struct supervisor *s, const struct report *report)
 
 /* ---- what the glue itself has to tell ---- */
 
-static void tell_listener(struct supervisor *s, const struct sock *sock, uint32_t index)
+static void tell_listener(struct supervisor *s, const struct sock *sock, int fd)
 {
 	char address[ADDRESS_TEXT_MAX];
 
 	address_format(&sock->bound, address);
 	LOG(&s->log, LOG_LISTEN, F_TEXT("listener", sock->config.name), F_TEXT("address", address),
-	    F_NUM("fd", 3 + index), F_TEXT("balance", balance_word(sock->mode)),
+	    F_NUM_IF(fd >= 0, "fd", fd), F_TEXT("balance", balance_word(sock->mode)),
 	    F_FLAG("inherited", sock->inherited));
 }
 
 void sup_begun(struct supervisor *s, uint32_t workers)
 {
+	int fd = FIRST_FD;
+
 	s->told_workers = workers;
 	s->begun = true;
 	LOG(&s->log, LOG_START, F_TEXT("version", CLUSTERD_VERSION), F_NUM("pid", getpid()),
 	    F_NUM("workers", workers), F_NUM("generation", s->generation));
-	for (uint32_t i = 0; i < s->policy.listener_count; i++)
-		tell_listener(s, sock_of(s, &s->policy.listeners[i]), i);
+	for (uint32_t i = 0; i < s->policy.listener_count; i++) {
+		const struct sock *sock = sock_of(s, &s->policy.listeners[i]);
+
+		/* An adopting listener has no number of ours: the program's own fd becomes it. */
+		tell_listener(s, sock, sock->config.adopt ? -1 : fd++);
+	}
 }
 
 void sup_started(struct supervisor *s, const struct worker *worker)

@@ -88,7 +88,7 @@ static int open_shared(struct sock *sock, struct listening *ret, const char **fa
 {
 	const struct listener *config = &sock->config;
 	struct listen_spec spec = {
-		.address = &config->address,
+		.address = &sock->form,
 		.backlog = (int)config->backlog,
 		.nonblock = config->nonblock == NONBLOCK_YES,
 		.mode = (mode_t)config->mode.value,
@@ -143,7 +143,7 @@ static int create_group(struct sock *sock, uint32_t workers, bool steer,
 		.steer = steer,
 	};
 
-	group_address(&sock->config.address, &params);
+	group_address(&sock->form, &params);
 	return reuseport_create(&params, &sock->group, failed);
 }
 
@@ -177,7 +177,7 @@ static void note_bound(struct sock *sock)
 	const char *failed;
 	int fd = socket_fd(sock, 0);
 
-	*bound = sock->config.address;
+	*bound = sock->form;
 	if (fd < 0 || listen_inspect(fd, &facts, &failed) < 0)
 		return;
 	bound->port = (uint16_t)facts.port;
@@ -190,7 +190,7 @@ static void note_bound(struct sock *sock)
 	                                         : ADDRESS_TCP;
 }
 
-static int open_sock(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
+int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
 {
 	int rc;
 
@@ -205,6 +205,8 @@ static int open_sock(struct supervisor *s, struct sock *sock, uint32_t workers, 
 	sock->in_use = rc == 0;
 	if (rc == 0)
 		note_bound(sock);
+	if (rc == 0 && sock->home.kind == ADDRESS_NONE)
+		sock->home = sock->bound;
 	return rc;
 }
 
@@ -231,7 +233,7 @@ static void explain(struct supervisor *s, struct sock *sock, const char *step, i
 }
 
 /* Places are reused, so that the tag of a socket never changes. */
-static struct sock *free_place(struct supervisor *s)
+struct sock *sock_place(struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (!s->socks[i].in_use)
@@ -241,14 +243,14 @@ static struct sock *free_place(struct supervisor *s)
 
 int sockets_add(struct supervisor *s, const struct listener *config, uint32_t workers)
 {
-	struct sock *sock = free_place(s);
+	struct sock *sock = sock_place(s);
 	const char *failed = "";
 	int rc;
 
 	if (!sock)
 		return EXIT_SOCKET;
-	*sock = (struct sock){ .config = *config, .fresh = true };
-	rc = open_sock(s, sock, workers, &failed);
+	*sock = (struct sock){ .config = *config, .form = config->address, .fresh = true };
+	rc = sock_open(s, sock, workers, &failed);
 	if (rc == 0)
 		return 0;
 	explain(s, sock, failed, rc);
@@ -369,6 +371,23 @@ int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot)
 		return 0;
 	rc = hangup_watch(s->hangup_fd, fd, tag, &failed);
 	return rc == -EEXIST ? 0 : rc;
+}
+
+/* How many slots have, or may have, a socket of their own now. */
+uint32_t slots_now(const struct supervisor *s)
+{
+	struct pool_view view;
+
+	pool_view(s->pool, &view);
+	return view.wanted;
+}
+
+void sockets_watch_all(struct supervisor *s, struct sock *sock)
+{
+	uint32_t slots = per_slot(sock) ? s->slots_max : 1;
+
+	for (uint32_t slot = 0; slot < slots; slot++)
+		sockets_watch_slot(s, sock, slot);
 }
 
 int sockets_watch(struct supervisor *s, uint32_t workers)

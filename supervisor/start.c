@@ -185,6 +185,7 @@ int start_all(struct supervisor *s)
 
 	fill_standard_fds();
 	raise_fd_limit(s);
+	s->adopt_keeps_setuid = geteuid() == 0;
 	if (cgroup_oom_kills("", 0, &s->oom_kills) < 0)
 		s->oom_kills = UINT64_MAX;
 	status = start_log(s);

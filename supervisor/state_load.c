@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "supervisor/adoption.h"
 #include "supervisor/core/tlv.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/state.h"
@@ -164,18 +165,22 @@ static bool load_sock(struct supervisor *s, const struct tlv *in)
 	struct sock *sock = &s->socks[s->sock_count];
 	struct tlv image;
 	uint32_t mode;
-	uint64_t inherited;
+	uint64_t flags;
 
 	if (s->sock_count == SOCKS_MAX ||
 	    !get_bytes(in, STATE_SOCK_LISTENER, &sock->config, sizeof sock->config) ||
 	    !get_bytes(in, STATE_SOCK_LISTENING, &sock->listening, sizeof sock->listening) ||
 	    !get_bytes(in, STATE_SOCK_BOUND, &sock->bound, sizeof sock->bound) ||
 	    !get_u32(in, STATE_SOCK_MODE, &mode) || mode > BALANCE_ROUND_ROBIN ||
-	    !tlv_number(in, STATE_SOCK_INHERITED, &inherited) ||
+	    !get_bytes(in, STATE_SOCK_FORM, &sock->form, sizeof sock->form) ||
+	    !get_bytes(in, STATE_SOCK_HOME, &sock->home, sizeof sock->home) ||
+	    !tlv_number(in, STATE_SOCK_FLAGS, &flags) ||
 	    !tlv_number(in, STATE_SOCK_REPAIRED, &sock->repaired))
 		return false;
 	sock->mode = (enum balance)mode;
-	sock->inherited = inherited != 0;
+	sock->inherited = flags & 1;
+	sock->variant = flags >> 1 & 1;
+	sock->adopted = flags >> 2 & 1;
 	sock->in_use = true;
 	s->sock_count++;
 	if (tlv_find(in->bytes, in->size, STATE_SOCK_IMAGE, &image))
@@ -272,6 +277,27 @@ static bool load_worker(struct supervisor *s, const struct tlv *in)
 	return load_output(worker, in);
 }
 
+static bool load_adoption(struct supervisor *s, const struct tlv *in)
+{
+	struct adoption *a = calloc(1, sizeof *a);
+	uint64_t given;
+
+	if (!a)
+		return false;
+	a->s = s;
+	if (!get_u32(in, STATE_ADOPTION_COOKIE, &a->cookie) ||
+	    !get_u32(in, STATE_ADOPTION_SLOT, &a->slot) || a->slot >= s->slots_max ||
+	    !get_fd(in, STATE_ADOPTION_FD, &a->notify_fd) || a->notify_fd < 0 ||
+	    !tlv_number(in, STATE_ADOPTION_GIVEN, &given)) {
+		free(a);
+		return false;
+	}
+	a->given = given != 0;
+	a->next = s->adoptions;
+	s->adoptions = a;
+	return true;
+}
+
 static bool each(struct supervisor *s, const struct tlv *in, uint16_t tag,
                  bool (*load)(struct supervisor *, const struct tlv *))
 {
@@ -310,7 +336,8 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 	if (!each(s, &head, STATE_SOCK, load_sock))
 		return -EPROTO;
 	*problem = "a slot or a worker in the state is not understood";
-	if (!each(s, &head, STATE_SLOT, load_slot) || !each(s, &head, STATE_WORKER, load_worker))
+	if (!each(s, &head, STATE_SLOT, load_slot) || !each(s, &head, STATE_WORKER, load_worker) ||
+	    !each(s, &head, STATE_ADOPTION, load_adoption))
 		return -EPROTO;
 	return 0;
 }
@@ -370,6 +397,8 @@ int state_take_over(struct supervisor *s, const char **problem)
 	for (uint32_t i = 0; rc == 0 && i < WORKER_HASH; i++)
 		for (struct worker *w = s->workers[i]; rc == 0 && w; w = w->hash_next)
 			rc = take_worker(w, problem);
+	for (struct adoption *a = s->adoptions; rc == 0 && a; a = a->next)
+		rc = adoption_watch(s, a);
 	for (uint32_t slot = 0; slot < s->slots_max; slot++)
 		steer_restore(s, slot);
 	state_each_fd(s, close_on_exec, NULL);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/core/tlv.h"
 #include "supervisor/metrics.h"
@@ -62,7 +63,10 @@ static void put_sock(struct tlv_writer *w, const struct sock *sock)
 	tlv_put(w, STATE_SOCK_LISTENING, &sock->listening, sizeof sock->listening);
 	tlv_put(w, STATE_SOCK_BOUND, &sock->bound, sizeof sock->bound);
 	tlv_put_number(w, STATE_SOCK_MODE, sock->mode);
-	tlv_put_number(w, STATE_SOCK_INHERITED, sock->inherited);
+	tlv_put(w, STATE_SOCK_FORM, &sock->form, sizeof sock->form);
+	tlv_put(w, STATE_SOCK_HOME, &sock->home, sizeof sock->home);
+	tlv_put_number(w, STATE_SOCK_FLAGS, (uint64_t)sock->inherited | (uint64_t)sock->variant << 1 |
+	                                            (uint64_t)sock->adopted << 2);
 	tlv_put_number(w, STATE_SOCK_REPAIRED, sock->repaired);
 	if (sock->group)
 		put_group(w, sock);
@@ -106,6 +110,17 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 		tlv_put(w, STATE_WORKER_HELD_OUT, image.held[0], image.held_size[0]);
 		tlv_put(w, STATE_WORKER_HELD_ERR, image.held[1], image.held_size[1]);
 	}
+	tlv_end(w, mark);
+}
+
+static void put_adoption(struct tlv_writer *w, const struct adoption *a)
+{
+	size_t mark = tlv_begin(w, STATE_ADOPTION);
+
+	tlv_put_number(w, STATE_ADOPTION_COOKIE, a->cookie);
+	tlv_put_number(w, STATE_ADOPTION_SLOT, a->slot);
+	tlv_put_number(w, STATE_ADOPTION_FD, (uint64_t)a->notify_fd);
+	tlv_put_number(w, STATE_ADOPTION_GIVEN, a->given);
 	tlv_end(w, mark);
 }
 
@@ -163,6 +178,8 @@ static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *sc
 	for (uint32_t slot = 0; slot < s->slots_max; slot++)
 		put_slot(w, s, slot);
 	put_workers(w, s);
+	for (const struct adoption *a = s->adoptions; a; a = a->next)
+		put_adoption(w, a);
 	if (put_pool(w, s->pool) < 0)
 		return -ENOMEM;
 	tlv_end(w, mark);
@@ -233,6 +250,8 @@ void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), v
 		else if (sock->in_use)
 			visit(sock->listening.fd, context);
 	}
+	for (const struct adoption *a = s->adoptions; a; a = a->next)
+		visit(a->notify_fd, context);
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (const struct worker *worker = s->workers[i]; worker; worker = worker->hash_next)
 			each_of_worker(worker, visit, context);

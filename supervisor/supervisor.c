@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
@@ -206,6 +207,7 @@ void sup_shutdown(struct supervisor *s)
 	s->control = NULL;
 	s->metrics = NULL;
 	workers_abandon(s);
+	adoptions_stop(s);
 	sockets_close(s);
 	uv_close((uv_handle_t *)&s->deadline, NULL);
 	uv_close((uv_handle_t *)&s->strangers, NULL);

@@ -281,8 +281,6 @@ int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t 
 	worker->generation = generation;
 	rc = launch_spawn(worker, launch, &spawned, failed);
 	if (rc == 0) {
-		worker->pid = spawned.pid;
-		worker->pidfd = spawned.pidfd;
 		worker->spawned_ms = clock_ms();
 		rc = worker_watch(worker, failed);
 	}

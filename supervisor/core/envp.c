@@ -97,13 +97,26 @@ static bool is_unix(const struct address *a)
 	return a->sa.ss_family == AF_UNIX;
 }
 
-static const struct envp_socket *first_tcp(const struct envp_input *in)
+static bool is_tcp(const struct address *address)
 {
+	return address->kind != ADDRESS_UDP && !is_unix(address) && address->port;
+}
+
+static const struct address *first_tcp(const struct envp_input *in)
+{
+	if (in->first && is_tcp(in->first))
+		return in->first;
 	for (size_t i = 0; i < in->socket_count; i++)
-		if (in->sockets[i].address->kind != ADDRESS_UDP && !is_unix(in->sockets[i].address) &&
-		    in->sockets[i].address->port)
-			return &in->sockets[i];
+		if (is_tcp(in->sockets[i].address))
+			return in->sockets[i].address;
 	return NULL;
+}
+
+static const struct address *first_address(const struct envp_input *in)
+{
+	if (in->first)
+		return in->first;
+	return in->socket_count > 0 ? in->sockets[0].address : NULL;
 }
 
 /* ---- arguments ---- */
@@ -149,21 +162,22 @@ static bool put_fd(struct build *b)
 
 static bool put_port(struct build *b)
 {
-	const struct envp_socket *tcp = first_tcp(b->in);
+	const struct address *tcp = first_tcp(b->in);
 
 	if (tcp)
-		add_number(b, tcp->address->port);
+		add_number(b, tcp->port);
 	return tcp != NULL;
 }
 
 static bool put_address(struct build *b)
 {
+	const struct address *first = first_address(b->in);
 	char text[BOUND_TEXT_MAX];
 
-	if (b->in->socket_count == 0)
+	if (!first)
 		return false;
-	bound_text(b->in->sockets[0].address, text);
-	if (is_unix(b->in->sockets[0].address))
+	bound_text(first, text);
+	if (is_unix(first))
 		add_word(b, "unix:");
 	add_word(b, text);
 	return true;
@@ -369,13 +383,13 @@ static const struct protocol {
 static void add_ours(struct build *b)
 {
 	const struct envp_input *in = b->in;
-	const struct envp_socket *tcp = first_tcp(in);
+	const struct address *tcp = first_tcp(in);
 
 	for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
 		if ((in->styles & (uint32_t)protocols[i].style) && in->socket_count > 0)
 			protocols[i].add(b);
 	if (tcp)
-		add_count(b, "PORT", tcp->address->port);
+		add_count(b, "PORT", tcp->port);
 	add_variable(b, "CLUSTERD_NAME", in->name);
 	add_count(b, "CLUSTERD_SLOT", in->slot);
 	add_count(b, "CLUSTERD_WORKERS", in->workers);

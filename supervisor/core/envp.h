@@ -39,6 +39,8 @@ struct envp_input {
 	uint32_t slot, workers, generation;
 	const struct envp_socket *sockets;
 	size_t socket_count;
+	const struct address *first;   /* of the first listener, whether its socket is passed or
+	                                  adopted: PORT, %{port}, %{address}; NULL: none */
 	uint32_t styles;               /* enum style bits; systemd's variables are always there
 	                                  when STYLE_SYSTEMD is set */
 	const char *notify_socket;     /* NULL: none */

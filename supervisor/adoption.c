@@ -1,0 +1,353 @@
+/*
+ * adoption - sockets of ours for programs that bind by themselves ([listen] adopt = yes).
+ *
+ * GLUE. What a program asks for decides the form of the socket: a server that binds
+ * 0.0.0.0 must get an IPv4 socket, even if the listener says `*`, for programs look at
+ * the family of what they accept. So the listener's socket, which reserves the
+ * port from the start, is opened anew in the form of the first bind; further forms
+ * (redis binds 0.0.0.0 and [::]) get sockets of their own.
+ *
+ * The listen(2) that follows is answered by us, and is the worker's readiness.
+ *
+ * An adoption outlives its worker: as long as any process is left under the filter
+ * its binds have to be answered, or they fail with ENOSYS.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "supervisor/adoption.h"
+#include "supervisor/os/adopt.h"
+#include "supervisor/os/hangup.h"
+#include "supervisor/os/reuseport.h"
+#include "supervisor/os/scope.h"
+
+enum { TURN = 32 };
+
+bool policy_adopts(const struct policy *policy)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (policy->listeners[i].adopt)
+			return true;
+	return false;
+}
+
+/* ---- which socket ---- */
+
+static bool v6only(const struct sock *sock)
+{
+	return sock->bound.sa.ss_family == AF_INET6 && !sock->form.any;
+}
+
+/* The form that a program asks for, as an address of ours. */
+static struct address form_of(const struct adopt_request *request)
+{
+	struct address form = { .kind = ADDRESS_TCP, .size = (uint16_t)request->length };
+
+	form.sa = request->address;
+	if (request->address.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&request->address;
+
+		form.port = ntohs(in6->sin6_port);
+		form.any = !request->v6only &&
+		           memcmp(&in6->sin6_addr, &in6addr_any, sizeof in6addr_any) == 0;
+	} else {
+		form.port = ntohs(((const struct sockaddr_in *)&request->address)->sin_port);
+	}
+	return form;
+}
+
+static struct sock *same_form(struct supervisor *s, const struct adopt_request *request)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (sock->in_use && sock->config.adopt &&
+		    adopt_same_address(&sock->bound.sa, v6only(sock), &request->address,
+		                       request->v6only))
+			return sock;
+	}
+	return NULL;
+}
+
+/* The listener that means this address, or NULL: then the bind is none of ours. */
+static struct sock *listener_for(struct supervisor *s, const struct adopt_request *request)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (sock->in_use && sock->config.adopt && !sock->variant &&
+		    adopt_covers(&sock->home.sa, !sock->home.any, &request->address))
+			return sock;
+	}
+	return NULL;
+}
+
+/* Nobody holds the socket yet, so it can be opened anew. If that fails it keeps its old form. */
+static int reshape(struct supervisor *s, struct sock *sock, const struct address *form,
+                   const char **failed)
+{
+	struct address before = sock->form;
+	uint32_t slots = slots_now(s);
+	int rc;
+
+	sock_close(s, sock);
+	sock->form = *form;
+	rc = sock_open(s, sock, slots, failed);
+	if (rc < 0) {
+		const char *again;
+
+		sock->form = before;
+		if (sock_open(s, sock, slots, &again) < 0)
+			sup_note(s, LOG_LEVEL_ERROR, "listener %s: %s: it is closed now",
+			         sock->config.name, again);
+	}
+	sockets_watch_all(s, sock);
+	s->steer.dirty = true;
+	return rc;
+}
+
+static int open_variant(struct supervisor *s, struct sock *of, const struct address *form,
+                        struct sock **ret, const char **failed)
+{
+	struct sock *sock = sock_place(s);
+	int rc;
+
+	*failed = "too many sockets";
+	if (!sock)
+		return -EMFILE;
+	*sock = (struct sock){ .config = of->config, .form = *form, .home = of->home, .variant = true };
+	rc = sock_open(s, sock, slots_now(s), failed);
+	if (rc < 0) {
+		sock_close(s, sock);
+		return rc;
+	}
+	sockets_watch_all(s, sock);
+	s->steer.dirty = true;
+	*ret = sock;
+	return 0;
+}
+
+static int socket_for(struct supervisor *s, const struct adopt_request *request, struct sock *of,
+                      struct sock **ret, const char **failed)
+{
+	struct address form = form_of(request);
+	int rc = 0;
+
+	*ret = same_form(s, request);
+	if (*ret)
+		return 0;
+	if (of->adopted)
+		return open_variant(s, of, &form, ret, failed);
+	rc = reshape(s, of, &form, failed);
+	*ret = of;
+	return rc;
+}
+
+/* ---- one call ---- */
+
+static void tell(struct adoption *a, const struct adopt_request *request, const char *result)
+{
+	struct address asked = form_of(request);
+	char text[ADDRESS_TEXT_MAX];
+
+	address_format(&asked, text);
+	LOG(&a->s->log, LOG_ADOPT, F_NUM("slot", a->slot), F_NUM("pid", request->pid),
+	    F_TEXT("address", text), F_TEXT("result", result));
+}
+
+static void tell_failed(struct adoption *a, const struct adopt_request *request, const char *step,
+                        int error)
+{
+	char result[200];
+
+	snprintf(result, sizeof result, "%s: %s; the program sees this error", step, strerror(-error));
+	tell(a, request, result);
+}
+
+/* Called for a bind that a listener of ours covers. */
+static void give(struct adoption *a, struct adopt_request *request, struct sock *of)
+{
+	struct supervisor *s = a->s;
+	const char *failed = "", *lost = NULL;
+	struct sock *sock;
+	int rc = adopt_look(a->notify_fd, request, &failed);
+
+	if (rc == -ENOENT)
+		return;
+	if (rc < 0 || (request->type >= 0 && request->type != SOCK_STREAM)) {
+		adopt_continue(a->notify_fd, request, &failed);
+		return;
+	}
+	rc = socket_for(s, request, of, &sock, &failed);
+	if (rc == 0)
+		rc = adopt_replace(a->notify_fd, request, socket_fd(sock, a->slot), &lost, &failed);
+	if (rc == -ENOENT)
+		return;
+	if (rc < 0) {
+		tell_failed(a, request, failed, rc);
+		adopt_answer(a->notify_fd, request, -rc, &failed);
+		return;
+	}
+	sock->adopted = a->given = true;
+	tell(a, request, lost ? "gets our socket, but not all of its options" : "gets our socket");
+}
+
+static void on_bind(struct adoption *a, struct adopt_request *request)
+{
+	const char *failed = "";
+	struct sock *of;
+
+	if (request->error) {
+		if (!a->s->adopt_blind)
+			sup_note(a->s, LOG_LEVEL_WARN,
+			         "adopt: what worker %u binds can not be read (%s): it runs as another "
+			         "user; let clusterd have CAP_SYS_PTRACE, or leave out cluster.user",
+			         a->slot, strerror(-request->error));
+		a->s->adopt_blind = true;
+		adopt_continue(a->notify_fd, request, &failed);
+		return;
+	}
+	of = listener_for(a->s, request);
+	if (of) {
+		give(a, request, of);
+		return;
+	}
+	a->other = form_of(request);
+	adopt_continue(a->notify_fd, request, &failed);
+}
+
+static bool is_ours(struct adoption *a, const struct adopt_request *request)
+{
+	for (uint32_t i = 0; i < a->s->sock_count; i++) {
+		const struct sock *sock = &a->s->socks[i];
+
+		if (sock->in_use && sock->config.adopt &&
+		    adopt_same_socket(request, socket_fd(sock, a->slot)))
+			return true;
+	}
+	return false;
+}
+
+/* Ours listens already, with the backlog of the policy: the call is answered without running. */
+static void on_listen(struct adoption *a, struct adopt_request *request)
+{
+	const char *failed = "";
+
+	if (!a->given || adopt_look(a->notify_fd, request, &failed) < 0 || !is_ours(a, request)) {
+		adopt_continue(a->notify_fd, request, &failed);
+		return;
+	}
+	adopt_answer(a->notify_fd, request, 0, &failed);
+	sup_feed(a->s, &(struct event){ .what = EV_READY, .cookie = a->cookie, .how = HOW_LISTEN });
+}
+
+/* ---- life ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct adoption *a = handle->data;
+
+	fd_close(&a->notify_fd);
+	free(a);
+}
+
+static void adoption_close(struct adoption *a)
+{
+	struct adoption **at = &a->s->adoptions;
+
+	while (*at && *at != a)
+		at = &(*at)->next;
+	if (*at)
+		*at = a->next;
+	uv_close((uv_handle_t *)&a->poll, on_closed);
+}
+
+static void on_request(uv_poll_t *poll, int status, int events)
+{
+	struct adoption *a = poll->data;
+	struct adopt_request request;
+	const char *failed = "";
+
+	(void)status;
+	(void)events;
+	for (int turn = 0; turn < TURN; turn++) {
+		int rc = adopt_receive(a->notify_fd, &request, &failed);
+
+		if (rc == -ENOENT)
+			continue;
+		if (rc == -EAGAIN)
+			return;
+		if (rc < 0) {
+			adoption_close(a);
+			return;
+		}
+		if (request.call == ADOPT_BIND)
+			on_bind(a, &request);
+		else
+			on_listen(a, &request);
+	}
+}
+
+int adoption_watch(struct supervisor *s, struct adoption *a)
+{
+	int rc = uv_poll_init(&s->loop, &a->poll, a->notify_fd);
+
+	if (rc < 0)
+		return rc;
+	a->poll.data = a;
+	/* It goes on until the last process under the filter is gone; the loop need not. */
+	uv_unref((uv_handle_t *)&a->poll);
+	return uv_poll_start(&a->poll, UV_READABLE | UV_DISCONNECT, on_request);
+}
+
+int adoption_begin(struct supervisor *s, uint32_t slot, uint32_t cookie, int notify_fd)
+{
+	struct adoption *a = calloc(1, sizeof *a);
+	int rc;
+
+	if (!a) {
+		close(notify_fd);
+		return -ENOMEM;
+	}
+	*a = (struct adoption){ .s = s, .slot = slot, .cookie = cookie, .notify_fd = notify_fd };
+	rc = adoption_watch(s, a);
+	if (rc < 0) {
+		close(notify_fd);
+		free(a);
+		return rc;
+	}
+	a->next = s->adoptions;
+	s->adoptions = a;
+	return 0;
+}
+
+void adoptions_stop(struct supervisor *s)
+{
+	while (s->adoptions)
+		adoption_close(s->adoptions);
+}
+
+/* Said when a worker counts as not started in time, or ends before it was ready. */
+void adoption_explain(struct supervisor *s, uint32_t cookie)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	for (const struct adoption *a = s->adoptions; a; a = a->next) {
+		if (a->cookie != cookie || a->given)
+			continue;
+		address_format(&a->other, text);
+		if (a->other.kind == ADDRESS_NONE)
+			sup_note(s, LOG_LEVEL_WARN,
+			         "adopt: worker %u never bound an IP address: if it takes its "
+			         "socket from fd 3, leave out adopt", a->slot);
+		else
+			sup_note(s, LOG_LEVEL_WARN,
+			         "adopt: worker %u never bound the address of a listener, but %s: "
+			         "name that with -l, or tell the program the port (PORT is set)",
+			         a->slot, text);
+	}
+}

@@ -1,0 +1,33 @@
+/*
+ * adoption - see adoption.c. One struct for each worker that was started under the
+ * filter; it frees itself when the last process under the filter is gone.
+ */
+#ifndef CLUSTERD_SUPERVISOR_ADOPTION_H
+#define CLUSTERD_SUPERVISOR_ADOPTION_H
+
+#include "supervisor/internal.h"
+
+struct adoption {
+	struct adoption *next;
+	struct supervisor *s;
+	uint32_t slot, cookie;
+	int notify_fd;
+	bool given;           /* it has one of our sockets */
+	struct address other; /* the last IP address it bound that is none of ours */
+	uv_poll_t poll;
+};
+
+bool policy_adopts(const struct policy *policy);
+
+/* Takes the fd over, on error too. */
+int adoption_begin(struct supervisor *s, uint32_t slot, uint32_t cookie, int notify_fd);
+
+/* For one that came with a state. */
+int adoption_watch(struct supervisor *s, struct adoption *adoption);
+
+void adoptions_stop(struct supervisor *s);
+
+/* Logs why a worker that did not get ready was given nothing, if that is so. */
+void adoption_explain(struct supervisor *s, uint32_t cookie);
+
+#endif
