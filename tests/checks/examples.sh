@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../../config/examples"
 status=0
 for file in *.conf; do
     out=$("$clusterd" -t -c "$file" 2>&1) && continue
-    if printf '%s\n' "$out" | grep -v -e 'No such file' -e 'no such user' -e 'no such group' | grep -q .; then
+    if printf '%s\n' "$out" | grep -v -e 'No such file' -e 'no program' -e 'no such user' -e 'no such group' | grep -q .; then
         printf '%s\n' "$out"
         status=1
     fi
