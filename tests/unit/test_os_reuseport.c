@@ -1,6 +1,7 @@
 /* Real sockets on loopback; each connection is looked for in the queues of the slots' sockets. */
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 
@@ -349,6 +350,73 @@ START_TEST(group_survives_in_its_fds)
 }
 END_TEST
 
+struct dialler {
+	struct reuseport *group;
+	int dialled; /* connections that were not refused */
+};
+
+enum { DIALS = 3000 };
+
+static void *dial_on(void *context)
+{
+	struct dialler *d = context;
+
+	for (int i = 0; i < DIALS; i++) {
+		int fd = dial(d->group, NULL, 0);
+
+		if (fd >= 0)
+			__atomic_fetch_add(&d->dialled, 1, __ATOMIC_RELEASE);
+		close(fd);
+	}
+	return NULL;
+}
+
+static int accept_all(const struct reuseport *g, unsigned by[CAPACITY])
+{
+	int n = 0, slot;
+
+	while ((slot = accepted_by(g)) >= 0) {
+		by[slot]++;
+		n++;
+	}
+	return n;
+}
+
+/* The list changes all the time while connections come: none is refused, none
+ * falls to a slot that never was on a list, and each is counted once. */
+START_TEST(list_may_change_under_load)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	unsigned by[CAPACITY] = { 0 };
+	struct dialler d = { 0 };
+	uint64_t handed = 0;
+	pthread_t thread;
+	int changes = 0;
+
+	if (!can_steer())
+		return;
+	p.backlog = 4096;
+	d.group = open_group(&p, 5);
+	STEER(d.group, 0, 1, 2, 3);
+	ck_assert_int_eq(pthread_create(&thread, NULL, dial_on, &d), 0);
+	while (__atomic_load_n(&d.dialled, __ATOMIC_ACQUIRE) < DIALS && changes < 1000000) {
+		STEER(d.group, 0, 1);
+		STEER(d.group, 1, 2, 3);
+		STEER(d.group, 0, 1, 2, 3);
+		changes += 3;
+	}
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(d.dialled, DIALS);
+	ck_assert_int_eq(accept_all(d.group, by), DIALS);
+	ck_assert_uint_eq(by[4], 0);
+	for (uint32_t slot = 0; slot < 4; slot++)
+		handed += reuseport_handed(d.group, slot);
+	ck_assert_uint_eq(handed, DIALS);
+	ck_assert_int_gt(changes, 100);
+	reuseport_destroy(d.group);
+}
+END_TEST
+
 START_TEST(hash_serves_all)
 {
 	struct reuseport_params p = params(AF_INET, SOCK_STREAM, false);
@@ -461,6 +529,7 @@ int main(void)
 	tcase_add_test(tc, only_loopback_probes);
 	tcase_add_loop_test(tc, flow_keeps_its_slot, 0, 2);
 	tcase_add_test(tc, group_survives_in_its_fds);
+	tcase_add_test(tc, list_may_change_under_load);
 	tcase_add_test(tc, hash_serves_all);
 	tcase_add_test(tc, nothing_leaks);
 	suite_add_tcase(suite, tc);
