@@ -123,6 +123,8 @@ class Cluster:
         self.expected_status = 0
         self.changed = threading.Condition()
         self.stopped = None
+        self.finished = False
+        self.ended = False  # nothing more will be read from its log
         self.baseline = None
         self.port = free_port() if listen else None
         self.policy_file = self.folder / "policy.conf"
@@ -134,7 +136,7 @@ class Cluster:
             command += ["-c", str(self.policy_file)]
         if listen:
             command += ["-l", f"127.0.0.1:{self.port}"]
-        command += [*flags]
+        command += [str(flag) for flag in flags]
         if program:
             command += ["--", *map(str, program)]
         environment = {key: value for key, value in os.environ.items()
@@ -159,6 +161,14 @@ class Cluster:
         test.addCleanup(self.finish)
 
     def _read(self, stream):
+        try:
+            self._read_lines(stream)
+        finally:
+            with self.changed:
+                self.ended = self.ended or stream is self.process.stderr
+                self.changed.notify_all()
+
+    def _read_lines(self, stream):
         for raw in stream:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             try:
@@ -197,10 +207,12 @@ class Cluster:
                          if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
                 if len(found) >= count:
                     return found
-                left = end - time.monotonic()
+                left = 0 if self.ended else end - time.monotonic()
                 if left <= 0:
                     raise AssertionError(
-                        f"{len(found)} of {count} {name} {fields} within {deadline:g} s;\n" + self.tail())
+                        f"{len(found)} of {count} {name} {fields}"
+                        + (" and the log has ended" if self.ended else f" within {deadline:g} s")
+                        + ";\n" + self.tail())
                 self.changed.wait(left)
 
     def wait_event(self, name, since=0, deadline=DEADLINE, **fields):
@@ -268,6 +280,9 @@ class Cluster:
     # -- after every test --
 
     def finish(self):
+        if self.finished:
+            return
+        self.finished = True
         try:
             if self.process.poll() is None:
                 self._assert_sound()
@@ -324,13 +339,18 @@ class TestCase(unittest.TestCase):
     """A test of the real binaries; its name begins with the row of the catalogue it stands for."""
 
     maxDiff = None
+    last = None
 
-    def cluster(self, *program, **options):
-        return Cluster(self, *program, **options)
+    def cluster(self, *program, beside=False, **options):
+        """Starts a cluster; the one before it is ended and judged first, unless it runs beside it."""
+        if self.last and not beside:
+            self.last.finish()
+        self.last = Cluster(self, *program, **options)
+        return self.last
 
     def sh(self, script, **options):
         """A cluster of shell scripts: sh -c SCRIPT."""
-        return Cluster(self, "/bin/sh", "-c", script, **options)
+        return self.cluster("/bin/sh", "-c", script, **options)
 
     def run_clusterd(self, *words, env=None, deadline=DEADLINE):
         """Runs clusterd to its end; for what ends at once."""

@@ -38,7 +38,7 @@ class RowC(harness.TestCase):
 
     def test_C1_hold(self):
         c = self.sh("exit 1", flags=("-n", "1"), policy=AT_ONCE +
-                    "[restart]\ndelay = 0\ndelay_max = 300ms\nburst = 2\ngive_up = hold\n")
+                    "[restart]\ndelay = 0\ndelay_max = 300ms\nburst = 2\nwindow = 500ms\ngive_up = hold\n")
         c.announce("worker.exit", "give_up")
         end = c.wait_event("worker.exit", why="burst")
         self.assertGreaterEqual(end.delay_ms, 225)
@@ -91,7 +91,8 @@ class RowC(harness.TestCase):
         c.expected_status = 69
         self.assertEqual(c.wait(), 69)
         self.assertLessEqual(len(c.all("worker.start", slot=0)), 4)
-        self.assertEqual(c.all("worker.exit")[-1].why, "boot")
+        self.assertEqual([(e.action, e.why) for e in c.all("give_up")], [("exit", "boot")])
+        self.assertEqual(c.all("stop")[0].reason, "boot")
 
     def test_killed_worker_is_replaced(self):
         c = self.cluster("/bin/sleep", "1000", flags=("-n", "4"), policy=AT_ONCE)

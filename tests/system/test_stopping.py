@@ -124,7 +124,9 @@ class RowB(harness.TestCase):
         c.ready(2)
         harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
         mark = c.mark()
+        c.announce("note", "reload")
         c.kill(signal.SIGTERM)
+        c.wait_events(2, "worker.stop")
         for _ in range(100):
             c.kill(signal.SIGHUP)
         self.assertEqual(c.wait(), 0)
@@ -149,9 +151,8 @@ wait; wait; wait; sleep 1000
         harness.eventually(lambda: "1003" in pathlib.Path(f"/proc/{pids[1]}/cmdline").read_text(), "setsid")
         c.stop()
         alive = [bool(harness.stat_of(pid)) and harness.stat_of(pid)[0] != "Z" for pid in pids]
-        left = harness.children(os.getpid())
-        for pid in left:  # ours now: clusterd was told to leave them alone
-            if pid != c.process.pid:
+        while left := [pid for pid in harness.children(os.getpid()) if pid != c.process.pid]:
+            for pid in left:  # ours now: clusterd was told to leave them alone
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
         return alive
