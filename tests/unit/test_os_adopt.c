@@ -25,6 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "supervisor/os/adopt_unix.h"
+#include "supervisor/os/spawn.h"
+
 enum { WAIT_MS = 20000 };
 
 static const char *failed;
@@ -553,6 +556,112 @@ START_TEST(unmodified_servers_share_a_port)
 }
 END_TEST
 
+static struct sockaddr_un unix_path(const char *path)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	ck_assert_uint_lt(strlen(path), sizeof(un.sun_path));
+	memcpy(un.sun_path, path, strlen(path));
+	return un;
+}
+
+static char public_path[64], real_path[64];
+
+/* What most servers do: remove what is there, bind, listen. */
+static int unlink_then_bind(void)
+{
+	struct sockaddr_un un = unix_path(public_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int client;
+
+	NEED(unlink(public_path) == 0 || errno == ENOENT);
+	NEED(bind(fd, (void *)&un, sizeof(un)) == 0);
+	NEED(listen(fd, 5) == 0);
+	client = accept(fd, NULL, NULL);
+	NEED(client >= 0 && write(client, "x", 1) == 1);
+	return 0;
+}
+
+static void serve_unix(int ours)
+{
+	struct adopt_filter filter = { .unix_too = true };
+	struct worker w = start(&filter, unlink_then_bind);
+	struct sockaddr_un un = unix_path(public_path);
+	struct adopt_request r;
+	const char *lost = NULL;
+	int client = socket(AF_UNIX, SOCK_STREAM, 0);
+	char byte;
+
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_int_eq(r.domain, AF_UNIX);
+	ck_assert_str_eq(((struct sockaddr_un *)&r.address)->sun_path, public_path);
+	ck_assert_int_eq(adopt_unix_publish(real_path, public_path, &failed), 0);
+	ck_assert_int_eq(adopt_unix_publish(real_path, public_path, &failed), 0);
+	ck_assert_int_eq(adopt_replace(w.notify, &r, ours, &lost, &failed), 0);
+	ck_assert_ptr_null(lost);
+	expect(&w, ADOPT_LISTEN, &r);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), 0);
+	ck_assert_int_eq(connect(client, (void *)&un, sizeof(un)), 0);
+	ck_assert_int_eq(read(client, &byte, 1), 1);
+	close(client);
+	ck_assert_int_eq(exit_of(&w), 0);
+}
+
+START_TEST(unix_path_is_a_link)
+{
+	char folder[] = "/tmp/adopt-XXXXXX";
+	struct sockaddr_un un;
+	int ours = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(public_path, sizeof(public_path), "%s/public", folder);
+	snprintf(real_path, sizeof(real_path), "%s/real", folder);
+	un = unix_path(real_path);
+	ck_assert_int_eq(bind(ours, (void *)&un, sizeof(un)), 0);
+	ck_assert_int_eq(listen(ours, 5), 0);
+	serve_unix(ours);
+	serve_unix(ours); /* a second worker removes the link of the first */
+	ck_assert_int_eq(adopt_unix_withdraw("/elsewhere", public_path, &failed), 0);
+	ck_assert_int_eq(adopt_unix_publish("/elsewhere", public_path, &failed), -EEXIST);
+	ck_assert_int_eq(adopt_unix_withdraw(real_path, public_path, &failed), 0);
+	ck_assert_int_eq(access(public_path, F_OK), -1);
+	ck_assert_int_eq(adopt_unix_withdraw(real_path, public_path, &failed), 0);
+	ck_assert_int_eq(adopt_unix_publish(real_path, real_path, &failed), -EEXIST);
+	ck_assert_int_eq(adopt_unix_withdraw(real_path, real_path, &failed), 0);
+	ck_assert_int_eq(unlink(real_path), 0);
+	ck_assert_int_eq(rmdir(folder), 0);
+	close(ours);
+}
+END_TEST
+
+/* By spawn(): the hook runs in a child that has our memory, and what it needs passes the filter. */
+START_TEST(spawn_runs_the_hook)
+{
+	char program[] = "/bin/true";
+	char *argv[] = { program, NULL }, *envp[] = { NULL };
+	struct adopt_hook hook = { 0 };
+	struct spawn_plan plan = { .path = program, .argv = argv, .envp = envp };
+	struct spawned child;
+	struct worker w;
+	struct adopt_request r;
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	hook.socket = pair[1];
+	plan.hook = adopt_spawn_hook;
+	plan.hook_context = &hook;
+	ck_assert_msg(spawn(&plan, &child, &failed) == 0, "%s", failed);
+	close(child.pidfd);
+	w = collect(child.pid, pair);
+	ck_assert_int_eq(next(&w, &r), -EPIPE);
+	ck_assert_int_eq(exit_of(&w), 0);
+
+	hook.socket = -1;
+	ck_assert_int_eq(spawn(&plan, &child, &failed), -EBADF);
+	ck_assert_str_eq(failed, "sendmsg");
+}
+END_TEST
+
 static const struct {
 	const char *listener, *asked;
 	bool v6only; /* of the listener */
@@ -629,6 +738,8 @@ int main(void)
 	tcase_add_loop_test(tc, no_new_privs_is_a_choice, 0, 2);
 	tcase_add_test(tc, fd_passing_tells_why_not);
 	tcase_add_loop_test(tc, unmodified_servers_share_a_port, 0, COUNT(programs));
+	tcase_add_test(tc, unix_path_is_a_link);
+	tcase_add_test(tc, spawn_runs_the_hook);
 	tcase_add_loop_test(tc, addresses, 0, COUNT(pairs));
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
