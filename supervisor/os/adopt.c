@@ -97,7 +97,7 @@ int adopt_continue(int notify_fd, const struct adopt_request *request, const cha
 
 int adopt_answer(int notify_fd, const struct adopt_request *request, int error, const char **failed)
 {
-	return answer(notify_fd, request->id, error, 0, failed);
+	return answer(notify_fd, request->id, -error, 0, failed);
 }
 
 static int raise_nonblock(int fd, const char **failed)

@@ -130,7 +130,8 @@ int adopt_look(int notify_fd, struct adopt_request *request, const char **failed
 int adopt_replace(int notify_fd, const struct adopt_request *request, int socket_fd,
 		  const char **ret_lost, const char **failed);
 
-/* Lets the call run as it is; makes it return -error without running (0: success). */
+/* Lets the call run as it is; makes it fail, without running, with errno `error` (a positive
+ * number, EADDRINUSE), or succeed (0). */
 int adopt_continue(int notify_fd, const struct adopt_request *request, const char **failed);
 int adopt_answer(int notify_fd, const struct adopt_request *request, int error,
 		 const char **failed);

@@ -372,7 +372,7 @@ START_TEST(type_is_known_without_getfd)
 	ck_assert_uint_ne(r.inode, 0);
 	ck_assert(!r.looked_inside);
 	ck_assert_uint_eq(r.options, 0);
-	ck_assert_int_eq(adopt_answer(w.notify, &r, -EADDRNOTAVAIL, &failed), 0);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, EADDRNOTAVAIL, &failed), 0);
 	ck_assert_int_eq(exit_of(&w), EADDRNOTAVAIL);
 }
 END_TEST
@@ -408,7 +408,7 @@ START_TEST(thread_is_traced_to_its_process)
 	ck_assert_int_ne(r.tid, w.pid);
 	ck_assert_int_eq(r.pid, w.pid);
 	ck_assert_int_eq(r.type, SOCK_STREAM);
-	ck_assert_int_eq(adopt_answer(w.notify, &r, -EACCES, &failed), 0);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, EACCES, &failed), 0);
 	ck_assert_int_eq(exit_of(&w), EACCES);
 }
 END_TEST
