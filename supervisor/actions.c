@@ -62,7 +62,10 @@ static void act_signal(struct supervisor *s, const struct action *action)
 
 static void act_steer(struct supervisor *s, const struct action *action)
 {
-	steer_slot(s, action->slot, action->on);
+	/* Who may get connections is decided by the reports of each worker (act_report): this only
+	 * makes sure that a slot which does not serve is not left on the list. */
+	if (!action->on)
+		steer_off(s, action->slot);
 }
 
 static void act_move(struct supervisor *s, const struct action *action)
@@ -98,16 +101,15 @@ static void act_exit(struct supervisor *s, const struct action *action)
 static void act_report(struct supervisor *s, const struct action *action)
 {
 	const struct report *report = &action->report;
+	struct worker *worker = report->cookie ? worker_find(s, report->cookie) : NULL;
 
+	if (worker && (report->what == REPORT_READY || report->what == REPORT_STOP))
+		steer_worker(s, worker, report->what == REPORT_READY);
 	sup_report(s, report);
 	control_report(s->control, report);
 	metrics_report(s->metrics, report);
-	if (report->what == REPORT_EXIT) {
-		struct worker *worker = worker_find(s, report->cookie);
-
-		if (worker)
-			worker_told(worker);
-	}
+	if (worker && report->what == REPORT_EXIT)
+		worker_told(worker);
 }
 
 void sup_act(void *context, const struct action *action)

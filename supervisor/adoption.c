@@ -184,7 +184,7 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	}
 	rc = socket_for(s, request, of, &sock, &failed);
 	if (rc == 0)
-		rc = adopt_replace(a->notify_fd, request, socket_fd(sock, a->slot), &lost, &failed);
+		rc = adopt_replace(a->notify_fd, request, socket_fd(sock, a->slot, a->seat), &lost, &failed);
 	if (rc == -ENOENT)
 		return;
 	if (rc < 0) {
@@ -226,7 +226,7 @@ static bool is_ours(struct adoption *a, const struct adopt_request *request)
 		const struct sock *sock = &a->s->socks[i];
 
 		if (sock->in_use && sock->config.adopt &&
-		    adopt_same_socket(request, socket_fd(sock, a->slot)))
+		    adopt_same_socket(request, socket_fd(sock, a->slot, a->seat)))
 			return true;
 	}
 	return false;
@@ -304,7 +304,7 @@ int adoption_watch(struct supervisor *s, struct adoption *a)
 	return uv_poll_start(&a->poll, UV_READABLE | UV_DISCONNECT, on_request);
 }
 
-int adoption_begin(struct supervisor *s, uint32_t slot, uint32_t cookie, int notify_fd)
+int adoption_begin(struct supervisor *s, const struct worker *worker, int notify_fd)
 {
 	struct adoption *a = calloc(1, sizeof *a);
 	int rc;
@@ -313,7 +313,13 @@ int adoption_begin(struct supervisor *s, uint32_t slot, uint32_t cookie, int not
 		close(notify_fd);
 		return -ENOMEM;
 	}
-	*a = (struct adoption){ .s = s, .slot = slot, .cookie = cookie, .notify_fd = notify_fd };
+	*a = (struct adoption){
+		.s = s,
+		.slot = worker->slot,
+		.seat = worker->seat,
+		.cookie = worker->cookie,
+		.notify_fd = notify_fd,
+	};
 	rc = adoption_watch(s, a);
 	if (rc < 0) {
 		close(notify_fd);

@@ -10,7 +10,7 @@
 struct adoption {
 	struct adoption *next;
 	struct supervisor *s;
-	uint32_t slot, cookie;
+	uint32_t slot, seat, cookie;
 	int notify_fd;
 	bool given;           /* it has one of our sockets */
 	struct address other; /* the last IP address it bound that is none of ours */
@@ -20,7 +20,7 @@ struct adoption {
 bool policy_adopts(const struct policy *policy);
 
 /* Takes the fd over, on error too. */
-int adoption_begin(struct supervisor *s, uint32_t slot, uint32_t cookie, int notify_fd);
+int adoption_begin(struct supervisor *s, const struct worker *worker, int notify_fd);
 
 /* For one that came with a state. */
 int adoption_watch(struct supervisor *s, struct adoption *adoption);

@@ -69,8 +69,8 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 	address_format(&sock->config.address, ret->address);
 	if (!sock->group)
 		add_queue(sock->listening.fd, &ret->queue, &ret->limit);
-	for (uint32_t slot = 0; sock->group && slot < s->slots_max; slot++)
-		add_queue(reuseport_fd(sock->group, slot), &ret->queue, &ret->limit);
+	for (uint32_t seat = 0; sock->group && seat < s->steer.size; seat++)
+		add_queue(reuseport_fd(sock->group, seat), &ret->queue, &ret->limit);
 	return true;
 }
 
@@ -105,18 +105,14 @@ static void look_at_current(struct supervisor *s, struct worker *worker, struct 
 	look_at_process(s, worker, ret);
 }
 
-static void look_at_queue(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
+static void look_at_queue(struct supervisor *s, const struct worker *worker, struct sup_slot *ret)
 {
 	int64_t limit = -1;
 
-	for (uint32_t i = 0; i < s->sock_count; i++) {
-		const struct sock *sock = &s->socks[i];
-
-		if (!sock->group)
-			continue;
-		add_queue(reuseport_fd(sock->group, slot), &ret->queue, &limit);
-		ret->handed += reuseport_handed(sock->group, slot);
-	}
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && s->socks[i].group)
+			add_queue(socket_fd(&s->socks[i], worker->slot, worker->seat), &ret->queue, &limit);
+	ret->handed += steer_handed(s, worker->seat) - worker->handed_before;
 }
 
 bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
@@ -133,10 +129,12 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 		ret->last_line = s->memory[slot].last_line;
 	current = ret->slot.cookie ? worker_find(s, ret->slot.cookie) : NULL;
 	next = ret->slot.next_cookie ? worker_find(s, ret->slot.next_cookie) : NULL;
-	if (current)
+	ret->handed = s->memory[slot].handed;
+	if (current) {
 		look_at_current(s, current, ret);
+		look_at_queue(s, current, ret);
+	}
 	ret->next_pid = next ? next->pid : 0;
-	look_at_queue(s, slot, ret);
 	return true;
 }
 

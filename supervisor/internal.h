@@ -82,6 +82,8 @@ struct worker {
 	struct output *output;     /* NULL when not captured */
 	struct output_image *image; /* of its output, between two clusterds */
 	uint32_t cookie, slot, generation;
+	uint32_t seat;          /* steer.c; the slot where no connections are steered */
+	uint64_t handed_before; /* connections the seat had been given before this worker */
 	pid_t pid;
 	int pidfd;
 	int notify_fd;
@@ -102,6 +104,7 @@ struct slot_memory {
 	struct end_record *ends; /* ring, grown as it fills up to ENDS_MAX */
 	uint32_t ends_size, ends_count; /* count ever */
 	uint64_t starts, unasked;
+	uint64_t handed; /* connections steered to its former workers */
 	char *last_line; /* NULL until a worker ended abnormally with captured output */
 };
 
@@ -124,11 +127,13 @@ struct sock {
 	uint64_t repaired;
 };
 
-/* The slots that get new connections, in the modes that have a socket for each. */
+/* The seats that get new connections, in the modes that have a socket for each worker (steer.c). */
 struct steer {
-	uint32_t *list, *place; /* place[slot]: 1 + its index in list, or 0 */
+	uint32_t *list, *place; /* place[seat]: 1 + its index in list, or 0 */
+	uint32_t *owner;        /* cookie of the worker in each seat, or 0 */
 	uint32_t count, size;
 	bool dirty;             /* the kernel has not been told yet */
+	bool empty;             /* what it was told last was an empty list */
 };
 
 struct supervisor {
@@ -263,13 +268,20 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
 void sockets_close(struct supervisor *s);
 void sock_close(struct supervisor *s, struct sock *sock);
-int socket_fd(const struct sock *sock, uint32_t slot); /* the fd that slot's worker gets */
+/* The fd that the worker of a slot, in a seat, gets. */
+int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
 
 /* steer.c */
 int steer_grow(struct supervisor *s, uint32_t slots);
 void steer_free(struct supervisor *s);
-void steer_slot(struct supervisor *s, uint32_t slot, bool on);
-void steer_restore(struct supervisor *s, uint32_t slot);
+uint32_t steer_seats(uint32_t workers);
+uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie);
+void steer_leave_seat(struct supervisor *s, struct worker *worker);
+void steer_seat(struct supervisor *s, uint32_t seat, bool on);
+void steer_worker(struct supervisor *s, const struct worker *worker, bool on);
+uint64_t steer_handed(const struct supervisor *s, uint32_t seat);
+void steer_off(struct supervisor *s, uint32_t slot);
+void steer_restore(struct supervisor *s, const struct worker *worker);
 void steer_apply(struct supervisor *s);
 void steer_move(struct supervisor *s, uint32_t slot);
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);

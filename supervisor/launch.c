@@ -223,7 +223,7 @@ static int place_sockets(struct errand *e, const char **failed)
 
 	for (uint32_t i = 0; i < policy->listener_count; i++) {
 		struct sock *sock = sock_of(e->worker->s, &policy->listeners[i]);
-		int fd = sock ? socket_fd(sock, e->worker->slot) : -1;
+		int fd = sock ? socket_fd(sock, e->worker->slot, e->worker->seat) : -1;
 
 		*failed = "socket";
 		if (fd < 0)
@@ -416,7 +416,7 @@ static int begin_adoption(struct errand *e, const char **failed)
 	if (fd < 0)
 		return fd;
 	*failed = "adopt";
-	return adoption_begin(e->worker->s, e->worker->slot, e->worker->cookie, fd);
+	return adoption_begin(e->worker->s, e->worker, fd);
 }
 
 static void errand_end(struct errand *e)

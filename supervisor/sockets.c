@@ -19,20 +19,18 @@
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
 
-enum {
-	TAG_SLOTS = 65536,   /* a tag is sock * TAG_SLOTS + slot */
-	GROUP_SPARE = 4,     /* a group has room for this many times the workers at start … */
-	GROUP_MIN = 64,      /* … and at least this many */
-};
+enum { TAG_SLOTS = 65536 }; /* a tag is sock * TAG_SLOTS + seat */
 
 static bool per_slot(const struct sock *sock)
 {
 	return sock->group != NULL;
 }
 
-int socket_fd(const struct sock *sock, uint32_t slot)
+int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat)
 {
-	return per_slot(sock) ? reuseport_fd(sock->group, slot) : sock->listening.fd;
+	if (!per_slot(sock))
+		return sock->listening.fd;
+	return reuseport_fd(sock->group, sock->mode == BALANCE_HASH ? slot : seat);
 }
 
 static void complain(struct supervisor *s, const struct sock *sock, const char *step, int error)
@@ -103,15 +101,6 @@ static int open_shared(struct sock *sock, struct listening *ret, const char **fa
 	return rc;
 }
 
-static uint32_t group_capacity(uint32_t workers)
-{
-	uint32_t capacity = GROUP_MIN;
-
-	while (capacity < GROUP_SPARE * workers && capacity < REUSEPORT_SLOTS_MAX)
-		capacity *= 2;
-	return capacity;
-}
-
 static bool has_ipv6(void)
 {
 	scoped_fd fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -139,7 +128,7 @@ static int create_group(struct sock *sock, uint32_t workers, bool steer,
 	struct reuseport_params params = {
 		.type = sock->config.address.kind == ADDRESS_UDP ? SOCK_DGRAM : SOCK_STREAM,
 		.backlog = (int)sock->config.backlog,
-		.capacity = group_capacity(workers),
+		.capacity = steer_seats(workers),
 		.steer = steer,
 	};
 
@@ -175,7 +164,7 @@ static void note_bound(struct sock *sock)
 	struct address *bound = &sock->bound;
 	struct listen_facts facts;
 	const char *failed;
-	int fd = socket_fd(sock, 0);
+	int fd = socket_fd(sock, 0, 0);
 
 	*bound = sock->form;
 	if (fd < 0 || listen_inspect(fd, &facts, &failed) < 0)
@@ -322,7 +311,7 @@ static int repair(struct supervisor *s, struct sock *sock, uint32_t slot, const 
 
 	if (sock->listening.sa.ss_family == AF_UNIX)
 		return sock->inherited ? -ENOTCONN : replace_unix(s, sock, failed);
-	if (listen_is_down(socket_fd(sock, slot)) <= 0)
+	if (listen_is_down(socket_fd(sock, slot, slot)) <= 0)
 		return 0;
 	rc = per_slot(sock)
 	             ? reuseport_relisten(sock->group, slot, failed)
@@ -363,7 +352,7 @@ static void on_hangup(uv_poll_t *poll, int status, int events)
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot)
 {
 	const char *failed;
-	int fd = socket_fd(sock, slot);
+	int fd = socket_fd(sock, slot, slot);
 	uint32_t tag = (uint32_t)(sock - s->socks) * TAG_SLOTS + (per_slot(sock) ? slot : 0);
 	int rc;
 
@@ -384,10 +373,10 @@ uint32_t slots_now(const struct supervisor *s)
 
 void sockets_watch_all(struct supervisor *s, struct sock *sock)
 {
-	uint32_t slots = per_slot(sock) ? s->slots_max : 1;
+	uint32_t seats = per_slot(sock) ? s->steer.size : 1;
 
-	for (uint32_t slot = 0; slot < slots; slot++)
-		sockets_watch_slot(s, sock, slot);
+	for (uint32_t seat = 0; seat < seats; seat++)
+		sockets_watch_slot(s, sock, seat);
 }
 
 int sockets_watch(struct supervisor *s, uint32_t workers)

@@ -200,7 +200,8 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 		return false;
 	m = &s->memory[slot];
 	if (!tlv_number(in, STATE_SLOT_STARTS, &m->starts) ||
-	    !tlv_number(in, STATE_SLOT_UNASKED, &m->unasked))
+	    !tlv_number(in, STATE_SLOT_UNASKED, &m->unasked) ||
+	    !tlv_number(in, STATE_SLOT_HANDED, &m->handed))
 		return false;
 	while (tlv_next(&r, &record) > 0) {
 		struct end_record end;
@@ -263,6 +264,8 @@ static bool load_worker(struct supervisor *s, const struct tlv *in)
 	if (!worker)
 		return false;
 	if (!get_u32(in, STATE_WORKER_GENERATION, &worker->generation) ||
+	    !get_u32(in, STATE_WORKER_SEAT, &worker->seat) ||
+	    !tlv_number(in, STATE_WORKER_HANDED, &worker->handed_before) ||
 	    !tlv_number(in, STATE_WORKER_PID, &pid) || pid < 2 || pid > INT32_MAX ||
 	    !get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) || worker->pidfd < 0 ||
 	    !get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) ||
@@ -287,6 +290,7 @@ static bool load_adoption(struct supervisor *s, const struct tlv *in)
 	a->s = s;
 	if (!get_u32(in, STATE_ADOPTION_COOKIE, &a->cookie) ||
 	    !get_u32(in, STATE_ADOPTION_SLOT, &a->slot) || a->slot >= s->slots_max ||
+	    !get_u32(in, STATE_ADOPTION_SEAT, &a->seat) ||
 	    !get_fd(in, STATE_ADOPTION_FD, &a->notify_fd) || a->notify_fd < 0 ||
 	    !tlv_number(in, STATE_ADOPTION_GIVEN, &given)) {
 		free(a);
@@ -399,8 +403,9 @@ int state_take_over(struct supervisor *s, const char **problem)
 			rc = take_worker(w, problem);
 	for (struct adoption *a = s->adoptions; rc == 0 && a; a = a->next)
 		rc = adoption_watch(s, a);
-	for (uint32_t slot = 0; slot < s->slots_max; slot++)
-		steer_restore(s, slot);
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			steer_restore(s, w);
 	state_each_fd(s, close_on_exec, NULL);
 	return rc;
 }

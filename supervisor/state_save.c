@@ -82,6 +82,7 @@ static void put_slot(struct tlv_writer *w, struct supervisor *s, uint32_t slot)
 	tlv_put_number(w, STATE_SLOT_INDEX, slot);
 	tlv_put_number(w, STATE_SLOT_STARTS, m->starts);
 	tlv_put_number(w, STATE_SLOT_UNASKED, m->unasked);
+	tlv_put_number(w, STATE_SLOT_HANDED, m->handed);
 	for (uint32_t i = ENDS_MAX; i > 0; i--)
 		if (sup_end(s, slot, i - 1, &end))
 			tlv_put(w, STATE_SLOT_ENDS, &end, sizeof end);
@@ -97,6 +98,8 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 
 	tlv_put_number(w, STATE_WORKER_COOKIE, worker->cookie);
 	tlv_put_number(w, STATE_WORKER_SLOT, worker->slot);
+	tlv_put_number(w, STATE_WORKER_SEAT, worker->seat);
+	tlv_put_number(w, STATE_WORKER_HANDED, worker->handed_before);
 	tlv_put_number(w, STATE_WORKER_GENERATION, worker->generation);
 	tlv_put_number(w, STATE_WORKER_PID, (uint64_t)worker->pid);
 	tlv_put_number(w, STATE_WORKER_PIDFD, (uint64_t)worker->pidfd);
@@ -119,6 +122,7 @@ static void put_adoption(struct tlv_writer *w, const struct adoption *a)
 
 	tlv_put_number(w, STATE_ADOPTION_COOKIE, a->cookie);
 	tlv_put_number(w, STATE_ADOPTION_SLOT, a->slot);
+	tlv_put_number(w, STATE_ADOPTION_SEAT, a->seat);
 	tlv_put_number(w, STATE_ADOPTION_FD, (uint64_t)a->notify_fd);
 	tlv_put_number(w, STATE_ADOPTION_GIVEN, a->given);
 	tlv_end(w, mark);

@@ -1,8 +1,16 @@
 /*
- * steer - which slots get new connections, in the modes that have one socket each.
+ * steer - which workers get new connections, in the modes with one socket each.
  *
- * GLUE. The core says on and off per slot; the list is written to the kernel once
- * after each batch of events, so that a thousand deaths at once cost one write.
+ * GLUE. A seat is a place in every round-robin group: one socket, one owner. A worker
+ * takes a seat when it is spawned, the one with the number of its slot if that is
+ * free, so that during a roll the old and the new worker of a slot have queues of
+ * their own: the old one leaves the list, and a probe reaches the new one only.
+ * When the owner is gone the seat is given up and what still waits in its queue
+ * goes to the siblings.
+ *
+ * The list of seats is written to the kernel once after each batch of events, so
+ * that a thousand deaths at once cost one write. In hash groups nobody can be left
+ * out, and a worker always has the socket of its slot.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,24 +19,47 @@
 #include "supervisor/internal.h"
 #include "supervisor/os/reuseport.h"
 
+enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
+
+/* How many seats a group made for so many workers has. */
+uint32_t steer_seats(uint32_t workers)
+{
+	uint32_t seats = SEATS_MIN;
+
+	while (seats < SEATS_PER_SLOT * workers && seats < REUSEPORT_SLOTS_MAX)
+		seats *= 2;
+	return seats;
+}
+
+static void *grown(void *old, size_t had, size_t count, size_t each)
+{
+	void *fresh = calloc(count, each);
+
+	if (fresh && had > 0)
+		memcpy(fresh, old, had * each);
+	return fresh;
+}
+
 int steer_grow(struct supervisor *s, uint32_t slots)
 {
-	uint32_t *list = calloc(slots, sizeof *list);
-	uint32_t *place = calloc(slots, sizeof *place);
+	struct steer *steer = &s->steer;
+	uint32_t seats = steer_seats(slots);
+	struct steer fresh = *steer;
 
-	if (!list || !place) {
-		free(list);
-		free(place);
+	if (seats <= steer->size)
+		return 0;
+	fresh.list = grown(steer->list, steer->size, seats, sizeof *fresh.list);
+	fresh.place = grown(steer->place, steer->size, seats, sizeof *fresh.place);
+	fresh.owner = grown(steer->owner, steer->size, seats, sizeof *fresh.owner);
+	fresh.size = seats;
+	if (!fresh.list || !fresh.place || !fresh.owner) {
+		free(fresh.list);
+		free(fresh.place);
+		free(fresh.owner);
 		return -ENOMEM;
 	}
-	if (s->steer.size > 0) {
-		memcpy(list, s->steer.list, s->steer.size * sizeof *list);
-		memcpy(place, s->steer.place, s->steer.size * sizeof *place);
-	}
 	steer_free(s);
-	s->steer.list = list;
-	s->steer.place = place;
-	s->steer.size = slots;
+	*steer = fresh;
 	return 0;
 }
 
@@ -36,42 +67,148 @@ void steer_free(struct supervisor *s)
 {
 	free(s->steer.list);
 	free(s->steer.place);
-	s->steer.list = s->steer.place = NULL;
+	free(s->steer.owner);
+	s->steer.list = s->steer.place = s->steer.owner = NULL;
 }
 
-/* place[slot] is 1 + its index in the list, or 0. */
-void steer_slot(struct supervisor *s, uint32_t slot, bool on)
+static bool steered(const struct sock *sock)
+{
+	return sock->in_use && sock->group && sock->mode == BALANCE_ROUND_ROBIN;
+}
+
+/* ---- seats ---- */
+
+static bool any_steered(const struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (steered(&s->socks[i]))
+			return true;
+	return false;
+}
+
+/* Sockets for the seat in every group that has none yet. */
+static int furnish(struct supervisor *s, uint32_t seat, const char **failed)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (!steered(sock) || reuseport_fd(sock->group, seat) >= 0)
+			continue;
+		rc = reuseport_add(sock->group, seat, failed);
+		if (rc == 0 && s->hangup_fd >= 0)
+			sockets_watch_slot(s, sock, seat);
+	}
+	return rc;
+}
+
+/*
+ * The seat for a new worker. When none can be had it shares the one of its slot
+ * with the worker that is there: nothing is lost by that, only less exact.
+ */
+uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie)
+{
+	struct steer *steer = &s->steer;
+	const char *failed = "";
+	uint32_t seat = slot;
+
+	if (!any_steered(s))
+		return slot;
+	if (steer->owner[slot] != 0)
+		for (seat = s->slots_max; seat < steer->size && steer->owner[seat] != 0; seat++)
+			;
+	if (seat >= steer->size || furnish(s, seat, &failed) < 0)
+		seat = slot;
+	if (steer->owner[seat] == 0)
+		steer->owner[seat] = cookie;
+	return seat;
+}
+
+/* place[seat] is 1 + its index in the list, or 0. */
+void steer_seat(struct supervisor *s, uint32_t seat, bool on)
 {
 	struct steer *steer = &s->steer;
 	uint32_t at;
 
-	if (slot >= steer->size || on == (steer->place[slot] != 0))
+	if (seat >= steer->size || on == (steer->place[seat] != 0))
 		return;
 	steer->dirty = true;
 	if (on) {
-		steer->list[steer->count++] = slot;
-		steer->place[slot] = steer->count;
+		steer->list[steer->count++] = seat;
+		steer->place[seat] = steer->count;
 		return;
 	}
-	at = steer->place[slot] - 1;
-	steer->place[slot] = 0;
+	at = steer->place[seat] - 1;
+	steer->place[seat] = 0;
 	steer->list[at] = steer->list[--steer->count];
 	if (at < steer->count)
 		steer->place[steer->list[at]] = at + 1;
 }
 
-/* After an upgrade: the core knows which slots it had switched on. */
-void steer_restore(struct supervisor *s, uint32_t slot)
+/* Of two that share a seat only the owner takes it off the list. */
+void steer_worker(struct supervisor *s, const struct worker *worker, bool on)
 {
-	struct instance_view current = { .state = INSTANCE_STARTING }, next = current;
-	struct slot_view view;
+	if (worker->seat < s->steer.size && any_steered(s) &&
+	    (on || s->steer.owner[worker->seat] == worker->cookie))
+		steer_seat(s, worker->seat, on);
+}
 
-	if (!pool_slot(s->pool, slot, &view))
+/* Hands what waits in the seat's queues to those on the list; they wait where they are if there is
+ * nobody. */
+static void move_queue(struct supervisor *s, uint32_t seat)
+{
+	const char *failed = "";
+
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (steered(sock) && sock->config.address.kind == ADDRESS_TCP &&
+		    reuseport_fd(sock->group, seat) >= 0)
+			reuseport_move_queue(sock->group, seat, &failed);
+	}
+}
+
+uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
+{
+	uint64_t handed = 0;
+
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].group && seat < s->steer.size)
+			handed += reuseport_handed(s->socks[i].group, seat);
+	return handed;
+}
+
+/* The owner has ended. A seat beyond the slots' own goes with it. */
+void steer_leave_seat(struct supervisor *s, struct worker *worker)
+{
+	struct steer *steer = &s->steer;
+	uint32_t seat = worker->seat;
+	const char *failed;
+
+	if (!any_steered(s) || seat >= steer->size || steer->owner[seat] != worker->cookie)
 		return;
-	pool_instance(s->pool, view.cookie, &current);
-	pool_instance(s->pool, view.next_cookie, &next);
-	if (current.state == INSTANCE_READY || next.state == INSTANCE_READY)
-		steer_slot(s, slot, true);
+	s->memory[worker->slot].handed += steer_handed(s, seat) - worker->handed_before;
+	steer->owner[seat] = 0;
+	steer_seat(s, seat, false);
+	steer_apply(s);
+	move_queue(s, seat);
+	for (uint32_t i = 0; seat >= s->slots_max && i < s->sock_count; i++)
+		if (steered(&s->socks[i]))
+			reuseport_remove(s->socks[i].group, seat, &failed);
+}
+
+/* ---- the list ---- */
+
+/*
+ * While nobody is ready connections wait in all queues (reuseport_steer). When the
+ * first one is, the queues of seats without a worker are handed over to it.
+ */
+static void gather_strays(struct supervisor *s)
+{
+	for (uint32_t seat = 0; seat < s->steer.size; seat++)
+		if (s->steer.owner[seat] == 0)
+			move_queue(s, seat);
 }
 
 void steer_apply(struct supervisor *s)
@@ -85,31 +222,60 @@ void steer_apply(struct supervisor *s)
 		struct sock *sock = &s->socks[i];
 		int rc = 0;
 
-		if (sock->group && sock->mode == BALANCE_ROUND_ROBIN)
+		if (steered(sock))
 			rc = reuseport_steer(sock->group, s->steer.list, s->steer.count, &failed);
 		if (rc < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "listener %s: steering: %s: %s",
 			         sock->config.name, failed, strerror(-rc));
 	}
+	if (s->steer.count > 0 && s->steer.empty)
+		gather_strays(s);
+	s->steer.empty = s->steer.count == 0;
 }
 
-/* Hands what waits in the slot's queues to its siblings. */
+/* No worker of the slot may get anything new: each leaves the list. */
+void steer_off(struct supervisor *s, uint32_t slot)
+{
+	struct slot_view view;
+	const struct worker *worker;
+
+	if (!pool_slot(s->pool, slot, &view))
+		return;
+	worker = view.cookie ? worker_find(s, view.cookie) : NULL;
+	if (worker)
+		steer_seat(s, worker->seat, false);
+	worker = view.next_cookie ? worker_find(s, view.next_cookie) : NULL;
+	if (worker)
+		steer_seat(s, worker->seat, false);
+}
+
+/* The slot has lost its last ready worker while others serve: its queue need not wait for the next. */
 void steer_move(struct supervisor *s, uint32_t slot)
 {
-	const char *failed = "";
+	struct slot_view view;
+	const struct worker *worker;
 
 	steer_apply(s);
-	for (uint32_t i = 0; i < s->sock_count; i++) {
-		struct sock *sock = &s->socks[i];
-
-		if (!sock->group || sock->mode != BALANCE_ROUND_ROBIN)
-			continue;
-		if (sock->config.address.kind != ADDRESS_TCP || reuseport_fd(sock->group, slot) < 0)
-			continue;
-		/* -EAGAIN: no sibling is ready; the queue waits for the replacement. */
-		reuseport_move_queue(sock->group, slot, &failed);
-	}
+	if (!pool_slot(s->pool, slot, &view))
+		return;
+	worker = view.cookie ? worker_find(s, view.cookie) : NULL;
+	move_queue(s, worker ? worker->seat : slot);
 }
+
+/* After an upgrade: the owners, and who was on the list. */
+void steer_restore(struct supervisor *s, const struct worker *worker)
+{
+	struct instance_view view;
+
+	if (!any_steered(s) || worker->seat >= s->steer.size)
+		return;
+	if (s->steer.owner[worker->seat] == 0)
+		s->steer.owner[worker->seat] = worker->cookie;
+	if (pool_instance(s->pool, worker->cookie, &view) && view.state == INSTANCE_READY)
+		steer_seat(s, worker->seat, true);
+}
+
+/* ---- the slots' own seats ---- */
 
 /* Sockets for the slots up to `slots` in every group. On error those that were added are gone. */
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed)
@@ -134,7 +300,9 @@ void steer_slot_gone(struct supervisor *s, uint32_t slot)
 {
 	const char *failed;
 
-	steer_slot(s, slot, false);
+	if (slot < s->steer.size && s->steer.owner[slot] != 0)
+		return; /* another slot's worker sits there; it takes the socket with it */
+	steer_seat(s, slot, false);
 	steer_apply(s);
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (s->socks[i].group)

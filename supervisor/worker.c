@@ -129,6 +129,7 @@ static void on_end(uv_poll_t *poll, int status, int events)
 void worker_told(struct worker *worker)
 {
 	worker->gone = true;
+	steer_leave_seat(worker->s, worker);
 	unlink_worker(worker);
 	if (worker->output)
 		output_close(worker->output);
@@ -279,6 +280,8 @@ int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t 
 		return -ENOMEM;
 	worker->launch = launch;
 	worker->generation = generation;
+	worker->seat = steer_take_seat(s, slot, cookie);
+	worker->handed_before = steer_handed(s, worker->seat);
 	rc = launch_spawn(worker, launch, &spawned, failed);
 	if (rc == 0) {
 		worker->spawned_ms = clock_ms();
