@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,17 +10,16 @@
 #include "supervisor/control_internal.h"
 #include "supervisor/os/scope.h"
 
-/* ---- what is to do, and when ---- */
+/* ---- turns ---- */
 
-static bool pending(const struct client *client)
-{
-	return client->out_start < client->out_end;
-}
+static void accept_on(struct control *control);
+static void on_turn(uv_idle_t *handle);
 
-/* A request that may take for ever: it can not be asked to make room. */
-static bool waits(const struct client *client)
+void control_kick(struct control *control)
 {
-	return client->busy && (client->follows || client->wait.what != WAIT_NOTHING);
+	if (!control->turning)
+		uv_idle_start(&control->turn, on_turn);
+	control->turning = true;
 }
 
 unsigned control_waiters(const struct control *control)
@@ -29,300 +27,15 @@ unsigned control_waiters(const struct control *control)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
-		count += control->clients[i] && waits(control->clients[i]);
+		count += control->clients[i] && client_waits(control->clients[i]);
 	return count;
 }
 
-static bool has_line(const struct client *client)
-{
-	return client->line_used == REQUEST_LINE_MAX ||
-	       memchr(client->line, '\n', client->line_used) != NULL;
-}
-
-static bool ring_waits(const struct client *client)
-{
-	const struct control *control = client->control;
-	bool logs = client->request.what == REQUEST_logs;
-
-	return client->ring_at < (logs ? control->output.end : control->events.end);
-}
-
-static bool has_work(const struct client *client)
-{
-	if (client->dead)
-		return true;
-	if (pending(client))
-		return false;
-	if (client->busy)
-		return client->more && (!client->follows || ring_waits(client));
-	return client->closing || client->end_of_input || has_line(client);
-}
-
-static void on_turn(uv_idle_t *handle);
-
-static void control_kick(struct control *control)
-{
-	if (!control->turning)
-		uv_idle_start(&control->turn, on_turn);
-	control->turning = true;
-}
-
-void client_kick(struct client *client)
-{
-	control_kick(client->control);
-}
-
-/* The client is closed in the next turn, when nobody up the stack uses it. */
-static void client_drop(struct client *client)
-{
-	client->dead = true;
-	client_kick(client);
-}
-
-/* ---- closing ---- */
-
-static void control_unref(struct control *control)
-{
-	if (--control->open_handles > 0)
-		return;
-	free(control->events.bytes);
-	free(control->output.bytes);
-	free(control);
-}
-
-static void on_client_closed(uv_handle_t *handle)
-{
-	struct client *client = handle->data;
-	struct control *control = client->control;
-
-	free(client->out);
-	free(client);
-	control_unref(control);
-}
-
-static void spare_take_back(struct control *control)
+void control_spare(struct control *control)
 {
 	if (control->spare_fd < 0)
 		control->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
-
-static void client_close(struct client *client)
-{
-	struct control *control = client->control;
-
-	for (unsigned i = 0; i < CLIENTS_MAX; i++)
-		if (control->clients[i] == client)
-			control->clients[i] = NULL;
-	uv_close((uv_handle_t *)&client->poll, on_client_closed);
-	fd_close(&client->fd);
-	spare_take_back(control);
-}
-
-/* ---- writing ---- */
-
-/* Makes room for `size` more bytes of output. A client that left too much unread is dropped. */
-bool client_room(struct client *client, size_t size)
-{
-	size_t used = client->out_end - client->out_start, want;
-	char *more;
-
-	if (client->dead)
-		return false;
-	if (client->out_size - client->out_end >= size)
-		return true;
-	if (used > 0)
-		memmove(client->out, client->out + client->out_start, used);
-	client->out_start = 0;
-	client->out_end = used;
-	if (client->out_size - used >= size)
-		return true;
-	for (want = REPLY_SIZE; want < used + size; want *= 2)
-		;
-	more = used + size > OUT_MAX ? NULL : realloc(client->out, want);
-	if (!more) {
-		client_drop(client);
-		return false;
-	}
-	client->out = more;
-	client->out_size = want;
-	return true;
-}
-
-void reply_begin(struct client *client, struct json *json, const char *kind)
-{
-	bool room = client_room(client, REPLY_SIZE);
-
-	json_begin(json, room ? client->out + client->out_end : NULL,
-	           room ? client->out_size - client->out_end : 0);
-	if (kind)
-		json_word(json, "kind", kind);
-}
-
-void reply_end(struct client *client, struct json *json)
-{
-	client->out_end += json_end(json);
-	client_kick(client);
-}
-
-static void client_write(struct client *client)
-{
-	while (pending(client) && !client->dead) {
-		ssize_t n = send(client->fd, client->out + client->out_start,
-		                 client->out_end - client->out_start, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0 && errno != EINTR)
-			client_drop(client);
-		if (n > 0) {
-			client->out_start += (size_t)n;
-			client->deadline_ms = sup_now_ms(client->control->s) + IDLE_MS;
-		}
-	}
-}
-
-/* Ends the answer; `json` is an object begun by the caller with more to say, or NULL. */
-void client_done(struct client *client, struct json *json, bool ok)
-{
-	struct json plain;
-	size_t rest = client->line_used - client->line_taken;
-
-	if (!json)
-		reply_begin(client, json = &plain, NULL);
-	json_flag(json, "ok", ok);
-	json_flag(json, "done", true);
-	reply_end(client, json);
-
-	memmove(client->line, client->line + client->line_taken, rest);
-	client->line_used = rest;
-	client->line_taken = 0;
-	client->busy = client->follows = false;
-	client->more = NULL;
-	client->part = client->index = 0;
-	client->wait.what = WAIT_NOTHING;
-	client->deadline_ms = sup_now_ms(client->control->s) + IDLE_MS;
-}
-
-void client_fail(struct client *client, int code, const char *error)
-{
-	struct json json;
-
-	reply_begin(client, &json, NULL);
-	json_number(&json, "code", code);
-	json_word(&json, "error", error);
-	client_done(client, &json, false);
-}
-
-void client_ok(struct client *client)
-{
-	client_done(client, NULL, true);
-}
-
-/* ---- reading ---- */
-
-static void client_read(struct client *client)
-{
-	ssize_t n = read(client->fd, client->line + client->line_used,
-	                 REQUEST_LINE_MAX - client->line_used);
-
-	if (n > 0)
-		client->line_used += (size_t)n;
-	else if (n == 0)
-		client->end_of_input = true;
-	else if (errno != EAGAIN && errno != EINTR)
-		client_drop(client);
-}
-
-/* Takes one line and answers it, or begins to. */
-static void client_serve(struct client *client)
-{
-	const char *newline = memchr(client->line, '\n', client->line_used);
-	const char *problem;
-
-	if (!newline) {
-		client->closing = true;
-		if (client->line_used < REQUEST_LINE_MAX)
-			return;
-		client->line_taken = client->line_used;
-		client_fail(client, CODE_USAGE, "a request is at most 4096 bytes long");
-		return;
-	}
-	client->line_taken = (size_t)(newline - client->line) + 1;
-	client->busy = true;
-	if (request_parse(client->line, client->line_taken - 1, &client->request, &problem) < 0)
-		client_fail(client, CODE_USAGE, problem);
-	else
-		request_serve(client);
-}
-
-static void client_step(struct client *client)
-{
-	if (client->busy) {
-		if (client->more && !client->more(client))
-			client->more = NULL;
-	} else if (client->closing) {
-		client_drop(client);
-	} else {
-		client_serve(client);
-	}
-	client_write(client);
-}
-
-static void on_client(uv_poll_t *handle, int status, int events);
-
-/* Listens for just what can be used now: a level-triggered poll for more would spin. */
-static void client_arm(struct client *client)
-{
-	int events = 0;
-
-	if (client->dead)
-		return;
-	if (pending(client))
-		events |= UV_WRITABLE;
-	if (!client->busy && !client->end_of_input && !client->closing &&
-	    client->line_used < REQUEST_LINE_MAX)
-		events |= UV_READABLE;
-	if (client->busy && !client->end_of_input)
-		events |= UV_DISCONNECT;
-	if (events == client->armed)
-		return;
-	client->armed = events;
-	if (events)
-		uv_poll_start(&client->poll, events, on_client);
-	else
-		uv_poll_stop(&client->poll);
-}
-
-/* The peer closed, or only shut down its writing half as `echo status | nc -N` does. */
-static void client_disconnected(struct client *client)
-{
-	struct pollfd look = { .fd = client->fd };
-
-	client->end_of_input = true;
-	if (poll(&look, 1, 0) > 0 && (look.revents & (POLLHUP | POLLERR)))
-		client_drop(client);
-}
-
-static void on_client(uv_poll_t *handle, int status, int events)
-{
-	struct client *client = handle->data;
-
-	if (client->dead)
-		return;
-	if (status < 0)
-		client_drop(client);
-	else if (events & UV_READABLE)
-		client_read(client);
-	else if (events & UV_DISCONNECT)
-		client_disconnected(client);
-	if (events & UV_WRITABLE)
-		client_write(client);
-	client_arm(client);
-	if (has_work(client))
-		client_kick(client);
-}
-
-/* ---- turns ---- */
 
 /* One request or one part of an answer, for the client whose turn it is. */
 static void serve_one(struct control *control)
@@ -331,7 +44,7 @@ static void serve_one(struct control *control)
 		unsigned at = (control->next_turn + i) % CLIENTS_MAX;
 		struct client *client = control->clients[at];
 
-		if (client && !client->dead && has_work(client)) {
+		if (client && !client->dead && client_has_work(client)) {
 			control->next_turn = at + 1;
 			client_step(client);
 			return;
@@ -345,6 +58,8 @@ static void on_turn(uv_idle_t *handle)
 	bool check = control->check_waits, work = false;
 
 	control->check_waits = false;
+	if (control->full)
+		accept_on(control);
 	for (unsigned i = 0; check && i < CLIENTS_MAX; i++)
 		if (control->clients[i] && control->clients[i]->wait.what != WAIT_NOTHING)
 			wait_check(control->clients[i]);
@@ -359,15 +74,13 @@ static void on_turn(uv_idle_t *handle)
 		if (client->dead)
 			client_close(client);
 		else
-			work = work || has_work(client);
+			work = work || client_has_work(client);
 	}
 	if (work || control->check_waits)
 		return;
 	control->turning = false;
 	uv_idle_stop(&control->turn);
 }
-
-static void accept_on(struct control *control);
 
 /* Drops who had its time. Runs only while there are clients, or accepting has to be resumed. */
 static void on_tick(uv_timer_t *handle)
@@ -382,13 +95,13 @@ static void on_tick(uv_timer_t *handle)
 		if (!client)
 			continue;
 		count++;
-		if ((!client->busy || pending(client)) && now_ms >= client->deadline_ms)
+		if ((!client->busy || client_pending(client)) && now_ms >= client->deadline_ms)
 			client_drop(client);
 		control->check_waits = control->check_waits || client->wait.what != WAIT_NOTHING;
 	}
 	if (control->check_waits)
 		control_kick(control);
-	spare_take_back(control);
+	control_spare(control);
 	accept_on(control);
 	if (count > 0)
 		return;
@@ -405,29 +118,38 @@ static void tick_on(struct control *control)
 
 /* ---- accepting ---- */
 
-/* Frees a place: one that nobody has, or that of the oldest who does not wait. */
+/* Who neither waits nor is owed its first answer can be asked to make room, once it has had the
+ * time to ask. */
+static bool may_go(const struct client *client, uint64_t now_ms)
+{
+	if (client_waits(client))
+		return false;
+	if (client->dead || client->served > 0)
+		return true;
+	return !client_has_work(client) && now_ms >= client->came_ms + GRACE_MS;
+}
+
+/* A place that nobody has, or that of the oldest who may go; NULL when there is none just now. */
 static struct client **place(struct control *control)
 {
 	struct client **oldest = NULL;
+	uint64_t now_ms = sup_now_ms(control->s);
 
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		struct client **at = &control->clients[i];
 
 		if (!*at)
 			return at;
-		if (!waits(*at) && (!oldest || (*at)->order < (*oldest)->order))
+		if (may_go(*at, now_ms) && (!oldest || (*at)->order < (*oldest)->order))
 			oldest = at;
 	}
-	if (oldest)
-		client_close(*oldest);
 	return oldest;
 }
 
-/* Takes fd over. */
-static void client_create(struct control *control, int fd)
+/* Takes fd over, and the place from whoever has it. */
+static void client_create(struct control *control, struct client **at, int fd)
 {
-	struct client **at = place(control);
-	struct client *client = at ? calloc(1, sizeof *client) : NULL;
+	struct client *client = calloc(1, sizeof *client);
 
 	if (!client || uv_poll_init(sup_loop(control->s), &client->poll, fd) < 0) {
 		free(client);
@@ -438,8 +160,11 @@ static void client_create(struct control *control, int fd)
 	client->poll.data = client;
 	client->fd = fd;
 	client->order = control->orders++;
-	client->deadline_ms = sup_now_ms(control->s) + IDLE_MS;
+	client->came_ms = sup_now_ms(control->s);
+	client->deadline_ms = client->came_ms + IDLE_MS;
 	control->open_handles++;
+	if (*at)
+		client_close(*at);
 	*at = client;
 	tick_on(control);
 	if (peer_may(control, fd)) {
@@ -449,7 +174,7 @@ static void client_create(struct control *control, int fd)
 		client->closing = true;
 	}
 	client_arm(client);
-	if (has_work(client))
+	if (client_has_work(client))
 		client_kick(client);
 }
 
@@ -463,16 +188,31 @@ static int accept_one(struct control *control)
 	return accept4(control->listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
+/* Until the next tick; when it is for want of a place, until the next turn if that comes first. */
+static void accept_off(struct control *control, bool full)
+{
+	uv_poll_stop(&control->accept_poll);
+	control->accepting = false;
+	control->full = full;
+	control->ticking = true;
+	uv_timer_start(&control->tick, on_tick, full ? GRACE_MS / 4 : TICK_MS, TICK_MS);
+}
+
 static void on_accept(uv_poll_t *handle, int status, int events)
 {
 	struct control *control = handle->data;
 
 	(void)events;
 	for (unsigned i = 0; status == 0 && i < ACCEPTS_TURN; i++) {
-		int fd = accept_one(control);
+		struct client **at = place(control);
+		int fd = at ? accept_one(control) : -1;
 
+		if (!at) {
+			accept_off(control, true);
+			return;
+		}
 		if (fd >= 0) {
-			client_create(control, fd);
+			client_create(control, at, fd);
 			continue;
 		}
 		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
@@ -482,9 +222,7 @@ static void on_accept(uv_poll_t *handle, int status, int events)
 	if (status == 0)
 		return;
 	/* No fd is left: try again at the next tick instead of spinning. */
-	uv_poll_stop(&control->accept_poll);
-	control->accepting = false;
-	tick_on(control);
+	accept_off(control, false);
 }
 
 static void accept_on(struct control *control)
@@ -492,9 +230,19 @@ static void accept_on(struct control *control)
 	if (!control->accepting)
 		uv_poll_start(&control->accept_poll, UV_READABLE, on_accept);
 	control->accepting = true;
+	control->full = false;
 }
 
 /* ---- life ---- */
+
+void control_unref(struct control *control)
+{
+	if (--control->open_handles > 0)
+		return;
+	free(control->events.bytes);
+	free(control->output.bytes);
+	free(control);
+}
 
 static int control_listen(struct control *control)
 {
@@ -507,7 +255,7 @@ static int control_listen(struct control *control)
 	uv_timer_init(loop, &control->tick);
 	control->open_handles = 3;
 	control->accept_poll.data = control->turn.data = control->tick.data = control;
-	spare_take_back(control);
+	control_spare(control);
 	accept_on(control);
 	return 0;
 }

@@ -8,8 +8,8 @@
  *
  * Bounded: CLIENTS_MAX connections of at most 4 KiB in and 256 KiB out. Of those
  * that wait for something long there are at most WAITERS_MAX, so a short request
- * is always served: when all places are taken the oldest one that neither waits
- * nor follows makes room. A client that sends no whole line for IDLE_MS, or takes
+ * is always served: when all places are taken the oldest that neither waits nor is
+ * owed its first answer makes room, and others wait in the backlog. A client that sends no whole line for IDLE_MS, or takes
  * nothing of its answer for that long, is dropped. A turn of the loop serves at
  * most one request, or one 16 KiB part of a long answer.
  *
@@ -53,7 +53,7 @@ void control_stop(struct control *control, int status);
 /* For every ACT_REPORT, after the supervisor has dealt with it. */
 void control_report(struct control *control, const struct report *report);
 
-/* One log record as a JSON object; kept for `events`, sent to whoever follows. */
+/* One log record as a line of JSON that begins with {"v":1, and ends with a newline; kept for `events`, sent to whoever follows. */
 void control_log_line(struct control *control, const char *json, size_t size);
 
 /* One captured line of a worker; kept for `logs`, sent to whoever follows. */

@@ -1,7 +1,8 @@
 /*
  * control_internal - what the control*.c files share, and nobody else includes.
  *
- *   control.c        connections: accept, read, write, close, turns
+ *   control.c        the socket: accept, turns, what the supervisor tells
+ *   control_client.c one connection: read, write, close
  *   control_path.c   where the socket lies, and taking that place
  *   control_peer.c   who may ask
  *   control_verbs.c  one function per request
@@ -26,6 +27,7 @@ enum {
 	REPLY_SIZE = 8192, /* room for one line that holds no long text */
 	ACCEPTS_TURN = 4,
 	TICK_MS = 250,
+	GRACE_MS = 20, /* what a new client has to ask in before it may be asked to make room */
 };
 
 /* Exit statuses that clusterctl passes on (interface, section 5). */
@@ -73,7 +75,9 @@ struct client {
 	int fd;
 	int armed;             /* events of poll */
 	uint64_t deadline_ms;  /* idle or stalled: dropped then */
-	uint64_t order;        /* when it came */
+	uint64_t came_ms;
+	uint64_t order;        /* who came first */
+	uint64_t served;       /* requests answered */
 	bool end_of_input;
 	bool closing;          /* when the output is written */
 	bool dead;             /* to be closed at the end of the turn */
@@ -101,6 +105,7 @@ struct control {
 	uv_timer_t tick;
 	unsigned open_handles;
 	bool turning, ticking, accepting;
+	bool full;             /* nobody can make room before the next turn */
 	bool check_waits;
 	int spare_fd;          /* given up to accept when there is no other fd */
 	uint64_t orders;
@@ -111,14 +116,28 @@ struct control {
 };
 
 /* control.c */
-void client_kick(struct client *client); /* there is something to do for it in the next turn */
+void control_kick(struct control *control); /* there is something to do in the next turn */
+void control_unref(struct control *control);
+void control_spare(struct control *control); /* has the spare fd back if there is one */
+unsigned control_waiters(const struct control *control);
+
+/* control_client.c */
+bool client_pending(const struct client *client);
+bool client_waits(const struct client *client);
+bool client_has_work(const struct client *client);
+void client_kick(struct client *client);
+void client_drop(struct client *client);
+void client_close(struct client *client);
+void client_read(struct client *client);
+void client_write(struct client *client);
+void client_step(struct client *client); /* one request, or one part of an answer */
+void client_arm(struct client *client);
 bool client_room(struct client *client, size_t size);
 void reply_begin(struct client *client, struct json *json, const char *kind);
 void reply_end(struct client *client, struct json *json);
 void client_done(struct client *client, struct json *json, bool ok);
 void client_fail(struct client *client, int code, const char *error);
 void client_ok(struct client *client);
-unsigned control_waiters(const struct control *control);
 
 /* control_path.c */
 int control_open(struct control *control, const struct policy *policy, const char *name,

@@ -191,7 +191,7 @@ static void put_config_line(void *context, const char *line)
 
 	while (size > 0 && line[size - 1] == ' ')
 		size--;
-	if (line[0] == ';' || !client_room(client, JSON_TEXT_MAX(size) + REPLY_SIZE))
+	if (line[0] == ';' || (size == 0 && client->index++ == 0) || !client_room(client, JSON_TEXT_MAX(size) + REPLY_SIZE))
 		return;
 	reply_begin(client, &j, "config");
 	json_text(&j, "text", line, size);
@@ -324,20 +324,17 @@ static void put_lost(struct client *client, uint64_t lost)
 	reply_end(client, &j);
 }
 
-/* A log record {"time":…} becomes {"v":1,"kind":"event","time":…}. */
+/* A log record {"v":1,"time":…} becomes {"v":1,"kind":"event","time":…}. */
 static void put_event(struct client *client, const char *text, size_t size)
 {
-	static const char head[] = "{\"v\":1,\"kind\":\"event\",";
-	size_t length = sizeof head - 1;
+	static const char from[] = "{\"v\":1,", to[] = "{\"v\":1,\"kind\":\"event\",";
+	size_t old = sizeof from - 1, new = sizeof to - 1;
 
-	while (size > 0 && text[size - 1] == '\n')
-		size--;
-	if (size < 3 || text[0] != '{' || !client_room(client, size + sizeof head))
+	if (size <= old || memcmp(text, from, old) != 0 || !client_room(client, size + new))
 		return;
-	memcpy(client->out + client->out_end, head, length);
-	memcpy(client->out + client->out_end + length, text + 1, size - 1);
-	client->out_end += length + size - 1;
-	client->out[client->out_end++] = '\n';
+	memcpy(client->out + client->out_end, to, new);
+	memcpy(client->out + client->out_end + new, text + old, size - old);
+	client->out_end += new + size - old;
 }
 
 static void put_output(struct client *client, const char *text, size_t size)

@@ -71,6 +71,13 @@ static bool socket_name(const char *file, char *name, size_t size)
 	return true;
 }
 
+static const char *file_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context)
 {
 	char folder[FOLDER_MAX], path[FOLDER_MAX + 256], name[64];
@@ -183,7 +190,8 @@ int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
 		return connect_only(ctl, quiet, ret_status);
 	if (!ctl->socket)
 		return connect_named(ctl, quiet, ret_status);
-	snprintf(ctl->shown, sizeof ctl->shown, "%.60s", ctl->name ? ctl->name : "clusterd");
+	if (!socket_name(file_part(ctl->socket), ctl->shown, sizeof ctl->shown))
+		snprintf(ctl->shown, sizeof ctl->shown, "clusterd");
 	fd = ctl_connect_path(ctl->socket);
 	return fd >= 0 ? fd : refused(ctl->shown, ctl->socket, quiet, ret_status);
 }

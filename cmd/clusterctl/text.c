@@ -153,7 +153,12 @@ int run_why(struct ctl *ctl)
 
 static bool is_frame(const char *key)
 {
-	return strcmp(key, "v") == 0 || strcmp(key, "kind") == 0 || strcmp(key, "time") == 0;
+	static const char *const keys[] = { "v", "kind", "time", "event", "name" };
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (strcmp(keys[i], key) == 0)
+			return true;
+	return false;
 }
 
 static void put_event(void *context, json_t *line)
@@ -163,10 +168,12 @@ static void put_event(void *context, json_t *line)
 
 	(void)context;
 	put_clean(stdout, text_of(line, "time"));
+	putchar(' ');
+	put_clean(stdout, text_of(line, "event"));
 	json_object_foreach(line, key, value) {
 		char *text;
 
-		if (is_frame(key))
+		if (is_frame(key) || (strcmp(key, "level") == 0 && strcmp(text_of(line, key), "info") == 0))
 			continue;
 		text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 		printf(" %s=", key);

@@ -97,6 +97,7 @@ static void on_line(void *context, json_t *line)
 {
 	struct progress *progress = context;
 	const char *kind = text_of(line, "kind"), *what = text_of(line, "what");
+	long long slots = number_of(line, "slots");
 	char text[768];
 
 	if (strcmp(kind, "note") == 0) {
@@ -106,8 +107,8 @@ static void on_line(void *context, json_t *line)
 	}
 	if (strcmp(what, "roll.begin") == 0) {
 		progress->roll = number_of(line, "roll");
-		printf("roll %lld: %lld slots to generation %lld\n", progress->roll,
-		       (long long)number_of(line, "slots"), (long long)number_of(line, "generation"));
+		printf("roll %lld: %lld slot%s to generation %lld\n", progress->roll, slots,
+		       slots == 1 ? "" : "s", (long long)number_of(line, "generation"));
 		return;
 	}
 	describe(line, text, sizeof text);
