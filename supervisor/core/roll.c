@@ -72,8 +72,14 @@ void roll_forget(struct pool *pool, uint32_t s)
 
 void roll_include(struct pool *pool, uint32_t s)
 {
-	if (pool->roll.number && pool->slots[s].replace == REPLACE_NO)
-		replace_queue(pool, s, REPLACE_ROLL);
+	bool restart = pool->slots[s].replace == REPLACE_RESTART;
+
+	if (!pool->roll.number || pool->slots[s].replace == REPLACE_ROLL)
+		return;
+	replace_drop(pool, s);
+	if (restart)
+		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
+	replace_queue(pool, s, REPLACE_ROLL);
 }
 
 static void queue_all(struct pool *pool)

@@ -282,7 +282,7 @@ static void begin(struct world *world, uint64_t seed, uint32_t workers)
 
 static void calm(struct world *world)
 {
-	uint64_t until = world->now_ms + 600000;
+	uint64_t until = world->now_ms + 600000 + world->workers * 5000;
 
 	world->calm = true;
 	world->policy = &world->policies[0];

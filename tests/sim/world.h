@@ -67,6 +67,7 @@ struct world {
 	uint32_t ended_reports;
 	uint32_t cluster_respawns;
 	uint64_t cluster_respawn_ms[CLUSTER_BURST_MAX];
+	bool roll_ended;       /* or a try failed, in this event */
 	uint32_t failed_tries; /* of the roll, in this event */
 	const struct event *event;
 	uint32_t touched_count;
