@@ -12,6 +12,7 @@
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/reap.h"
+#include "supervisor/probe.h"
 
 /* Errors of the step "exec" that no second try can mend. */
 static bool permanent(const char *step, int error)
@@ -41,6 +42,7 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 	} else {
 		s->memory[action->slot].starts++;
 		sup_started(s, worker_find(s, action->cookie));
+		probe_started(worker_find(s, action->cookie));
 	}
 	sup_feed(s, &event);
 }
@@ -103,8 +105,13 @@ static void act_report(struct supervisor *s, const struct action *action)
 	const struct report *report = &action->report;
 	struct worker *worker = report->cookie ? worker_find(s, report->cookie) : NULL;
 
-	if (worker && (report->what == REPORT_READY || report->what == REPORT_STOP))
-		steer_worker(s, worker, report->what == REPORT_READY);
+	if (worker && report->what == REPORT_READY) {
+		steer_worker(s, worker, true);
+		probe_ready(worker);
+	} else if (worker && report->what == REPORT_STOP) {
+		steer_worker(s, worker, false);
+		probe_stop(worker);
+	}
 	sup_report(s, report);
 	control_report(s->control, report);
 	metrics_report(s->metrics, report);

@@ -33,6 +33,7 @@
 struct control;
 struct metrics;
 struct trial;
+struct probe;
 struct reuseport_image;
 struct reuseport;
 struct adoption;
@@ -47,6 +48,8 @@ enum {
 	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
 	STRANGERS_TURN = 256,
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
+	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
+	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
 	SLOTS_LIMIT = 16384,     /* = max of cluster.workers */
 	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */
 };
@@ -74,15 +77,26 @@ struct launch {
 	size_t limit_count;
 };
 
+/* Does it take connections off its queue? See watch.c. */
+struct accepting {
+	uint64_t taken, idle_handed; /* off the queue; handed out when it was last empty */
+	uint64_t stuck_ms;           /* since when the queue has not moved, or 0 */
+	uint64_t since_ms;           /* first left out */
+	uint64_t back_ms, trial_ms;  /* when it gets another chance; the last wait, 0 = it is well */
+	bool out;
+};
+
 /* One process. */
 struct worker {
 	struct worker *hash_next;
 	struct supervisor *s;
 	const struct launch *launch;
 	struct output *output;     /* NULL when not captured */
+	struct probe *probe;       /* NULL while nothing is asked of it */
 	struct output_image *image; /* of its output, between two clusterds */
 	uint32_t cookie, slot, generation;
 	uint32_t seat;          /* steer.c; the slot where no connections are steered */
+	struct accepting accepting;
 	uint64_t handed_before; /* connections the seat had been given before this worker */
 	pid_t pid;
 	int pidfd;
@@ -114,6 +128,7 @@ struct sock {
 	struct listening listening; /* the one socket; in per-slot modes the group's address */
 	struct reuseport *group;    /* per-slot modes, else NULL */
 	enum balance mode;          /* in force */
+	uint16_t probe_base;        /* of a steered group with few enough seats, else 0 */
 	struct address form;        /* what it was opened as: config.address, or what a program bound */
 	struct address home;        /* where the listener first was, with the port the kernel chose */
 	struct address bound;       /* where it listens now */
@@ -171,8 +186,10 @@ struct supervisor {
 	uv_signal_t signals[12];
 	unsigned signal_count;
 
-	uv_timer_t monitor;
-	bool monitor_open;
+	uv_timer_t monitor, watch;
+	bool monitor_open, watch_open;
+	uint64_t watch_ms, reattach_ms;
+	uint32_t watch_idle; /* looks in a row that found nothing to do */
 
 	struct sdnotify sd;
 	uint64_t systemd_ms;  /* how often WATCHDOG=1 is due, or 0 */
@@ -280,6 +297,9 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker);
 void steer_seat(struct supervisor *s, uint32_t seat, bool on);
 void steer_worker(struct supervisor *s, const struct worker *worker, bool on);
 uint64_t steer_handed(const struct supervisor *s, uint32_t seat);
+bool steer_used(const struct supervisor *s);
+void steer_hand_over(struct supervisor *s, const struct worker *worker);
+void steer_reattach(struct supervisor *s);
 void steer_off(struct supervisor *s, uint32_t slot);
 void steer_restore(struct supervisor *s, const struct worker *worker);
 void steer_apply(struct supervisor *s);
@@ -299,6 +319,14 @@ const char *balance_word(enum balance mode);
 int monitor_start(struct supervisor *s);
 void monitor_stop(struct supervisor *s);
 void monitor_policy(struct supervisor *s);
+
+/* command.c: runs [ready] command about a worker; 0 or -errno with the step */
+int launch_command(const struct worker *worker, struct spawned *ret, const char **failed);
+
+/* watch.c */
+void watch_policy(struct supervisor *s);
+int watch_start(struct supervisor *s);
+void watch_stop(struct supervisor *s);
 
 /* upgrade.c */
 int upgrade_load(struct supervisor *s, int fd, const char **problem);

@@ -206,6 +206,7 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	log_configure(&s->log, s->policy.log_format, s->policy.log_level, s->policy.log_file);
 	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &s->policy });
 	monitor_policy(s);
+	watch_policy(s);
 }
 
 static int begin_roll(struct reload *r, struct launch *launch, uint32_t *ret_roll)

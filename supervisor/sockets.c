@@ -132,6 +132,9 @@ static int create_group(struct sock *sock, uint32_t workers, bool steer,
 		.steer = steer,
 	};
 
+	if (steer && params.capacity <= PROBE_SEATS_MAX)
+		params.probe_base = PROBE_BASE;
+	sock->probe_base = params.probe_base;
 	group_address(&sock->form, &params);
 	return reuseport_create(&params, &sock->group, failed);
 }

@@ -17,6 +17,7 @@
 #include "supervisor/metrics.h"
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
+#include "supervisor/probe.h"
 #include "supervisor/state.h"
 
 /* Sockets, logs and pipes must never land on 0, 1 or 2. */
@@ -173,6 +174,8 @@ static int start_loop(struct supervisor *s, uint32_t workers)
 	if (rc == 0)
 		rc = monitor_start(s);
 	if (rc == 0)
+		rc = watch_start(s);
+	if (rc == 0)
 		return 0;
 	sup_note(s, LOG_LEVEL_ERROR, "event loop: %s", uv_strerror(rc));
 	return EXIT_SYSTEM;
@@ -198,6 +201,8 @@ int start_all(struct supervisor *s)
 		status = start_program(s);
 	if (status == 0)
 		status = sockets_open(s, workers);
+	if (status == 0)
+		status = probe_possible(s);
 	if (status == 0)
 		status = start_control(s);
 	if (status == 0)

@@ -7,6 +7,7 @@
 #include "supervisor/adoption.h"
 #include "supervisor/core/tlv.h"
 #include "supervisor/os/reuseport.h"
+#include "supervisor/probe.h"
 #include "supervisor/state.h"
 
 /* ---- helpers ---- */
@@ -370,6 +371,18 @@ static void close_on_exec(int fd, void *context)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+static void resume_probe(struct worker *worker)
+{
+	struct instance_view view;
+
+	if (!pool_instance(worker->s->pool, worker->cookie, &view))
+		return;
+	if (view.state == INSTANCE_STARTING)
+		probe_started(worker);
+	else if (view.state == INSTANCE_READY)
+		probe_ready(worker);
+}
+
 static int take_worker(struct worker *worker, const char **failed)
 {
 	struct supervisor *s = worker->s;
@@ -389,7 +402,10 @@ static int take_worker(struct worker *worker, const char **failed)
 	}
 	free(worker->image);
 	worker->image = NULL;
-	return rc < 0 ? rc : worker_watch(worker, failed);
+	if (rc < 0)
+		return rc;
+	resume_probe(worker);
+	return worker_watch(worker, failed);
 }
 
 int state_take_over(struct supervisor *s, const char **problem)

@@ -169,6 +169,28 @@ static void move_queue(struct supervisor *s, uint32_t seat)
 	}
 }
 
+bool steer_used(const struct supervisor *s)
+{
+	return any_steered(s);
+}
+
+void steer_hand_over(struct supervisor *s, const struct worker *worker)
+{
+	steer_apply(s);
+	move_queue(s, worker->seat);
+}
+
+/* A worker can detach the program from its socket, and nothing tells of it (reuseport.h). */
+void steer_reattach(struct supervisor *s)
+{
+	const char *failed = "";
+
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (steered(&s->socks[i]) && reuseport_reattach(s->socks[i].group, &failed) < 0)
+			sup_note(s, LOG_LEVEL_ERROR, "listener %s: %s failed; connections go by hash",
+			         s->socks[i].config.name, failed);
+}
+
 uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
 {
 	uint64_t handed = 0;

@@ -200,6 +200,7 @@ void sup_shutdown(struct supervisor *s)
 	s->closing = true;
 	signals_stop(s);
 	monitor_stop(s);
+	watch_stop(s);
 	upgrade_stop(s);
 	control_stop(s->control, s->status);
 	metrics_stop(s->metrics);

@@ -16,6 +16,7 @@
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/scope.h"
+#include "supervisor/probe.h"
 
 enum { READY_FD_MAX = 4096, ANCESTORS_MAX = 32 };
 
@@ -129,6 +130,7 @@ static void on_end(uv_poll_t *poll, int status, int events)
 void worker_told(struct worker *worker)
 {
 	worker->gone = true;
+	probe_stop(worker);
 	steer_leave_seat(worker->s, worker);
 	unlink_worker(worker);
 	if (worker->output)
@@ -158,13 +160,21 @@ static bool belongs(const struct worker *worker, pid_t pid)
 	return false;
 }
 
+/* With `fd`, `command` or `http` only that tells that it is ready. */
+static bool heeds_notify(const struct worker *worker)
+{
+	enum ready_when when = worker->launch->policy.ready_when.when;
+
+	return when == READY_AUTO || when == READY_NOTIFY;
+}
+
 static void heed(struct worker *worker, const struct notify_message *message)
 {
 	if (message->has_status)
 		memcpy(worker->status, message->status, sizeof worker->status);
 	if (message->extend_usec > 0)
 		feed(worker, (struct event){ .what = EV_EXTEND, .delay_ms = message->extend_usec / 1000 });
-	if (message->ready)
+	if (message->ready && heeds_notify(worker))
 		feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
 	if (message->watchdog)
 		feed(worker, (struct event){ .what = EV_PING });

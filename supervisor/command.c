@@ -1,0 +1,90 @@
+/*
+ * command - runs [ready] command, which says about one worker whether it is ready.
+ *
+ * GLUE. It gets clusterd's environment and CLUSTERD_SLOT, CLUSTERD_WORKER_PID and PORT;
+ * its output goes where clusterd's own errors go.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "supervisor/internal.h"
+
+enum { ADDED = 3, ADDED_SIZE = 48 };
+
+struct command {
+	char path[PATH_MAX];
+	char *argv[WORDS_MAX + 1];
+	char **envp;
+	char added[ADDED][ADDED_SIZE];
+};
+
+static void split(const struct words *words, char *argv[WORDS_MAX + 1])
+{
+	const char *word = words->text;
+
+	for (uint16_t i = 0; i < words->count; i++, word += strlen(word) + 1)
+		argv[i] = (char *)(uintptr_t)word; /* execve(2) does not write to it */
+	argv[words->count] = NULL;
+}
+
+static uint16_t first_port(const struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && s->socks[i].bound.kind == ADDRESS_TCP)
+			return s->socks[i].bound.port;
+	return 0;
+}
+
+static int build(struct command *c, const struct worker *worker)
+{
+	size_t count = 0;
+
+	snprintf(c->added[0], ADDED_SIZE, "CLUSTERD_SLOT=%" PRIu32, worker->slot);
+	snprintf(c->added[1], ADDED_SIZE, "CLUSTERD_WORKER_PID=%d", (int)worker->pid);
+	snprintf(c->added[2], ADDED_SIZE, "PORT=%d", first_port(worker->s));
+	while (environ[count])
+		count++;
+	c->envp = calloc(count + ADDED + 1, sizeof *c->envp);
+	if (!c->envp)
+		return -ENOMEM;
+	for (size_t i = 0; i < ADDED; i++)
+		c->envp[i] = c->added[i];
+	memcpy(c->envp + ADDED, environ, count * sizeof *environ);
+	split(&worker->launch->policy.ready_command, c->argv);
+	return spawn_resolve(c->argv[0], getenv("PATH"), c->path, sizeof c->path);
+}
+
+int launch_command(const struct worker *worker, struct spawned *ret, const char **failed)
+{
+	static const struct spawn_fd fds[] = {
+		{ SPAWN_NULL, STDIN_FILENO },
+		{ STDERR_FILENO, STDOUT_FILENO },
+		{ STDERR_FILENO, STDERR_FILENO },
+	};
+	static struct command command; /* too big for the stack; used up when spawn() returns */
+	const struct policy *policy = &worker->launch->policy;
+	struct spawn_plan plan = {
+		.path = command.path,
+		.argv = command.argv,
+		.fds = fds,
+		.fd_count = sizeof fds / sizeof *fds,
+		.process_group = true,
+		.death_signal = SIGKILL,
+		.directory = policy->cluster_directory[0] ? policy->cluster_directory : NULL,
+		.identity = worker->launch->identity,
+	};
+	int rc;
+
+	*failed = "ready.command";
+	rc = build(&command, worker);
+	plan.envp = command.envp;
+	if (rc == 0)
+		rc = spawn(&plan, ret, failed);
+	free(command.envp);
+	command.envp = NULL;
+	return rc;
+}

@@ -1,0 +1,28 @@
+/*
+ * probe - asks one worker whether it is ready, or well, from outside.
+ *
+ * GLUE. Two kinds: a request to that very worker's socket (`http PATH`), and a
+ * program that exits 0 (`command`). One struct for each worker that is asked; it
+ * repeats by itself until probe_stop() or until a readiness has been told.
+ *
+ *   readiness   asked every READY_AGAIN_MS until the answer is yes
+ *   health      asked every [health] interval; [health] failures times no in a row
+ *               is EV_UNHEALTHY. A no does not count when clusterd itself was late,
+ *               or when the worker wants to run and gets no CPU: it is starved, not hung.
+ */
+#ifndef CLUSTERD_SUPERVISOR_PROBE_H
+#define CLUSTERD_SUPERVISOR_PROBE_H
+
+#include "supervisor/internal.h"
+
+/* Called when a worker was started, and when it got ready: begins what the policy asks for. */
+void probe_started(struct worker *worker);
+void probe_ready(struct worker *worker);
+
+/* Takes a worker without a probe. */
+void probe_stop(struct worker *worker);
+
+/* Can the policy's probes be had with the sockets that are open? If not, says why: an exit status. */
+int probe_possible(struct supervisor *s);
+
+#endif
