@@ -18,6 +18,7 @@ struct conn {
 	struct conn_reader *reader; /* while a request is under way */
 	struct buffer unsent;       /* answers the socket did not take */
 	struct buffer waiting_in;   /* read, but behind an answer that is not out yet */
+	struct conn *next_fresh;    /* see on_prepare() */
 	struct visit visit;
 	uv_poll_t poll;
 	size_t sent;                /* how much of `unsent` is out */
@@ -401,6 +402,25 @@ static void on_deadline(struct deadline *deadline)
 	conn_settle(conn);
 }
 
+/*
+ * The loop is about to sleep. Connections that were empty when they came get a
+ * second look: by now most have their request, and those that are answered and
+ * closed at once need not be put into epoll, which costs more than the read.
+ */
+static void on_prepare(uv_prepare_t *prepare)
+{
+	struct hub *hub = prepare->data;
+
+	while (hub->fresh) {
+		struct conn *conn = hub->fresh;
+
+		hub->fresh = conn->next_fresh;
+		conn_read(conn);
+		conn_settle(conn);
+	}
+	uv_prepare_stop(prepare);
+}
+
 void hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS])
 {
 	hub->loop = loop;
@@ -409,6 +429,9 @@ void hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS])
 	hub->spare = NULL;
 	hub->spares = hub->connections = 0;
 	hub->draining = false;
+	hub->fresh = NULL;
+	uv_prepare_init(loop, &hub->prepare);
+	hub->prepare.data = hub;
 	deadlines_init(&hub->deadlines, loop, limits, on_deadline);
 }
 
@@ -458,6 +481,14 @@ struct conn *conn_create(struct hub *hub, int fd)
 
 void conn_start(struct conn *conn)
 {
-	conn_read(conn);
-	conn_settle(conn);
+	struct hub *hub = conn->hub;
+
+	if (conn_read(conn)) {
+		conn_settle(conn);
+		return;
+	}
+	if (!hub->fresh)
+		uv_prepare_start(&hub->prepare, on_prepare);
+	conn->next_fresh = hub->fresh;
+	hub->fresh = conn;
 }

@@ -42,6 +42,8 @@ struct hub {
 	struct buffer out;             /* answers of the connection being served */
 	struct conn_reader *spare;     /* a stack of unused readers */
 	size_t spares;
+	struct conn *fresh;            /* accepted, empty so far, not yet watched */
+	uv_prepare_t prepare;          /* on while there are such */
 	size_t connections;
 	bool draining;                 /* every answer closes its connection */
 	void (*emptied)(struct hub *hub); /* the last connection has ended */

@@ -16,6 +16,8 @@
 #include "cmd/app/listen.h"
 #include "cmd/app/notify.h"
 
+enum { FILLED_TO_GROW = 8 };
+
 struct listener {
 	uv_poll_t poll;
 	struct server *server;
@@ -31,6 +33,8 @@ struct server {
 	uv_timer_t pause;    /* on while accepting is stopped after an error */
 	uv_timer_t watchdog;
 	uv_timer_t drain;    /* on while stopping */
+	int batch;           /* connections to accept at a time, 1 to SERVER_ACCEPT_BATCH */
+	unsigned filled;     /* batches in a row that the queue outlasted */
 	bool complained;     /* about accept, since it last worked */
 };
 
@@ -77,14 +81,20 @@ static bool is_passing(int error)
 	return false;
 }
 
-/* Accepts and serves one batch. Returns 0, or the errno that ended it. */
+/*
+ * Accepts and serves one batch. Returns 0, or the errno that ended it.
+ *
+ * An accept4() that finds nothing costs nearly as much as one that does, since
+ * the kernel builds the file first. So the batch grows when the queue outlasts
+ * it again and again, and shrinks to what was found when it did not.
+ */
 static int accept_batch(struct server *server, int fd)
 {
 	struct conn *batch[SERVER_ACCEPT_BATCH];
 	size_t count = 0;
 	int error = 0;
 
-	for (int tries = 0; tries < SERVER_ACCEPT_BATCH && error == 0; tries++) {
+	for (int tries = 0; tries < server->batch && error == 0; tries++) {
 		int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (accepted < 0) {
@@ -99,6 +109,11 @@ static int accept_batch(struct server *server, int fd)
 	}
 	for (size_t i = 0; i < count; i++)
 		conn_start(batch[i]);
+	server->filled = error == 0 ? server->filled + 1 : 0;
+	if (error != 0)
+		server->batch = count > 0 ? (int)count : 1;
+	else if (server->filled % FILLED_TO_GROW == 0 && server->batch < SERVER_ACCEPT_BATCH)
+		server->batch *= 2;
 	if (count > 0)
 		server->complained = false;
 	return error;
@@ -142,7 +157,7 @@ static void stop_listening(struct server *server)
 		int error = 0;
 
 		/* Whoever we would leave in the queue of our own socket would be reset. */
-		for (int n = 0; n < SERVER_LAST_ACCEPTS && error == 0; n += SERVER_ACCEPT_BATCH)
+		for (int n = 0; n < SERVER_LAST_ACCEPTS && error == 0; n += server->batch)
 			error = accept_batch(server, listener->fd);
 		uv_close((uv_handle_t *)&listener->poll, NULL);
 		close(listener->fd); /* no shutdown(2): others may hold the same socket */
@@ -220,6 +235,7 @@ static int init_loop(struct server *server)
 	uv_timer_init(&server->loop, &server->watchdog);
 	uv_timer_init(&server->loop, &server->drain);
 	server->pause.data = server;
+	server->batch = 1;
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers && !error; i++) {
 		error = uv_signal_init(&server->loop, &server->signals[i]);
 		server->signals[i].data = server;
