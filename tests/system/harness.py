@@ -119,6 +119,7 @@ class Cluster:
         self.test = test
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-"))
         self.events, self.other = [], []
+        self.odd_lines = []  # what a terminal could stumble over
         self.announced = set()
         self.expected_status = 0
         self.changed = threading.Condition()
@@ -171,6 +172,8 @@ class Cluster:
     def _read_lines(self, stream):
         for raw in stream:
             line = raw.decode("utf-8", "replace").rstrip("\n")
+            if any(c < 32 or c == 127 for c in raw[:-1]):
+                self.odd_lines.append(raw)
             try:
                 event = Event(json.loads(line))
                 if "event" not in event:
@@ -180,6 +183,8 @@ class Cluster:
             with self.changed:
                 if event is None:
                     self.other.append(line)
+                elif event["event"] == "output":  # a captured line of a worker
+                    self.other.append(f"{event['name']}[{event['slot']}] {event['line']}")
                 else:
                     event["at"] = time.monotonic()
                     self.events.append(event)

@@ -44,7 +44,7 @@ class CommandLine(harness.TestCase):
         self.refuse(78, "-t", "-c", path, says=(f"{path}:2:", f"{path}:3:"))
         self.refuse(78, "-c", "/nonexistent.conf", "--", "/bin/true", says=("/nonexistent.conf",))
         self.refuse(78, "-c", "/", "--", "/bin/true")
-        self.refuse(78, "--set", "stop.timeout=soon", "--", "/bin/true", says=("timeout",))
+        self.refuse(64, "--set", "stop.timeout=soon", "--", "/bin/true", says=("timeout",))
         for value in ("0", "-1", "two", "100000000"):
             self.assertIn(self.run_clusterd("-n", value, "--", "/bin/true").returncode, (64, 78))
 

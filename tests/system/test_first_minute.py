@@ -13,7 +13,7 @@ import harness
 class FirstMinute(harness.TestCase):
     def start(self, *flags, **options):
         c = self.cluster(harness.APP, flags=flags, **options)
-        c.announce("worker.exit")
+        c.announce("worker.exit", "note", "roll.end")
         return c
 
     def test_it_serves(self):
@@ -31,7 +31,7 @@ class FirstMinute(harness.TestCase):
         self.assertEqual({e.how for e in c.all("worker.ready")}, {"notify"})
 
     def test_a_killed_worker_is_told_and_replaced(self):
-        c = self.start("-n", "2")
+        c = self.start("-n", "2", "--set", "restart.delay=0")
         c.ready(2)
         for _ in range(10):
             mark = c.mark()

@@ -21,9 +21,8 @@ class RowL(harness.TestCase):
         c.ready(2)
         for slot in (0, 1):
             c.wait_line(f"one of {slot}")
-        line = next(x for x in c.other if "one of 1" in x)
-        self.assertNotEqual(line, "one of 1")
-        self.assertIn(str(c.pid_of(1)), line)
+        c.wait_line("two")
+        self.assertEqual(sorted(c.other), ["web[0] one of 0", "web[0] two", "web[1] one of 1", "web[1] two"])
 
     def test_L1_much_output_delays_nothing(self):
         c = self.python("""
@@ -58,7 +57,7 @@ time.sleep(1000)
         c.ready(1)
         c.wait_line("after the flood")
         self.assertLess(max(map(len, c.other)), 300000)
-        self.assertFalse([line for line in c.other if "\x1b" in line or "\0" in line])
+        self.assertEqual(c.odd_lines, [])
         self.assertEqual(sum(line.count("y") for line in c.other if "yyyyyyyy" in line), 3000000)
 
     def test_L4_a_partial_last_line_comes_before_the_end(self):
@@ -98,7 +97,7 @@ time.sleep(1000)
     def test_last_words(self):
         c = self.sh("echo not this; echo 'Error: no database' >&2; exit 4",
                     policy=CAPTURE + "[exit 4]\naction = backoff\ndelay = 1h\n", flags=("-n", "1"))
-        c.announce("worker.exit", "worker.tail")
+        c.announce("worker.exit", "note")
         self.assertEqual(c.wait_event("worker.exit").last, "Error: no database")
 
     def test_hostile_words_do_not_forge_events(self):
@@ -106,7 +105,7 @@ time.sleep(1000)
         forged = '{"event":"stop","level":"error"}'
         c = self.sh(f"printf '%s\\n' '{forged}' >&2; exit 4", flags=("-n", "1"),
                     policy=CAPTURE + "[exit 4]\naction = backoff\ndelay = 1h\n")
-        c.announce("worker.exit", "worker.tail")
+        c.announce("worker.exit", "note")
         self.assertEqual(c.wait_event("worker.exit").last, forged)
         self.assertEqual(c.all("stop"), [])
 

@@ -152,7 +152,7 @@ time.sleep(1000)
         manager = harness.Notify(self, folder)
         c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "2"),
                          env={"NOTIFY_SOCKET": manager.path})
-        c.announce("worker.exit")
+        c.announce("note", "roll.end")
         c.wait_events(2, "worker.ready")
         manager.wait("READY=1")
         manager.seen.clear()

@@ -30,7 +30,7 @@ class RowF(harness.TestCase):
 
     def hup(self, c, text=None, since=None):
         """Writes the policy, sends HUP, returns the event that answers."""
-        c.announce("note")  # each change is named
+        c.announce("note", "roll.end")  # each change is named; a stop may end a roll
         mark = c.mark() if since is None else since
         if text is not None:
             new = c.policy_file.with_suffix(".new")
@@ -64,7 +64,7 @@ class RowF(harness.TestCase):
         for _ in range(2000):
             c.kill(signal.SIGHUP)
         time.sleep(0.5)
-        c.announce("reload")
+        c.announce("reload", "note", "roll.end", "worker.escalate")
         harness.eventually(lambda: len(c.workers()) == 2 and not set(before) & set(c.workers()),
                            "all workers are new", 30 * harness.SLOW)
         # It is quiet again, and the next one works.
@@ -88,7 +88,7 @@ class RowF(harness.TestCase):
                 f.truncate(1 << 30)
 
         for make in (lambda: None, path.mkdir, fifo, link_to_nowhere, huge):
-            path.unlink()
+            path.unlink(missing_ok=True)
             make()
             begin = time.monotonic()
             answer = self.hup(c)
@@ -97,8 +97,7 @@ class RowF(harness.TestCase):
             self.assertEqual(sorted(c.workers()), before)
             if path.is_dir():
                 path.rmdir()
-                path.touch()
-        path.unlink()
+        path.unlink(missing_ok=True)
         self.assertEqual(self.hup(c, GOOD).result, "applied")
 
     def test_F8_check_has_no_side_effect(self):

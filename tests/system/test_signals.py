@@ -61,7 +61,7 @@ class RowI(harness.TestCase):
     def test_I5_storm(self):
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
         c.ready(2)
-        c.announce("worker.exit", "reload", "note")
+        c.announce("worker.exit", "reload", "note", "roll.end", "roll.slot", "worker.escalate")
         end = time.monotonic() + 2
         while time.monotonic() < end:
             for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):

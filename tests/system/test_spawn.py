@@ -15,7 +15,7 @@ class RowD(harness.TestCase):
     def first_start(self, program, status, *words, policy=""):
         """A first start that must end with the status and say why."""
         c = self.cluster(program, policy=policy, flags=("-n", "2"))
-        c.announce("spawn.error", "give_up", "stop", "error", "start")
+        c.announce("spawn.error", "give_up", "stop", "note")
         c.expected_status = status
         self.assertEqual(c.wait(), status, c.tail())
         said = c.tail()
@@ -47,13 +47,13 @@ class RowD(harness.TestCase):
 
     def test_D1_no_such_directory(self):
         c = self.cluster("/bin/sleep", "1", policy="[cluster]\ndirectory = /nonexistent\n", flags=("-n", "1"))
-        c.announce("spawn.error", "give_up", "stop", "error", "start", "policy")
+        c.announce("spawn.error", "give_up", "stop", "note")
         c.expected_status = c.wait()
         self.assertIn(c.expected_status, (69, 71, 78, 126, 127))
         self.assertIn("/nonexistent", c.tail())
 
     def test_D2_no_execute_permission(self):
-        self.first_start(self.file("data", b"#!/bin/sh\n", 0o644), 126, "Permission denied")
+        self.first_start(self.file("data", b"#!/bin/sh\n", 0o644), 126, "not executable")
 
     def test_D2_a_directory(self):
         self.first_start(self.folder, 126)
@@ -65,10 +65,13 @@ class RowD(harness.TestCase):
                 self.first_start(self.file(name, text), 126, "Exec format error")
 
     def test_D5_arguments_too_long(self):
-        c = self.cluster("/bin/sleep", "1" * 131072, flags=("-n", "1"))
-        c.announce("spawn.error", "give_up", "stop", "error", "start")
+        """A small stack limits what execve takes: a quarter of it."""
+        c = self.cluster("/bin/sleep", "1000", policy="[limit]\nstack = 512K\n", flags=("-n", "1"),
+                         env={f"BIG{i}": "x" * 100000 for i in range(6)})
+        c.announce("spawn.error", "give_up", "stop", "note")
+        self.assertIn("Argument list too long", c.wait_event("spawn.error").error)
         c.expected_status = c.wait()
-        self.assertIn(c.expected_status, (69, 126, 64, 78))
+        self.assertIn(c.expected_status, (69, 126))
 
     def test_D1_D2_D3_D4_while_running(self):
         """The program breaks while workers run: each slot retries, and recovers with it."""
@@ -119,7 +122,7 @@ class RowD(harness.TestCase):
         ran = f"{self.folder}/ran"
         c = self.sh(f"touch {ran}; exec sleep 1000", policy="[cluster]\nuser = no-such-user-here\n",
                     flags=("-n", "1"))
-        c.announce("spawn.error", "give_up", "stop", "error", "start", "policy")
+        c.announce("spawn.error", "give_up", "stop", "note")
         c.expected_status = c.wait()
         self.assertIn(c.expected_status, (71, 77, 78))
         self.assertIn("no-such-user-here", c.tail())
@@ -138,7 +141,7 @@ class RowD(harness.TestCase):
                          policy="[cluster]\nuser = root\n", flags=("-n", "1"),
                          prefix=("/bin/sh", "-c", 'chmod -R a+rwX . && exec setpriv --reuid 65534 --regid 65534 '
                                  '--clear-groups "$0" "$@"'))
-        c.announce("spawn.error", "give_up", "stop", "error", "start", "policy", "control")
+        c.announce("spawn.error", "give_up", "stop", "note")
         c.expected_status = c.wait()
         self.assertIn(c.expected_status, (69, 71, 73, 77, 78, 126))
         self.assertFalse(os.path.exists(f"{self.folder}/ran"))
