@@ -275,7 +275,8 @@ static bool stderr_is_journal(void)
 
 static void set_file(struct log *log, const char *file)
 {
-	snprintf(log->file, sizeof log->file, "%s", file);
+	if (file != log->file)
+		snprintf(log->file, sizeof log->file, "%s", file);
 	log->journal = strcmp(file, "-") == 0 && stderr_is_journal();
 }
 

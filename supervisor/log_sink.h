@@ -6,11 +6,16 @@
 #ifndef CLUSTERD_SUPERVISOR_LOG_SINK_H
 #define CLUSTERD_SUPERVISOR_LOG_SINK_H
 
+#include <sys/types.h>
+
 #include "supervisor/log.h"
 
 /* Opens "-" or a path. 0 and *ret, or -errno. */
 int log_target_open(const char *file, struct log_target *ret);
 void log_target_close(struct log_target *target);
+
+/* Bytes written, 0 when it takes none now, or -errno. */
+ssize_t log_target_write(const struct log_target *target, const char *text, size_t size);
 
 /* Handles, buffers and locks. 0, or -errno: log_sink_stop() must follow all the same. */
 int log_sink_start(struct log *log);

@@ -8,12 +8,13 @@
 
 #include "supervisor/core/escape.h"
 #include "supervisor/output_line.h"
+#include "supervisor/output_tail.h"
 #include "supervisor/os/scope.h"
 
 enum {
 	READ_MAX = 256 * 1024,
 	ROOM_MIN = 32 * 1024, /* with less a pipe that may block its writer is not read */
-	LAST_LINE_SHOWN = 512,
+	FLUSHES_MAX = 16, /* of the log, for one pipe, when it closes */
 };
 
 /* One pipe. */
@@ -35,9 +36,7 @@ struct output {
 	struct stream streams[2];
 	struct log_waiter waiter;
 	struct log_user user;
-	char *tail;        /* ring; allocated by the first byte of stderr */
-	size_t tail_size;
-	uint64_t tail_end; /* bytes ever put into it */
+	struct tail tail;
 	uint64_t lost, told;
 	unsigned handles;
 	bool closing;
@@ -45,98 +44,14 @@ struct output {
 
 /* ---- the last words ---- */
 
-static void keep_tail(struct output *o, const char *text, size_t size)
-{
-	size_t at, first;
-
-	if (o->tail_size == 0 || size == 0)
-		return;
-	if (!o->tail)
-		o->tail = malloc(o->tail_size);
-	if (!o->tail)
-		return;
-	if (size > o->tail_size) {
-		o->tail_end += size - o->tail_size;
-		text += size - o->tail_size;
-		size = o->tail_size;
-	}
-	at = (size_t)(o->tail_end % o->tail_size);
-	first = o->tail_size - at < size ? o->tail_size - at : size;
-	memcpy(o->tail + at, text, first);
-	memcpy(o->tail, text + first, size - first);
-	o->tail_end += size;
-}
-
-/* The ring as one piece, from the beginning of a line on if one begins in it. */
-static size_t unroll_tail(const struct output *o, char *text)
-{
-	size_t size = o->tail_end < o->tail_size ? (size_t)o->tail_end : o->tail_size;
-	size_t at, first;
-	const char *line;
-
-	if (!o->tail || size == 0)
-		return 0;
-	at = (size_t)((o->tail_end - size) % o->tail_size);
-	first = o->tail_size - at < size ? o->tail_size - at : size;
-	memcpy(text, o->tail + at, first);
-	memcpy(text + first, o->tail, size - first);
-	line = o->tail_end > size ? memchr(text, '\n', size - 1) : NULL;
-	if (!line)
-		return size;
-	size -= (size_t)(line + 1 - text);
-	memmove(text, line + 1, size);
-	return size;
-}
-
-/* Escaped, newlines kept. */
-static size_t escape_lines(char *out, const char *in, size_t size)
-{
-	size_t used = 0;
-
-	while (size > 0) {
-		const char *end = memchr(in, '\n', size);
-		size_t length = end ? (size_t)(end - in) : size;
-
-		used += log_escape(out + used, in, length, false);
-		if (end)
-			out[used++] = '\n';
-		length += end ? 1 : 0;
-		in += length;
-		size -= length;
-	}
-	return used;
-}
-
 size_t output_tail(const struct output *o, char *ret, size_t size)
 {
-	char *raw = malloc(o->tail_size + 1), *text = malloc(LOG_ESCAPED_MAX(o->tail_size) + 1);
-	size_t used = 0;
-
-	if (raw && text) {
-		used = escape_lines(text, raw, unroll_tail(o, raw));
-		used = utf8_cut(text, used < size ? used : size);
-		memcpy(ret, text, used);
-	}
-	free(raw);
-	free(text);
-	return used;
+	return tail_text(&o->tail, ret, size);
 }
 
 const char *output_last_line(struct output *o)
 {
-	static char shown[LOG_ESCAPED_MAX(LAST_LINE_SHOWN) + 1];
-	char *raw = malloc(o->tail_size + 1);
-	size_t size = raw ? unroll_tail(o, raw) : 0, from;
-
-	while (size > 0 && (raw[size - 1] == '\n' || raw[size - 1] == '\r'))
-		size--;
-	for (from = size; from > 0 && raw[from - 1] != '\n';)
-		from--;
-	if (size - from > LAST_LINE_SHOWN)
-		size = from + utf8_cut(raw + from, LAST_LINE_SHOWN);
-	shown[log_escape(shown, raw ? raw + from : "", size - from, false)] = '\0';
-	free(raw);
-	return shown;
+	return tail_last_line(&o->tail);
 }
 
 /* ---- lines ---- */
@@ -201,7 +116,7 @@ static void output_free(struct output *o)
 	log_user_remove(o->log, &o->user);
 	for (int i = 0; i < 2; i++)
 		free(o->streams[i].held);
-	free(o->tail);
+	free(o->tail.text);
 	free(o);
 }
 
@@ -269,7 +184,7 @@ static enum outcome take(struct stream *stream, size_t size, size_t *ret_read)
 		ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 	}
 	if (n > 0 && stream->error)
-		keep_tail(o, text + used, (size_t)n);
+		tail_keep(&o->tail, text + used, (size_t)n);
 	used += n > 0 ? (size_t)n : 0;
 	*ret_read = n > 0 ? (size_t)n : 0;
 	if (n <= 0 && size > 0 && !ended)
@@ -312,6 +227,22 @@ static enum outcome take_all(struct stream *stream, size_t most)
 		stream->orphan += o->closing ? n : 0;
 	}
 	return outcome;
+}
+
+/* What is held when no more is in the pipe is a line that its writer did not end. */
+static void finish_line(struct stream *stream)
+{
+	struct output *o = stream->output;
+	size_t logged;
+
+	if (stream->held_size == 0)
+		return;
+	logged = put_lines(o, stream->error, stream->held, stream->held_size, true);
+	if (logged == stream->held_size) {
+		free(stream->held);
+		stream->held = NULL;
+		stream->held_size = 0;
+	}
 }
 
 static void take_turn(struct stream *stream)
@@ -388,15 +319,24 @@ static int stream_open(struct output *o, int index, int *ret_write, const char *
 	return rc;
 }
 
+/* What is in the pipe still goes out, as long as the sink takes it. */
 static void on_log_close(struct log_user *user)
 {
 	struct output *o = (struct output *)((char *)user - offsetof(struct output, user));
 
-	for (int i = 0; i < 2; i++)
-		if (o->streams[i].fd >= 0) {
-			take_all(&o->streams[i], OUTPUT_DRAIN_MAX);
-			stream_close(&o->streams[i]);
-		}
+	for (int i = 0; i < 2; i++) {
+		struct stream *stream = &o->streams[i];
+		int tries = FLUSHES_MAX;
+
+		if (stream->fd < 0)
+			continue;
+		while (take_all(stream, OUTPUT_DRAIN_MAX) == NO_ROOM && tries-- > 0 &&
+		       log_flush(o->log, LOG_CLOSE_MS))
+			;
+		finish_line(stream);
+		stream_close(stream);
+	}
+	tell_lost(o);
 	log_wait_stop(o->log, &o->waiter);
 }
 
@@ -409,7 +349,7 @@ static struct output *output_new(const struct output_options *options)
 	o->log = options->log;
 	o->slot = options->slot;
 	o->overflow = options->overflow;
-	o->tail_size = options->tail;
+	o->tail.size = options->tail;
 	o->streams[0].fd = o->streams[1].fd = -1;
 	o->waiter.room = on_room;
 	o->user.stop = on_log_close;
@@ -475,22 +415,6 @@ int output_adopt(const struct output_options *options, const struct output_image
 }
 
 /* ---- the end ---- */
-
-/* What is held when no more is in the pipe is a line that its writer did not end. */
-static void finish_line(struct stream *stream)
-{
-	struct output *o = stream->output;
-	size_t logged;
-
-	if (stream->held_size == 0)
-		return;
-	logged = put_lines(o, stream->error, stream->held, stream->held_size, true);
-	if (logged == stream->held_size) {
-		free(stream->held);
-		stream->held = NULL;
-		stream->held_size = 0;
-	}
-}
 
 void output_drain(struct output *o)
 {
