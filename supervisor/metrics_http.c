@@ -110,13 +110,14 @@ static void answer_line(struct visitor *visitor)
 		answer(visitor, "200 OK", "",
 		       "application/openmetrics-text; version=1.0.0; charset=utf-8", "");
 	else if (is_path(path, "/healthz"))
-		answer(visitor, "200 OK", "", "text/plain", head ? "" : "ok\n");
+		answer(visitor, "200 OK", "", "text/plain", "ok\n");
 	else if (is_path(path, "/readyz"))
 		answer_ready(visitor);
 	else
-		answer(visitor, "404 Not Found", "", "text/plain",
-		       head ? "" : "/metrics /healthz /readyz\n");
-	if (!head && is_path(path, "/metrics"))
+		answer(visitor, "404 Not Found", "", "text/plain", "/metrics /healthz /readyz\n");
+	if (head) /* the same without the body */
+		visitor->out_end = (size_t)(strstr(visitor->out, "\r\n\r\n") + 4 - visitor->out);
+	else if (is_path(path, "/metrics"))
 		visitor->page = PAGE_METRICS;
 }
 
