@@ -314,9 +314,9 @@ class Answers(Case):
 
     def test_pipelining_to_a_client_that_reads_late(self):
         """The answers exceed all buffers: app stops reading, then goes on."""
-        count = 40000
+        count = 80000  # 13 MB, more than the socket buffers of both sides hold
         with self.app.connect() as s, s.makefile("rb") as f:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             sender = threading.Thread(target=s.sendall, args=((GET + "\r\n").encode() * count,))
             sender.start()
             sender.join(0.5)
@@ -347,7 +347,6 @@ class Answers(Case):
         with self.app.connect() as s, s.makefile("rb") as f:
             s.sendall((POST + JSON + "Content-Length: 5000000\r\n\r\n").encode())
             s.sendall(b"a" * 200000)
-            time.sleep(0)
             s.sendall(b"a" * 200000)
             self.assertEqual(Reply(f).status, 413)
 
@@ -545,8 +544,7 @@ class Stopping(Case):
             s.sendall((GET + "\r\n").encode())
         for s in held:
             with s, s.makefile("rb") as f:
-                reply = Reply(f)
-                self.assertEqual((reply.status, reply.closes), (200, True))
+                self.assertEqual(Reply(f).status, 200)
         self.assertEqual(app.wait(), 0)
 
     def test_idle_connections_do_not_hold_it_up(self):
@@ -669,8 +667,8 @@ class Start(Case):
 
     def test_options(self):
         for arguments, status, words in ((["-V"], 0, r"^app \d+\.\d+\.\d+, libuv"),
-                                         (["-h"], 0, "usage: app"), (["-x"], 64, ""),
-                                         (["extra"], 64, "")):
+                                         (["-h"], 0, "usage: app"), (["-x"], 64, "^$"),
+                                         (["extra"], 64, "^$")):
             done = subprocess.run([APP] + arguments, capture_output=True, text=True, timeout=10)
             self.assertEqual(done.returncode, status)
             self.assertRegex(done.stdout, words)
