@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
@@ -40,9 +41,13 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 		event.permanent = permanent(failed, -rc);
 		s->spawn_step = failed;
 	} else {
+		struct worker *worker = worker_find(s, action->cookie);
+
 		s->memory[action->slot].starts++;
-		sup_started(s, worker_find(s, action->cookie));
-		probe_started(worker_find(s, action->cookie));
+		/* An adopted program is known to be ready: by its listen(2). */
+		event.told = policy_adopts(&worker->launch->policy);
+		sup_started(s, worker);
+		probe_started(worker);
 	}
 	sup_feed(s, &event);
 }

@@ -112,16 +112,20 @@ static bool abnormal(const struct report *r)
 	return !r->asked && (r->end.signal || r->end.code || r->cause != END_SELF);
 }
 
-/* The last words of a worker that ended badly, line by line, newest lines if there are many. */
+/*
+ * The last words of a worker that ended badly, once more beside its end: what it wrote may
+ * stand far above, or have been dropped. The very last line is in the record of the end.
+ */
 static void print_tail(struct supervisor *s, const struct worker *worker)
 {
 	static char tail[TAIL_TEXT_MAX];
 	size_t size = output_tail(worker->output, tail, sizeof tail - 1);
 	char *line = tail, *end;
 
+	while (size > 0 && tail[size - 1] == '\n')
+		size--;
 	tail[size] = '\0';
-	for (; *line; line = end + (*end == '\n')) {
-		end = strchrnul(line, '\n');
+	for (; (end = strchr(line, '\n')); line = end + 1) {
 		LOG(&s->log, LOG_NOTE, F_BYTES("text", line, (size_t)(end - line)),
 		    F_NUM("slot", worker->slot));
 	}
@@ -155,8 +159,6 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	       F_TEXT_IF(last[0] != '\0', "last", last));
 	if (worker && worker->output && abnormal(r))
 		print_tail(s, worker);
-	if (!r->asked || r->cause == END_TIMEOUT)
-		adoption_explain(s, r->cookie);
 }
 
 static void on_stop(struct supervisor *s, const struct report *r)
@@ -166,6 +168,8 @@ static void on_stop(struct supervisor *s, const struct report *r)
 	LOG(&s->log, LOG_WORKER_STOP, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
 	    F_TEXT_IF(r->signal != 0, "signal", signal_name(r->signal, signal)),
 	    F_TEXT("why", name_end_cause(r->cause)));
+	if (r->cause == END_TIMEOUT)
+		adoption_explain(s, r->cookie);
 	if (r->cause == END_WATCHDOG || r->cause == END_HEALTH || r->cause == END_HUNG)
 		LOG(&s->log, LOG_WORKER_HUNG, F_NUM("slot", r->slot),
 		    F_NUM("pid", pid_of(s, r->cookie)), F_TEXT("cause", name_end_cause(r->cause)));
@@ -242,10 +246,25 @@ static void on_scale(struct supervisor *s, const struct report *r)
 	LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count));
 }
 
+static const char *give_up_text(enum why why)
+{
+	static const char *const texts[WHYS] = {
+		[WHY_BOOT] = "no worker ever got ready, and each slot has failed 3 times",
+		[WHY_BURST] = "[restart] burst is used up",
+		[WHY_CLUSTER_BURST] = "[restart] cluster_burst is used up",
+		[WHY_FINISHED] = "every slot is retired",
+		[WHY_SPAWN] = "the program can not be executed",
+	};
+	_Static_assert(BOOT_FAILURES == 3, "the text says 3");
+
+	return texts[why];
+}
+
 static void on_give_up(struct supervisor *s, const struct report *r)
 {
 	LOG(&s->log, LOG_GIVE_UP, F_NUM_IF(r->slot != ALL_SLOTS, "slot", r->slot),
-	    F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)));
+	    F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)),
+	    F_TEXT_IF(give_up_text(r->why) != NULL, "detail", give_up_text(r->why)));
 }
 
 static void on_drained(struct supervisor *s, const struct report *r)

@@ -49,7 +49,7 @@ enum {
 
 enum event_what {
 	EV_START,        /* count: wanted workers; once, first */
-	EV_SPAWNED,      /* cookie */
+	EV_SPAWNED,      /* cookie; told: with ready.when = auto only EV_READY counts */
 	EV_SPAWN_FAILED, /* cookie, error (errno), permanent: it can not be executed or was not found */
 	EV_READY,        /* cookie, how (enum ready_how) */
 	EV_STOPPING,     /* cookie: the worker says that it is about to end */
@@ -90,6 +90,7 @@ struct event {
 	int cause; /* enum end_cause */
 	enum ready_how how;
 	bool permanent;
+	bool told;
 	bool fast;
 	struct ended end;
 	const struct policy *policy;

@@ -89,7 +89,7 @@ void on_spawned(struct pool *pool, const struct event *event)
 		stop_begin(pool, index, instance->cause);
 		return;
 	}
-	alive = instance->when == READY_AUTO || instance->when == READY_ALIVE;
+	alive = (instance->when == READY_AUTO && !event->told) || instance->when == READY_ALIVE;
 	if (alive && policy->ready_after == 0) {
 		ready_now(pool, index, HOW_ALIVE);
 		return;
