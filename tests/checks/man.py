@@ -6,7 +6,7 @@
                    .It Cm of METRICS    metrics.def, where there are any
                    DIAGNOSTICS          a .It for each event of level warn or error
   clusterd.conf.5  .Ss [section], .It Cm key, and the line below it (default, range, when)   keys.def
-  clusterctl.1     .It Cm of COMMANDS   verbs.def
+  clusterctl.1     .It Cm of COMMANDS   verbs.def, and .It Fl of OPTIONS   options.def
 """
 
 import re
@@ -114,22 +114,19 @@ def check_keys(problems):
 
 
 def check_options(problems):
-    theirs = set()
-    for letter, name, *_ in option_rows():
-        theirs |= {f"-{letter}"} if letter else set()
-        theirs.add(f"--{name}")
-    ours = set()
-    for line in page("clusterd.8").get("OPTIONS", []):
-        if line.startswith(".It Fl "):
-            ours |= {"-" + flag for flag in re.findall(r"\bFl (\S+)", line)}
-    compare(problems, "clusterd.8 OPTIONS", ours, theirs, "options.def")
-    return len(theirs)
-
-
-def option_rows():
-    """rows() drops empty strings in front; an option without a letter has one."""
-    text = (repo.ROOT / "cmd/clusterd/options.def").read_text()
-    return re.findall(r'^OPT\("([^"]*)",\s*"([^"]*)"', text, flags=re.M)
+    checked = 0
+    for command, name in (("clusterd", "clusterd.8"), ("clusterctl", "clusterctl.1")):
+        theirs = set()
+        for letter, word, *_ in rows(f"cmd/{command}/options.def", "OPT"):
+            theirs |= {f"-{letter}"} if letter else set()
+            theirs.add(f"--{word}")
+        ours = set()
+        for line in page(name).get("OPTIONS", []):
+            if line.startswith(".It Fl "):
+                ours |= {"-" + flag for flag in re.findall(r"\bFl (\S+)", line)}
+        compare(problems, f"{name} OPTIONS", ours, theirs, f"cmd/{command}/options.def")
+        checked += len(theirs)
+    return checked
 
 
 def check_events(problems):
