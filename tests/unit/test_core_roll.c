@@ -1,0 +1,108 @@
+#include <check.h>
+
+#include "tests/unit/core_play.h"
+
+#define QUIET "restart.delay=3ms ready.when=notify "
+#define TWO_READY "start 2; spawned 1; spawned 2; ready 1; ready 2; "
+#define THREE_READY "start 3; spawned 1; spawned 2; spawned 3; ready 1; ready 2; ready 3; "
+
+/* clang-format off */
+static const struct story stories[] = {
+	{ "new first, proven, then the old one leaves; the canary alone, then the next", QUIET, 0,
+	  TWO_READY "roll 2 > spawn 0#3g2; spawned 3 > ; ready 3 > ; at 100 > ; at 101 > term #1, spawn 1#4g2; end 1 0 > died #1 none; "
+	  "spawned 4; ready 4; at 201 > term #2, generation 2, rolled done; end 2 0 > died #2 none" },
+	{ "the canary alone, then `surge` at a time (G4)", QUIET "roll.surge=2", 0,
+	  THREE_READY "roll 2 > spawn 0#4g2; spawned 4; ready 4; at 101 > term #1, spawn 1#5g2, spawn 2#6g2" },
+	{ "pause between two slots", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; at 1100 > ; at 1101 > spawn 1#4g2" },
+	{ "a new version that is ready and dies at once: a failed try, the old one is untouched (G9)", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3 > ; at 50; end 3 -11 > died #3 none, try 0 1; at 53 > spawn 0#4g2" },
+	{ "tries used up: back to the old program, which served all along (G2)", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; end 3 1 > died #3 none, try 0 1; at 4 > spawn 0#4g2; spawned 4; "
+	  "end 4 1 > died #4 none, try 0 2, generation 1, rolled back; at 99999 > " },
+	{ "a later slot fails: what was switched goes back", QUIET "roll.tries=1", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; spawned 4; "
+	  "end 4 1 > died #4 none, try 1 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
+	{ "the way back tries as often as it takes", QUIET "roll.tries=1", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 none, try 0 1; "
+	  "at 104 > spawn 0#6; spawned 6; end 6 1 > died #6 none, try 0 2" },
+	{ "on_failure = stop: each slot keeps what it runs", QUIET "roll.tries=1 roll.on_failure=stop", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1 > died #4 none, try 1 1, rolled failed; "
+	  "end 3 1 > -0, move 0, died #3 respawn 3; at 104 > spawn 0#5g2; scale 3 > spawn 2#6" },
+	{ "a restart of all has nothing to go back to", QUIET "roll.tries=1", 0,
+	  TWO_READY "roll 1 > spawn 0#3; unspawned 3 2 > error 0 none, try 0 1, rolled failed" },
+	{ "not ready in time is a failed try", QUIET "ready.timeout=1s roll.tries=1", 0,
+	  TWO_READY "roll 2; spawned 3; at 1001 > term #3, try 0 1, generation 1, rolled back; end 3 -15 > died #3 none" },
+	{ "the old one dies while the new one starts: normal respawn; the new one ends it (G5)", QUIET "restart.delay=3ms", 0,
+	  TWO_READY "roll 2; spawned 3; end 1 1 > -0, move 0, died #1 respawn 3; ready 3 > +0, spawn 1#4g2; at 4 > " },
+	{ "the old one dies while the new one is being proven", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; end 1 1 > died #1 none, spawn 1#4g2" },
+	{ "a switched slot crashes during the roll: the new generation again", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 3 1 > -0, move 0, died #3 respawn 3; at 104 > spawn 0#5g2" },
+	{ "a slot not yet reached crashes: the old generation", QUIET, 0,
+	  TWO_READY "roll 2; end 2 1 > -1, move 1, died #2 respawn 3; at 4 > spawn 1#4" },
+	{ "a drained slot gets its new worker when its turn comes", QUIET, 0,
+	  TWO_READY "drain 1; end 2 0; roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; spawned 4; ready 4 > +1, generation 2, rolled done" },
+	{ "a second roll supersedes the first; who is old goes (G6)", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; roll 3 > term #3, rolled superseded, spawn 0#4g3; end 3 0 > died #3 none; spawned 4; ready 4; "
+	  "at 101 > term #1, spawn 1#5g3" },
+	{ "stop wins over a roll", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; stop > term #3, rolled stopped, -0, term #1, -1, term #2; end 3 0 > died #3 none; end 1 0; end 2 0 > died #2 none, exit 0" },
+	{ "a slot added during a roll is reached last", QUIET, 0,
+	  TWO_READY "roll 2; scale 3 > spawn 2#4; spawned 3; ready 3; at 101 > term #1, spawn 1#5g2; spawned 5; ready 5; at 201 > term #2, spawn 2#6g2" },
+	{ "a slot scaled away during its turn", QUIET, 0,
+	  THREE_READY "roll 2; spawned 4; scale 0; end 1 0 > died #1 none; end 4 0 > died #4 none, gone 0" },
+	{ "restart of one slot", QUIET, 0,
+	  TWO_READY "restart 1 > spawn 1#3; spawned 3; ready 3; at 101 > rolled done, term #2" },
+	{ "restarts of several queue up within surge", QUIET, 0,
+	  TWO_READY "restart 0 > spawn 0#3; restart 1 > ; spawned 3; ready 3; at 101 > rolled done, term #1, spawn 1#4" },
+	{ "a restart fails: the old one stays", QUIET "roll.tries=1", 0,
+	  TWO_READY "restart 0; spawned 3; end 3 1 > died #3 none, try 0 1, rolled failed; at 9999 > " },
+	{ "a restart waits for a roll of all, or is covered by it", QUIET, 0,
+	  TWO_READY "roll 2; restart 1 > rolled superseded; spawned 3; ready 3; at 101; restart 0 > ; spawned 4; ready 4; "
+	  "at 201 > term #2, generation 2, rolled done, spawn 0#5g2" },
+	{ "a restart again: the newer one counts", QUIET, 0,
+	  TWO_READY "restart 0; restart 0 > rolled superseded, spawn 0#4" },
+	{ "recycle: replacement first, at most one at a time", QUIET, 0,
+	  TWO_READY "big 1 > recycle #1, spawn 0#3; big 1 > ; big 2 > ; spawned 3; ready 3; at 101 > term #1, recycle #2, spawn 1#4" },
+	{ "recycle by age", QUIET "recycle.max_lifetime=10s recycle.jitter=0%", 0,
+	  "start 1; spawned 1; ready 1; at 10000 > ; at 10001 > recycle #1, spawn 0#2" },
+	{ "recycle waits for a roll, which replaces it anyway", QUIET, 0,
+	  TWO_READY "roll 2; big 2 > ; spawned 3; ready 3; at 101; spawned 4; ready 4; at 201 > term #2, generation 2, rolled done" },
+	{ "what dies before it is recycled just respawns", QUIET, 0,
+	  TWO_READY "big 1; big 2; end 2 1 > -1, move 1, died #2 respawn 3; spawned 3; ready 3; at 101 > spawn 1#4, term #1" },
+	{ "max_old = 1: a second roll cuts who still drains (G7)", QUIET "supervisor.max_old=1", 0,
+	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101 > term #1, generation 2, rolled done; "
+	  "roll 3 > escalate #1, kill! #1, spawn 0#3g3" },
+	{ "max_old = 2 lets it be", QUIET, 0,
+	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101; roll 3 > spawn 0#3g3; spawned 3; ready 3; at 201 > term #2, generation 3, rolled done; "
+	  "roll 4 > escalate #1, kill! #1, spawn 0#4g4" },
+	{ "no free instance: the roll waits for one", QUIET, 2,
+	  TWO_READY "roll 2 > ; end 1 1 > -0, move 0, died #1 respawn 3, spawn 0#3g2" },
+	{ "a roll of nothing", QUIET, 0, "start 0; roll 2 > generation 2, rolled done; scale 1 > spawn 0#1g2" },
+	{ "drain all during a roll ends it", QUIET, 0, TWO_READY "roll 2 > spawn 0#3g2; drain all > rolled stopped, -0, move 0, term #1, -1, term #2" },
+	{ "drain_delay: the old one serves on beside the new one", QUIET "stop.drain_delay=5s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > spawn 1#4g2; at 5100 > ; at 5101 > term #1" },
+};
+/* clang-format on */
+
+START_TEST(goes)
+{
+	play_story(&stories[_i]);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core/roll");
+	TCase *tests = tcase_create("roll");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	suite_add_tcase(suite, tests);
+	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
