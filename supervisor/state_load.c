@@ -69,29 +69,46 @@ static bool get_policy(const struct tlv *in, struct policy *ret)
 
 /* ---- the parts ---- */
 
+struct number {
+	uint16_t tag;
+	uint64_t *ret;
+};
+
+static bool get_numbers(const struct tlv *in, const struct number *numbers, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!tlv_number(in, numbers[i].tag, numbers[i].ret))
+			return false;
+	return true;
+}
+
 static bool load_numbers(struct supervisor *s, const struct tlv *in)
 {
-	uint64_t flags;
-	bool ok = tlv_text(in, STATE_NAME, s->name, sizeof s->name) &&
-	          tlv_number(in, STATE_STARTED_MS, &s->started_ms) &&
-	          tlv_number(in, STATE_POLICY_MS, &s->policy_ms) &&
-	          get_u32(in, STATE_GENERATION, &s->generation) &&
-	          tlv_number(in, STATE_FLAGS, &flags) &&
-	          get_u32(in, STATE_WORKERS_TOLD, &s->told_workers) &&
-	          tlv_number(in, STATE_OOM_KILLS, &s->oom_kills) &&
-	          tlv_number(in, STATE_SYSTEMD_MS, &s->systemd_ms) &&
-	          tlv_number(in, STATE_BEGUN_US, &s->upgrade_us) &&
-	          get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
-	          get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
-	          get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&
-	          get_bytes(in, STATE_SDNOTIFY, &s->sd, sizeof s->sd) &&
-	          get_bytes(in, STATE_PIDFILE, &s->pidfile, sizeof s->pidfile);
+	uint64_t generation, flags, told;
+	const struct number numbers[] = {
+		{ STATE_STARTED_MS, &s->started_ms }, { STATE_POLICY_MS, &s->policy_ms },
+		{ STATE_GENERATION, &generation },    { STATE_FLAGS, &flags },
+		{ STATE_WORKERS_TOLD, &told },        { STATE_OOM_KILLS, &s->oom_kills },
+		{ STATE_SYSTEMD_MS, &s->systemd_ms }, { STATE_BEGUN_US, &s->upgrade_us },
+	};
 
-	if (!ok)
+	if (!get_numbers(in, numbers, sizeof numbers / sizeof *numbers))
 		return false;
+	s->generation = (uint32_t)generation;
+	s->told_workers = (uint32_t)told;
 	s->up = flags & 1;
 	s->scaled = flags >> 1 & 1;
-	return get_policy(in, &s->policy);
+	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && get_policy(in, &s->policy);
+}
+
+/* What is carried as it is: its size is the check of its version. */
+static bool load_structs(struct supervisor *s, const struct tlv *in)
+{
+	return get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
+	       get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
+	       get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&
+	       get_bytes(in, STATE_SDNOTIFY, &s->sd, sizeof s->sd) &&
+	       get_bytes(in, STATE_PIDFILE, &s->pidfile, sizeof s->pidfile);
 }
 
 static bool load_pool(struct supervisor *s, const struct tlv *in)
@@ -251,34 +268,40 @@ static bool load_output(struct worker *worker, const struct tlv *in)
 	       hold_text(in, STATE_WORKER_HELD_ERR, worker->image, 1);
 }
 
+static bool fill_worker(struct worker *worker, const struct tlv *in)
+{
+	uint64_t pid, seat, generation;
+	const struct number numbers[] = {
+		{ STATE_WORKER_PID, &pid },
+		{ STATE_WORKER_SEAT, &seat },
+		{ STATE_WORKER_GENERATION, &generation },
+		{ STATE_WORKER_HANDED, &worker->handed_before },
+		{ STATE_WORKER_SPAWNED_MS, &worker->spawned_ms },
+	};
+
+	if (!get_numbers(in, numbers, sizeof numbers / sizeof *numbers) || pid < 2 || pid > INT32_MAX)
+		return false;
+	worker->pid = (pid_t)pid;
+	worker->seat = (uint32_t)seat;
+	worker->generation = (uint32_t)generation;
+	worker->launch = launch_find(worker->s, worker->generation);
+	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
+	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&
+	       worker->pidfd >= 0 && get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) &&
+	       get_fd(in, STATE_WORKER_READY_FD, &worker->ready_fd);
+}
+
 static bool load_worker(struct supervisor *s, const struct tlv *in)
 {
 	struct instance_view view;
 	struct worker *worker;
 	uint32_t cookie, slot;
-	uint64_t pid;
 
 	if (!get_u32(in, STATE_WORKER_COOKIE, &cookie) || !get_u32(in, STATE_WORKER_SLOT, &slot) ||
 	    slot >= s->slots_max || !pool_instance(s->pool, cookie, &view))
 		return false;
 	worker = worker_new(s, slot, cookie);
-	if (!worker)
-		return false;
-	if (!get_u32(in, STATE_WORKER_GENERATION, &worker->generation) ||
-	    !get_u32(in, STATE_WORKER_SEAT, &worker->seat) ||
-	    !tlv_number(in, STATE_WORKER_HANDED, &worker->handed_before) ||
-	    !tlv_number(in, STATE_WORKER_PID, &pid) || pid < 2 || pid > INT32_MAX ||
-	    !get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) || worker->pidfd < 0 ||
-	    !get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) ||
-	    !get_fd(in, STATE_WORKER_READY_FD, &worker->ready_fd) ||
-	    !tlv_number(in, STATE_WORKER_SPAWNED_MS, &worker->spawned_ms))
-		return false;
-	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
-	worker->pid = (pid_t)pid;
-	worker->launch = launch_find(s, worker->generation);
-	if (!worker->launch)
-		return false;
-	return load_output(worker, in);
+	return worker && fill_worker(worker, in) && load_output(worker, in);
 }
 
 static bool load_adoption(struct supervisor *s, const struct tlv *in)
@@ -316,6 +339,40 @@ static bool each(struct supervisor *s, const struct tlv *in, uint16_t tag,
 	return true;
 }
 
+static bool load_slots(struct supervisor *s, const struct tlv *in)
+{
+	return each(s, in, STATE_SLOT, load_slot);
+}
+
+static bool load_launches(struct supervisor *s, const struct tlv *in)
+{
+	return each(s, in, STATE_LAUNCH, load_launch);
+}
+
+static bool load_socks(struct supervisor *s, const struct tlv *in)
+{
+	return each(s, in, STATE_SOCK, load_sock);
+}
+
+static bool load_workers(struct supervisor *s, const struct tlv *in)
+{
+	return each(s, in, STATE_WORKER, load_worker) && each(s, in, STATE_ADOPTION, load_adoption);
+}
+
+/* In this order: each part refers to those before it. */
+static const struct {
+	bool (*load)(struct supervisor *s, const struct tlv *in);
+	const char *problem;
+} parts[] = {
+	{ load_numbers, "the numbers or the policy in the state are not understood" },
+	{ load_structs, "the fds in the state are not understood" },
+	{ load_pool, "the pool in the state is not understood" },
+	{ load_launches, "a generation in the state is not understood" },
+	{ load_socks, "a socket in the state is not understood" },
+	{ load_slots, "a slot in the state is not understood" },
+	{ load_workers, "a worker in the state is not understood" },
+};
+
 int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const char **problem)
 {
 	struct tlv head;
@@ -328,22 +385,11 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 	*problem = "the state is of another version";
 	if (version != STATE_VERSION)
 		return -EPROTONOSUPPORT;
-	*problem = "the numbers or the policy in the state are not understood";
-	if (!load_numbers(s, &head))
-		return -EPROTO;
-	*problem = "the pool in the state is not understood";
-	if (!load_pool(s, &head))
-		return -EPROTO;
-	*problem = "a generation in the state is not understood";
-	if (!each(s, &head, STATE_LAUNCH, load_launch))
-		return -EPROTO;
-	*problem = "a socket in the state is not understood";
-	if (!each(s, &head, STATE_SOCK, load_sock))
-		return -EPROTO;
-	*problem = "a slot or a worker in the state is not understood";
-	if (!each(s, &head, STATE_SLOT, load_slot) || !each(s, &head, STATE_WORKER, load_worker) ||
-	    !each(s, &head, STATE_ADOPTION, load_adoption))
-		return -EPROTO;
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		*problem = parts[i].problem;
+		if (!parts[i].load(s, &head))
+			return -EPROTO;
+	}
 	return 0;
 }
 
