@@ -166,35 +166,41 @@ static void hold(struct stream *stream, const char *text, size_t size)
 
 enum outcome { MORE, NOTHING, ENDED, NO_ROOM };
 
+/* One read(2) behind what is held. */
+static enum outcome read_more(struct stream *stream, char *text, size_t size, size_t *ret_read)
+{
+	ssize_t n = read(stream->fd, text, size);
+
+	if (n > 0) {
+		if (stream->error)
+			tail_keep(&stream->output->tail, text, (size_t)n);
+		*ret_read = (size_t)n;
+		return MORE;
+	}
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? NOTHING : ENDED;
+}
+
 /* Logs what is held and what one read of at most `size` bytes brings. */
 static enum outcome take(struct stream *stream, size_t size, size_t *ret_read)
 {
 	static char text[OUTPUT_LINE_MAX + READ_MAX];
-	struct output *o = stream->output;
 	size_t used = stream->held_size, logged;
-	ssize_t n = 0;
-	bool ended = false;
+	enum outcome outcome = MORE;
 
+	*ret_read = 0;
 	if (used > 0)
 		memcpy(text, stream->held, used);
-	if (used > OUTPUT_LINE_MAX)
-		size = 0; /* lines that found no room go first */
-	if (size > 0) {
-		n = read(stream->fd, text + used, size);
-		ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-	}
-	if (n > 0 && stream->error)
-		tail_keep(&o->tail, text + used, (size_t)n);
-	used += n > 0 ? (size_t)n : 0;
-	*ret_read = n > 0 ? (size_t)n : 0;
-	if (n <= 0 && size > 0 && !ended)
+	if (used <= OUTPUT_LINE_MAX) /* else lines that found no room go first */
+		outcome = read_more(stream, text + used, size, ret_read);
+	if (outcome == NOTHING)
 		return NOTHING;
-	logged = put_lines(o, stream->error, text, used, ended);
-	if (logged > 0 || used > stream->held_size)
+	used += *ret_read;
+	logged = put_lines(stream->output, stream->error, text, used, outcome == ENDED);
+	if (logged > 0 || *ret_read > 0)
 		hold(stream, text + logged, used - logged);
-	if (used - logged > OUTPUT_LINE_MAX || (ended && logged < used))
+	if (used - logged > OUTPUT_LINE_MAX || (outcome == ENDED && logged < used))
 		return NO_ROOM;
-	return ended ? ENDED : MORE;
+	return outcome;
 }
 
 /* How much to read when nothing may be dropped; 0 for not now. */
