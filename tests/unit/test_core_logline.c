@@ -182,11 +182,11 @@ START_TEST(a_text_value_is_the_value_of_the_field)
 {
 	enum log_id id = (enum log_id)_i;
 	struct log_field fields[FIELDS_MAX];
-	char names[FIELDS_MAX][32], value[16];
+	char names[FIELDS_MAX][32], value[24];
 	size_t count = all_fields(id, fields, names);
 
 	for (size_t i = 0; i < count; i++) {
-		char hole[40];
+		char hole[FIELDS_MAX * 32 + 3];
 		const char *line;
 
 		snprintf(hole, sizeof hole, "{%s}", names[i]);
