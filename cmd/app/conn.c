@@ -21,22 +21,22 @@ struct conn {
 	struct conn *next_fresh;    /* see on_prepare() */
 	struct visit visit;
 	uv_poll_t poll;
-	size_t sent;                /* how much of `unsent` is out */
-	int fd;                     /* -1: closed, the struct goes when the handle has */
-	int events;                 /* what is polled for */
-	bool polled;                /* the handle is open */
-	bool visiting;              /* waits for Redis */
-	bool visit_kept;            /* the request that waits wants the connection kept */
-	bool visit_minor_0;         /* and is HTTP/1.0 */
-	bool closing;               /* after the last answer is out */
-	bool lingering;             /* it is out; what still comes in is thrown away */
-	bool must_linger;           /* the client may still be sending: RFC 9112 9.6 */
-	bool served;                /* at least one request was answered */
-	bool restarted;             /* a request ended since the limit was set */
+	size_t sent;        /* how much of `unsent` is out */
+	int fd;             /* -1: closed, the struct goes when the handle has */
+	int events;         /* what is polled for */
+	bool polled;        /* the handle is open */
+	bool visiting;      /* waits for Redis */
+	bool visit_kept;    /* the request that waits wants the connection kept */
+	bool visit_minor_0; /* and is HTTP/1.0 */
+	bool closing;       /* after the last answer is out */
+	bool lingering;     /* it is out; what still comes in is thrown away */
+	bool must_linger;   /* the client may still be sending: RFC 9112 9.6 */
+	bool served;        /* at least one request was answered */
+	bool restarted;     /* a request ended since the limit was set */
 };
 
-#define conn_of(pointer, member) \
-	((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
+#define conn_of(pointer, member)                                                                   \
+	((struct conn *)(void *)((char *)(pointer)-offsetof(struct conn, member)))
 
 static struct conn_reader *reader_take(struct hub *hub)
 {
@@ -110,7 +110,7 @@ static void conn_flush(struct conn *conn)
 	if (conn->unsent.size == 0) {
 		while (done < hub->out.size) {
 			ssize_t n = send(conn->fd, hub->out.data + done, hub->out.size - done,
-			                 MSG_NOSIGNAL);
+					 MSG_NOSIGNAL);
 
 			if (n >= 0) {
 				done += (size_t)n;
@@ -134,7 +134,7 @@ static bool conn_send_rest(struct conn *conn)
 {
 	while (conn->sent < conn->unsent.size) {
 		ssize_t n = send(conn->fd, conn->unsent.data + conn->sent,
-		                 conn->unsent.size - conn->sent, MSG_NOSIGNAL);
+				 conn->unsent.size - conn->sent, MSG_NOSIGNAL);
 
 		if (n >= 0) {
 			conn->sent += (size_t)n;
@@ -221,32 +221,37 @@ static bool conn_can_go_on(const struct conn *conn)
 	return conn->fd >= 0 && !conn->closing && !conn->visiting && conn->unsent.size == 0;
 }
 
+/* Reads up to the next event and acts on it. Returns how many bytes that took. */
+static size_t conn_step(struct conn *conn, const char *data, size_t size)
+{
+	struct hub *hub = conn->hub;
+	size_t used;
+
+	if (!conn->reader)
+		conn->reader = reader_take(hub);
+	if (!conn->reader) {
+		conn_close(conn);
+		return 0;
+	}
+	switch (http_read(&conn->reader->http, data, size, &used)) {
+	case HTTP_EVENT_MORE: break;
+	case HTTP_EVENT_HEAD: conn_head(conn); break;
+	case HTTP_EVENT_END: conn_answer(conn); break;
+	case HTTP_EVENT_REFUSED: conn_fail(conn, &conn->reader->http.problem); break;
+	}
+	if (hub->out.size > CONN_OUT_HIGH)
+		conn_flush(conn);
+	return used;
+}
+
 /* Serves all the requests in these bytes; keeps those that must wait. */
 static void conn_feed(struct conn *conn, const char *data, size_t size)
 {
-	struct hub *hub = conn->hub;
-
 	while (size > 0 && conn_can_go_on(conn)) {
-		size_t used;
-		enum http_event event;
+		size_t used = conn_step(conn, data, size);
 
-		if (!conn->reader)
-			conn->reader = reader_take(hub);
-		if (!conn->reader) {
-			conn_close(conn);
-			return;
-		}
-		event = http_read(&conn->reader->http, data, size, &used);
 		data += used;
 		size -= used;
-		if (event == HTTP_EVENT_END)
-			conn_answer(conn);
-		else if (event == HTTP_EVENT_HEAD)
-			conn_head(conn);
-		else if (event == HTTP_EVENT_REFUSED)
-			conn_fail(conn, &conn->reader->http.problem);
-		if (hub->out.size > CONN_OUT_HIGH)
-			conn_flush(conn);
 	}
 	if (conn->fd < 0 || size == 0)
 		return;
@@ -372,7 +377,7 @@ static void on_visited(struct visit *visit, long long count, const char *message
 	struct hub *hub = conn->hub;
 	struct http_problem problem = { .status = 503, .message = message };
 	enum reply_connection connection =
-		connection_of(conn, conn->visit_kept, conn->visit_minor_0);
+	    connection_of(conn, conn->visit_kept, conn->visit_minor_0);
 
 	conn->visiting = false;
 	if (conn->fd < 0) { /* ended while it waited: nobody reads the count */

@@ -34,8 +34,8 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
-void deadlines_init(struct deadlines *deadlines, uv_loop_t *loop,
-                    const uint64_t span_ms[LIMITS], deadline_passed *passed)
+void deadlines_init(struct deadlines *deadlines, uv_loop_t *loop, const uint64_t span_ms[LIMITS],
+		    deadline_passed *passed)
 {
 	for (int i = 0; i < LIMITS; i++) {
 		deadlines->lists[i].next = deadlines->lists[i].previous = &deadlines->lists[i];

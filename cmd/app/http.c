@@ -116,26 +116,33 @@ static size_t trimmed(const char *text, size_t size)
 	return size;
 }
 
-/* Content-Type: type/subtype, then parameters, of which only charset matters. */
+/* One parameter of a media type. Only charset matters, and must be UTF-8. */
+static bool is_fitting(const char *text, size_t size)
+{
+	while (size > 0 && (*text == ' ' || *text == '\t')) {
+		text++;
+		size--;
+	}
+	size = trimmed(text, size);
+	if (size < 8 || strncasecmp(text, "charset=", 8) != 0)
+		return true;
+	return is_word(text + 8, size - 8, "utf-8") || is_word(text + 8, size - 8, "\"utf-8\"");
+}
+
+/* Content-Type: type/subtype, then parameters after semicolons. */
 static enum http_media media_of(const char *value, size_t size)
 {
+	const char *end = value + size;
 	const char *semicolon = memchr(value, ';', size);
 	size_t type = semicolon ? (size_t)(semicolon - value) : size;
-	const char *end = value + size;
 
 	if (size == HTTP_VALUE_KEPT || !is_word(value, trimmed(value, type), "application/json"))
 		return HTTP_MEDIA_OTHER;
 	while (semicolon) {
 		const char *at = semicolon + 1;
-		size_t length;
 
-		while (at < end && (*at == ' ' || *at == '\t'))
-			at++;
 		semicolon = memchr(at, ';', (size_t)(end - at));
-		length = trimmed(at, (size_t)((semicolon ? semicolon : end) - at));
-		if (length >= 8 && strncasecmp(at, "charset=", 8) == 0 &&
-		    !is_word(at + 8, length - 8, "utf-8") &&
-		    !is_word(at + 8, length - 8, "\"utf-8\""))
+		if (!is_fitting(at, (size_t)((semicolon ? semicolon : end) - at)))
 			return HTTP_MEDIA_OTHER;
 	}
 	return HTTP_MEDIA_JSON;
@@ -149,8 +156,7 @@ static int on_value_complete(llhttp_t *parser)
 	if (r->head_complete)
 		return 0;
 	switch ((enum field)r->field) {
-	case FIELD_OTHER:
-		break;
+	case FIELD_OTHER: break;
 	case FIELD_HOST:
 		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
 		break;
@@ -161,13 +167,13 @@ static int on_value_complete(llhttp_t *parser)
 			r->problem = (struct http_problem){ 417, "unknown Expect", NULL };
 		break;
 	case FIELD_TYPE:
-		r->media = r->media == HTTP_MEDIA_NONE ? media_of(r->value, size) : HTTP_MEDIA_OTHER;
+		r->media =
+		    r->media == HTTP_MEDIA_NONE ? media_of(r->value, size) : HTTP_MEDIA_OTHER;
 		break;
-	case FIELD_CODING:
-		r->coded |= !is_word(r->value, size, "identity");
-		break;
+	case FIELD_CODING: r->coded |= !is_word(r->value, size, "identity"); break;
 	case FIELD_TRANSFER:
-		r->codings = is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1) : UINT8_MAX;
+		r->codings =
+		    is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1) : UINT8_MAX;
 		if (r->codings == 0)
 			r->codings = UINT8_MAX;
 		break;
@@ -176,28 +182,35 @@ static int on_value_complete(llhttp_t *parser)
 	return 0;
 }
 
-/* The rules of RFC 9112 about a head as a whole. */
-static int check_head(struct http_reader *r)
+/* The rules of RFC 9112 6.1 and 6.3 about Transfer-Encoding. */
+static int check_codings(struct http_reader *r)
 {
-	const llhttp_t *p = &r->parser;
-	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
-	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
-	static const struct http_problem coding = { 501, "unknown transfer coding", NULL };
 	static const struct http_problem both = { 400, "both Content-Length and Transfer-Encoding",
 						  NULL };
 	static const struct http_problem old = { 400, "Transfer-Encoding in HTTP/1.0", NULL };
+	static const struct http_problem unknown = { 501, "unknown transfer coding", NULL };
+
+	if (r->codings > 0 && (r->parser.flags & F_CONTENT_LENGTH))
+		return refuse(r, &both);
+	if (r->codings > 0 && r->parser.http_minor == 0)
+		return refuse(r, &old);
+	if (r->codings > 1)
+		return refuse(r, &unknown);
+	return 0;
+}
+
+/* The rules of RFC 9112 about a head as a whole. */
+static int check_head(struct http_reader *r)
+{
+	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
+	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
+	const llhttp_t *p = &r->parser;
 
 	if (p->http_major != 1 || p->http_minor > 1)
 		return refuse(r, &version);
 	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
 		return refuse(r, &host);
-	if (r->codings > 0 && (p->flags & F_CONTENT_LENGTH))
-		return refuse(r, &both);
-	if (r->codings > 0 && p->http_minor == 0)
-		return refuse(r, &old);
-	if (r->codings > 1)
-		return refuse(r, &coding);
-	if (r->problem.status != 0)
+	if (check_codings(r) != 0 || r->problem.status != 0)
 		return -1;
 	if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
 		return refuse(r, &large_body);
@@ -314,39 +327,60 @@ static bool end_line(struct http_reader *r)
 	return empty && r->lines > 0; /* RFC 9112 2.2: empty lines before a request are skipped */
 }
 
+/* What is wrong with a line that ends here, or NULL. */
+static const struct http_problem *line_problem(const struct http_reader *r, bool cr)
+{
+	if (!cr)
+		return &bare_lf;
+	return r->lines == HTTP_LINES_MAX && r->line_bytes > 2 ? &many_fields : NULL;
+}
+
+/* RFC 9112 5.2: obs-fold, a field line that begins with a blank. */
+static bool is_folded(const struct http_reader *r, char first)
+{
+	return r->line_bytes == 0 && r->lines > 0 && (first == ' ' || first == '\t');
+}
+
+/*
+ * Looks at one line, or the part of it that is here. Returns how many of its
+ * bytes to parse; *problem is what is wrong with the byte after them.
+ */
+static size_t scan_line(struct http_reader *r, const char *line, size_t size,
+			struct http_problem *problem, bool *end)
+{
+	const char *lf = memchr(line, '\n', size);
+	size_t text = lf ? (size_t)(lf - line) : size;
+	bool cr = text > 0 ? line[text - 1] == '\r' : r->ended_in_cr;
+	size_t counted;
+
+	if (is_folded(r, *line)) {
+		*problem = folded;
+		return 0;
+	}
+	r->ended_in_cr = !lf && cr;
+	counted = count_line(r, lf ? text + 1 : text, problem);
+	if (!lf || problem->status != 0)
+		return counted;
+	if (line_problem(r, cr)) {
+		*problem = *line_problem(r, cr);
+		return text;
+	}
+	*end = end_line(r);
+	return counted;
+}
+
 /*
  * Finds the end of the head and what must not be in it. Returns the number of
  * bytes to parse; *problem is what is wrong with the byte after them, *end is
  * set when the head ends with the last of them.
  */
 static size_t scan_head(struct http_reader *r, const char *data, size_t size,
-                        struct http_problem *problem, bool *end)
+			struct http_problem *problem, bool *end)
 {
 	size_t at = 0;
 
-	while (at < size && !*end) {
-		const char *lf = memchr(data + at, '\n', size - at);
-		size_t run = lf ? (size_t)(lf - data) + 1 - at : size - at;
-		bool cr = r->ended_in_cr;
-
-		if (r->line_bytes == 0 && r->lines > 0 && (data[at] == ' ' || data[at] == '\t')) {
-			*problem = folded;
-			return at;
-		}
-		if (run > 1 || !lf)
-			cr = data[at + run - (lf ? 2 : 1)] == '\r';
-		r->ended_in_cr = !lf && cr;
-		at += count_line(r, run, problem);
-		if (problem->status != 0)
-			return at;
-		if (!lf)
-			return at;
-		if (!cr || (r->lines == HTTP_LINES_MAX && r->line_bytes > 2)) {
-			*problem = cr ? many_fields : bare_lf;
-			return at - 1;
-		}
-		*end = end_line(r);
-	}
+	while (at < size && !*end && problem->status == 0)
+		at += scan_line(r, data + at, size - at, problem, end);
 	return at;
 }
 
@@ -372,7 +406,7 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 }
 
 static enum http_event read_head(struct http_reader *r, const char *data, size_t size,
-                                 size_t *ret_used)
+				 size_t *ret_used)
 {
 	struct http_problem problem = { 0 };
 	bool end = false;

@@ -59,29 +59,30 @@ static int append(const char *text, size_t size, void *out)
 }
 
 unsigned json_echo(const char *text, size_t size, struct buffer *out,
-                   char complaint[JSON_COMPLAINT_MAX])
+		   char complaint[JSON_COMPLAINT_MAX])
 {
 	json_error_t error = { 0 };
 	json_t *document;
 	int failed;
 
 	if (too_deep(text, size)) {
-		snprintf(complaint, JSON_COMPLAINT_MAX, "JSON nested deeper than %d", JSON_DEPTH_MAX);
+		snprintf(complaint, JSON_COMPLAINT_MAX, "JSON nested deeper than %d",
+			 JSON_DEPTH_MAX);
 		return 400;
 	}
 	if (memchr(text, '\0', size)) { /* jansson loses one that follows a number */
 		snprintf(complaint, JSON_COMPLAINT_MAX, "malformed JSON: a NUL byte");
 		return 400;
 	}
-	document = json_loadb(text, size,
-	                      JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	document = json_loadb(text, size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+			      &error);
 	if (!document && json_error_code(&error) == json_error_out_of_memory) {
 		snprintf(complaint, JSON_COMPLAINT_MAX, "out of memory");
 		return 503;
 	}
 	if (!document) {
-		snprintf(complaint, JSON_COMPLAINT_MAX, "malformed JSON, line %d column %d: %s", error.line,
-		         error.column, reason(json_error_code(&error)));
+		snprintf(complaint, JSON_COMPLAINT_MAX, "malformed JSON, line %d column %d: %s",
+			 error.line, error.column, reason(json_error_code(&error)));
 		return 400;
 	}
 	failed = json_dump_callback(document, append, out, JSON_COMPACT | JSON_ENCODE_ANY);

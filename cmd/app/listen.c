@@ -42,9 +42,11 @@ static int adopt(struct listen_sockets *sockets, unsigned long count, char *comp
 		int listening = 0;
 		socklen_t size = sizeof listening;
 
-		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening) {
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 ||
+		    !listening) {
 			snprintf(complaint, LISTEN_COMPLAINT_MAX,
-			         "LISTEN_FDS=%lu, but fd %d is no listening stream socket", count, fd);
+				 "LISTEN_FDS=%lu, but fd %d is no listening stream socket", count,
+				 fd);
 			return EX_USAGE;
 		}
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
@@ -98,7 +100,8 @@ static unsigned port_of(int fd)
 
 	if (getsockname(fd, &address.any, &size) < 0)
 		return 0;
-	return ntohs(address.any.sa_family == AF_INET ? address.four.sin_port : address.six.sin6_port);
+	return ntohs(address.any.sa_family == AF_INET ? address.four.sin_port
+						      : address.six.sin6_port);
 }
 
 static int bind_own(struct listen_sockets *sockets, unsigned port, char *complaint)
@@ -109,8 +112,8 @@ static int bind_own(struct listen_sockets *sockets, unsigned port, char *complai
 	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
 		fd = open_family(AF_INET, port, &failed);
 	if (fd < 0) {
-		snprintf(complaint, LISTEN_COMPLAINT_MAX, "port %u: %s: %s%s", port, failed, strerror(-fd),
-		         fd == -EADDRINUSE ? "; set PORT to use another" : "");
+		snprintf(complaint, LISTEN_COMPLAINT_MAX, "port %u: %s: %s%s", port, failed,
+			 strerror(-fd), fd == -EADDRINUSE ? "; set PORT to use another" : "");
 		return fd == -EACCES ? EX_NOPERM : EX_CANTCREAT;
 	}
 	sockets->fds[sockets->count++] = fd;
@@ -125,11 +128,13 @@ int listen_open(struct listen_sockets *ret_sockets, char complaint[LISTEN_COMPLA
 	const char *port = getenv("PORT");
 	unsigned long number = 0;
 	unsigned long owner;
-	bool ours = fds && pid && read_number(pid, INT32_MAX, &owner) && owner == (unsigned long)getpid();
+	bool ours =
+	    fds && pid && read_number(pid, INT32_MAX, &owner) && owner == (unsigned long)getpid();
 
 	*ret_sockets = (struct listen_sockets){ 0 };
 	if (ours && (!read_number(fds, LISTEN_MAX, &number) || number == 0)) {
-		snprintf(complaint, LISTEN_COMPLAINT_MAX, "LISTEN_FDS is not a number from 1 to %d", LISTEN_MAX);
+		snprintf(complaint, LISTEN_COMPLAINT_MAX, "LISTEN_FDS is not a number from 1 to %d",
+			 LISTEN_MAX);
 		return EX_USAGE;
 	}
 	unsetenv("LISTEN_FDS");

@@ -33,7 +33,7 @@ int notify_open(void)
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)&address,
-	            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) < 0) {
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) < 0) {
 		int error = errno;
 
 		close(fd);

@@ -44,9 +44,9 @@ static void write_date(char text[DATE_SIZE + 1], time_t second)
 
 	gmtime_r(&second, &tm);
 	snprintf(text, DATE_SIZE + 1, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
-	         days + 3 * tm.tm_wday, (unsigned)tm.tm_mday % 100, months + 3 * tm.tm_mon,
-	         ((unsigned)tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
-	         (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+		 days + 3 * tm.tm_wday, (unsigned)tm.tm_mday % 100, months + 3 * tm.tm_mon,
+		 ((unsigned)tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
+		 (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 }
 
 void reply_common_init(struct reply_common *common, long pid)
@@ -56,8 +56,8 @@ void reply_common_init(struct reply_common *common, long pid)
 	common->second = 0;
 	write_date(date, 0);
 	common->size = (size_t)snprintf(
-		common->text, sizeof common->text,
-		"Date: %s\r\nX-Pid: %ld\r\nContent-Type: application/json\r\n", date, pid);
+	    common->text, sizeof common->text,
+	    "Date: %s\r\nX-Pid: %ld\r\nContent-Type: application/json\r\n", date, pid);
 }
 
 /* The text is written once a second; the clock is read without a system call. */

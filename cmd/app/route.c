@@ -19,6 +19,7 @@ typedef enum route_result route_handler(const struct exchange *exchange);
 static route_handler handle_get, handle_post, handle_visits;
 
 /* Rows of one path stand together; their methods make up its Allow. */
+/* clang-format off */
 static const struct route {
 	const char *path;
 	uint8_t method;
@@ -31,6 +32,7 @@ static const struct route {
 	{ "/post",   HTTP_POST, true,  handle_post,   "POST" },
 	{ "/visits", HTTP_GET,  false, handle_visits, "GET" },
 };
+/* clang-format on */
 
 static void answer(const struct exchange *x, const char *body, size_t size)
 {
@@ -92,7 +94,8 @@ static const struct route *find(const struct http_reader *reader, struct http_pr
 			continue;
 		if (route->method == reader->method)
 			return route;
-		*ret_problem = (struct http_problem){ 405, "method not allowed here", route->allow };
+		*ret_problem =
+		    (struct http_problem){ 405, "method not allowed here", route->allow };
 	}
 	return NULL;
 }
@@ -118,7 +121,7 @@ struct http_problem route_check(const struct http_reader *reader)
 }
 
 enum route_result route_answer(struct site *site, const struct http_reader *reader,
-                               enum reply_connection connection, struct buffer *out)
+			       enum reply_connection connection, struct buffer *out)
 {
 	struct exchange exchange = { site, reader, connection, out };
 	struct http_problem problem;
@@ -131,7 +134,7 @@ enum route_result route_answer(struct site *site, const struct http_reader *read
 }
 
 void route_visits(struct site *site, long long visits, enum reply_connection connection,
-                  struct buffer *out)
+		  struct buffer *out)
 {
 	char body[40];
 	struct reply reply = {
@@ -145,7 +148,7 @@ void route_visits(struct site *site, long long visits, enum reply_connection con
 }
 
 void route_error(struct site *site, const struct http_problem *problem, bool head_only,
-                 enum reply_connection connection, struct buffer *out)
+		 enum reply_connection connection, struct buffer *out)
 {
 	char body[256];
 	struct reply reply = {
@@ -158,8 +161,8 @@ void route_error(struct site *site, const struct http_problem *problem, bool hea
 
 	/* The texts are ours and need no escapes. */
 	reply.body_size = (size_t)snprintf(
-		body, sizeof body, "{\"status\":%u,\"error\":\"%.40s\",\"message\":\"%.150s\"}",
-		problem->status, reply_phrase(problem->status), problem->message);
+	    body, sizeof body, "{\"status\":%u,\"error\":\"%.40s\",\"message\":\"%.150s\"}",
+	    problem->status, reply_phrase(problem->status), problem->message);
 	reply_write(&site->common, &reply, out);
 }
 
@@ -171,10 +174,11 @@ void site_init(struct site *site, long pid, const char *slot)
 	reply_common_init(&site->common, pid);
 	if (slot)
 		size = snprintf(site->hello, sizeof site->hello,
-		                "{\"message\":\"hello from app\",\"pid\":%ld,\"slot\":%.10s}", pid, slot);
+				"{\"message\":\"hello from app\",\"pid\":%ld,\"slot\":%.10s}", pid,
+				slot);
 	else
 		size = snprintf(site->hello, sizeof site->hello,
-		                "{\"message\":\"hello from app\",\"pid\":%ld}", pid);
+				"{\"message\":\"hello from app\",\"pid\":%ld}", pid);
 	site->hello_size = (size_t)size;
 }
 

@@ -30,12 +30,12 @@ struct server {
 	struct listener listeners[LISTEN_MAX];
 	size_t listening;
 	uv_signal_t signals[2];
-	uv_timer_t pause;    /* on while accepting is stopped after an error */
+	uv_timer_t pause; /* on while accepting is stopped after an error */
 	uv_timer_t watchdog;
-	uv_timer_t drain;    /* on while stopping */
-	int batch;           /* connections to accept at a time, 1 to SERVER_ACCEPT_BATCH */
-	unsigned filled;     /* batches in a row that the queue outlasted */
-	bool complained;     /* about accept, since it last worked */
+	uv_timer_t drain; /* on while stopping */
+	int batch;        /* connections to accept at a time, 1 to SERVER_ACCEPT_BATCH */
+	unsigned filled;  /* batches in a row that the queue outlasted */
+	bool complained;  /* about accept, since it last worked */
 };
 
 static void complain(const char *what)
@@ -61,7 +61,7 @@ static void pause_accepting(struct server *server, int error)
 {
 	if (!server->complained)
 		fprintf(stderr, "app: accept: %s; trying again every %d ms\n", strerror(error),
-		        SERVER_PAUSE_MS);
+			SERVER_PAUSE_MS);
 	server->complained = true;
 	for (size_t i = 0; i < server->listening; i++)
 		uv_poll_stop(&server->listeners[i].poll);
@@ -71,8 +71,9 @@ static void pause_accepting(struct server *server, int error)
 /* Errors of accept(2) that are about the one connection, not about us. */
 static bool is_passing(int error)
 {
-	static const int passing[] = { EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT,
-		                       EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, EPERM };
+	static const int passing[] = { EINTR,       ECONNABORTED, EPROTO, ENETDOWN,
+				       ENOPROTOOPT, EHOSTDOWN,    ENONET, EHOSTUNREACH,
+				       EOPNOTSUPP,  ENETUNREACH,  EPERM };
 
 	for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
 		if (error == passing[i])
@@ -82,12 +83,20 @@ static bool is_passing(int error)
 }
 
 /*
- * Accepts and serves one batch. Returns 0, or the errno that ended it.
- *
  * An accept4() that finds nothing costs nearly as much as one that does, since
  * the kernel builds the file first. So the batch grows when the queue outlasts
  * it again and again, and shrinks to what was found when it did not.
  */
+static void fit_batch(struct server *server, int found, int error)
+{
+	server->filled = error == 0 ? server->filled + 1 : 0;
+	if (error != 0)
+		server->batch = found > 0 ? found : 1;
+	else if (server->filled % FILLED_TO_GROW == 0 && server->batch < SERVER_ACCEPT_BATCH)
+		server->batch *= 2;
+}
+
+/* Accepts and serves one batch. Returns 0, or the errno that ended it. */
 static int accept_batch(struct server *server, int fd)
 {
 	struct conn *batch[SERVER_ACCEPT_BATCH];
@@ -109,11 +118,7 @@ static int accept_batch(struct server *server, int fd)
 	}
 	for (size_t i = 0; i < count; i++)
 		conn_start(batch[i]);
-	server->filled = error == 0 ? server->filled + 1 : 0;
-	if (error != 0)
-		server->batch = count > 0 ? (int)count : 1;
-	else if (server->filled % FILLED_TO_GROW == 0 && server->batch < SERVER_ACCEPT_BATCH)
-		server->batch *= 2;
+	fit_batch(server, (int)count, error);
 	if (count > 0)
 		server->complained = false;
 	return error;
@@ -192,8 +197,9 @@ static uint64_t milliseconds(const char *name, uint64_t fallback)
 		return fallback;
 	value = strtoul(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || value == 0 || value > 3600 * 1000) {
-		fprintf(stderr, "app: %s is not a number of milliseconds up to an hour; using %llu\n", name,
-		        (unsigned long long)fallback);
+		fprintf(stderr,
+			"app: %s is not a number of milliseconds up to an hour; using %llu\n", name,
+			(unsigned long long)fallback);
 		return fallback;
 	}
 	return value;
@@ -308,7 +314,8 @@ int server_run(void)
 		return fail("event loop", error);
 	init_hub(&server);
 	if (visits_init(&server.hub.visits, &server.loop, getenv("REDIS_URL")) != 0) {
-		complain("REDIS_URL is not of the form redis://[[user]:password@]host[:port][/database]");
+		complain("REDIS_URL is not of the form "
+			 "redis://[[user]:password@]host[:port][/database]");
 		return EX_USAGE;
 	}
 	error = start_listening(&server, &sockets);

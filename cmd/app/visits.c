@@ -225,8 +225,8 @@ static void send_setup(struct visits *v)
 /* Begins to connect; `host` is numeric, or a path if the port is 0. */
 static int connect_to(struct visits *v, const char *host)
 {
-	redisAsyncContext *redis = v->url.port ? redisAsyncConnect(host, (int)v->url.port)
-					       : redisAsyncConnectUnix(host);
+	redisAsyncContext *redis =
+	    v->url.port ? redisAsyncConnect(host, (int)v->url.port) : redisAsyncConnectUnix(host);
 
 	if (!redis)
 		return -ENOMEM;
@@ -271,7 +271,8 @@ static const char *begin(struct visits *v)
 		error = connect_to(v, v->url.host);
 	} else {
 		v->resolver.data = v;
-		error = uv_getaddrinfo(v->loop, &v->resolver, on_resolved, v->url.host, NULL, &hints);
+		error =
+		    uv_getaddrinfo(v->loop, &v->resolver, on_resolved, v->url.host, NULL, &hints);
 		v->resolving = error == 0;
 	}
 	if (error == 0)

@@ -12,10 +12,10 @@
 enum { TRANSCRIPT_MAX = 1024 };
 
 /* ck_assert() writes a mark to a file each time, too slow for loops over all cuts. */
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) \
-			ck_abort_msg("%s", #condition); \
+#define REQUIRE(condition)                                                                         \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			ck_abort_msg("%s", #condition);                                            \
 	} while (0)
 
 #define HOST "Host: h\r\n"
@@ -41,8 +41,10 @@ static const struct row rows[] = {
 	{ "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "OPTIONS *(0) keep;", 0 },
 	{ "HEAD /get HTTP/1.1\r\n" HOST "\r\n", "HEAD /get(0) keep;", 0 },
 	{ GET "Connection: close\r\n\r\n", "GET /get(0);", 0 },
-	{ GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", "GET /get(0) keep;", 0 },
-	{ "CONNECT h:1 HTTP/1.1\r\n" HOST "\r\n" GET "\r\n", "CONNECT h:1(0) keep;GET /get(0) keep;", 0 },
+	{ GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n", "GET /get(0) keep;",
+	  0 },
+	{ "CONNECT h:1 HTTP/1.1\r\n" HOST "\r\n" GET "\r\n",
+	  "CONNECT h:1(0) keep;GET /get(0) keep;", 0 },
 	{ "GET /get HTTP/1.0\r\n\r\n", "GET /get(0) 1.0;", 0 },
 	{ "GET /get HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET /get(0) keep 1.0;", 0 },
 	{ GET "\r\n" GET "\r\n", "GET /get(0) keep;GET /get(0) keep;", 0 },
@@ -59,14 +61,18 @@ static const struct row rows[] = {
 	{ POST CHUNKED "\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\nTrailer: 1\r\n\r\n" GET "\r\n",
 	  "head;POST /post(2) keep;GET /get(0) keep;", 0 },
 	{ POST "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", "head;POST /post(0) keep;", 0 },
-	{ POST "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n1", "head;POST /post(1) keep expect;", 0 },
+	{ POST "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n1",
+	  "head;POST /post(1) keep expect;", 0 },
 	{ "POST /post HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n1",
 	  "head;POST /post(1) 1.0;", 0 },
 
 	/* media types */
-	{ POST "Content-Type: Application/JSON; charset=UTF-8\r\n\r\n", "POST /post(0) keep json;", 0 },
-	{ POST "Content-Type: application/json;charset=\"utf-8\" ; q=1\r\n\r\n", "POST /post(0) keep json;", 0 },
-	{ POST "Content-Type: application/json; charset=latin1\r\n\r\n", "POST /post(0) keep other;", 0 },
+	{ POST "Content-Type: Application/JSON; charset=UTF-8\r\n\r\n", "POST /post(0) keep json;",
+	  0 },
+	{ POST "Content-Type: application/json;charset=\"utf-8\" ; q=1\r\n\r\n",
+	  "POST /post(0) keep json;", 0 },
+	{ POST "Content-Type: application/json; charset=latin1\r\n\r\n",
+	  "POST /post(0) keep other;", 0 },
 	{ POST "Content-Type: application/jsonx\r\n\r\n", "POST /post(0) keep other;", 0 },
 	{ POST "Content-Type: text/plain\r\n\r\n", "POST /post(0) keep other;", 0 },
 	{ POST JSON JSON "\r\n", "POST /post(0) keep other;", 0 },
@@ -152,14 +158,16 @@ static void describe(const struct http_reader *r, char *transcript)
 	size_t size;
 	const char *path = http_path(r, &size);
 
-	snprintf(text, sizeof text, "%s %.*s(%zu)%s%s%s%s;", llhttp_method_name((llhttp_method_t)r->method),
-	         (int)size, path, r->body.size, r->keep_alive ? " keep" : "", r->minor_0 ? " 1.0" : "",
-	         media[r->media], r->expects_continue ? " expect" : "");
+	snprintf(text, sizeof text, "%s %.*s(%zu)%s%s%s%s;",
+		 llhttp_method_name((llhttp_method_t)r->method), (int)size, path, r->body.size,
+		 r->keep_alive ? " keep" : "", r->minor_0 ? " 1.0" : "", media[r->media],
+		 r->expects_continue ? " expect" : "");
 	add(transcript, text);
 }
 
 /* Reads bytes on from a state; false after a refusal. */
-static bool feed(struct http_reader *r, const char *data, size_t size, char *transcript, bool *fresh)
+static bool feed(struct http_reader *r, const char *data, size_t size, char *transcript,
+		 bool *fresh)
 {
 	while (size > 0) {
 		/* A copy of exactly these bytes, so that ASan sees any read beyond them. */
@@ -177,12 +185,8 @@ static bool feed(struct http_reader *r, const char *data, size_t size, char *tra
 		size -= used;
 		*fresh = false;
 		switch (event) {
-		case HTTP_EVENT_MORE:
-			REQUIRE(size == 0);
-			break;
-		case HTTP_EVENT_HEAD:
-			add(transcript, "head;");
-			break;
+		case HTTP_EVENT_MORE: REQUIRE(size == 0); break;
+		case HTTP_EVENT_HEAD: add(transcript, "head;"); break;
 		case HTTP_EVENT_END:
 			describe(r, transcript);
 			http_reader_reset(r);
@@ -211,7 +215,8 @@ static void run(const char *text, size_t size, size_t a, size_t b, size_t step, 
 	alive = feed(&reader, text, a, transcript, &fresh) &&
 		feed(&reader, text + a, b - a, transcript, &fresh);
 	for (size_t at = b; alive && at < size; at += step)
-		alive = feed(&reader, text + at, size - at < step ? size - at : step, transcript, &fresh);
+		alive = feed(&reader, text + at, size - at < step ? size - at : step, transcript,
+			     &fresh);
 	if (alive && !fresh)
 		add(transcript, "...");
 	http_reader_finish(&reader);
@@ -225,10 +230,11 @@ START_TEST(row_is_read_the_same_however_it_is_cut)
 	char transcript[TRANSCRIPT_MAX];
 
 	run(row->text, size, 0, 0, size, transcript);
-	ck_assert_msg(strcmp(transcript, row->events) == 0, "row %d: %s\ngot  %s\nwant %s", _i, row->text,
-	              transcript, row->events);
+	ck_assert_msg(strcmp(transcript, row->events) == 0, "row %d: %s\ngot  %s\nwant %s", _i,
+		      row->text, transcript, row->events);
 	run(row->text, size, 0, 0, 1, transcript);
-	ck_assert_msg(strcmp(transcript, row->events) == 0, "row %d byte by byte: %s", _i, transcript);
+	ck_assert_msg(strcmp(transcript, row->events) == 0, "row %d byte by byte: %s", _i,
+		      transcript);
 	for (size_t a = 0; a <= size; a++) {
 		for (size_t b = a; b <= size; b++) {
 			run(row->text, size, a, b, size, transcript);
@@ -241,7 +247,7 @@ END_TEST
 
 /* Fills text with `before`, `count` times `unit`, `after`; returns its size. */
 static size_t repeat(char **ret_text, const char *before, const char *unit, size_t count,
-                     const char *after)
+		     const char *after)
 {
 	size_t size = strlen(before) + count * strlen(unit) + strlen(after);
 	char *at = malloc(size + 1);
@@ -273,12 +279,16 @@ static const struct {
 	{ GET, "a:b\r\n", 99, "\r\n", "GET /get(0) keep;" },
 	{ GET, "a:b\r\n", 100, "\r\n", "refused 431" },
 	/* the whole head: 16384 bytes, of which GET and HOST are 28 */
-	{ GET, "a: 3456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
-	       "8901234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
-	       "678901234567890123456789012\r\n", 81, "\r\n", "refused 431" },
-	{ GET, "a: 3456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
-	       "8901234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
-	       "67890123456789012345678901\r\n", 79, "\r\n", "GET /get(0) keep;" },
+	{ GET,
+	  "a: 3456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
+	  "8901234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
+	  "678901234567890123456789012\r\n",
+	  81, "\r\n", "refused 431" },
+	{ GET,
+	  "a: 3456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
+	  "8901234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
+	  "67890123456789012345678901\r\n",
+	  79, "\r\n", "GET /get(0) keep;" },
 	{ "", "\r\n", 10000, "", "refused 431" },
 	/* 100 KiB of content, however it is framed */
 	{ POST "Content-Length: 102400\r\n\r\n", "a", 102400, "", "head;POST /post(102400) keep;" },
@@ -293,13 +303,14 @@ START_TEST(flood_is_stopped_at_its_limit)
 {
 	char transcript[TRANSCRIPT_MAX];
 	char *text;
-	size_t size = repeat(&text, floods[_i].before, floods[_i].unit, floods[_i].count, floods[_i].after);
+	size_t size =
+	    repeat(&text, floods[_i].before, floods[_i].unit, floods[_i].count, floods[_i].after);
 	static const size_t steps[] = { SIZE_MAX / 2, 16384, 4096, 1000, 7, 1 };
 
 	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
 		run(text, size, 0, 0, steps[i], transcript);
-		ck_assert_msg(strcmp(transcript, floods[_i].events) == 0, "flood %d by %zu: %s", _i, steps[i],
-		              transcript);
+		ck_assert_msg(strcmp(transcript, floods[_i].events) == 0, "flood %d by %zu: %s", _i,
+			      steps[i], transcript);
 	}
 	free(text);
 }
@@ -320,7 +331,8 @@ START_TEST(bodies_share_one_budget)
 		ck_assert_uint_eq(used, head);
 	}
 	ck_assert_int_eq(http_read(&readers[0], text + head, size - head, &used), HTTP_EVENT_MORE);
-	ck_assert_int_eq(http_read(&readers[1], text + head, size - head, &used), HTTP_EVENT_REFUSED);
+	ck_assert_int_eq(http_read(&readers[1], text + head, size - head, &used),
+			 HTTP_EVENT_REFUSED);
 	ck_assert_uint_eq(readers[1].problem.status, 503);
 	http_reader_finish(&readers[0]);
 	http_reader_finish(&readers[1]);
@@ -339,7 +351,8 @@ START_TEST(unwanted_body_is_not_kept)
 	http_reader_init(&reader, &budget);
 	ck_assert_int_eq(http_read(&reader, text, sizeof text - 1, &used), HTTP_EVENT_HEAD);
 	reader.discard_body = true;
-	ck_assert_int_eq(http_read(&reader, text + used, sizeof text - 1 - used, &rest), HTTP_EVENT_END);
+	ck_assert_int_eq(http_read(&reader, text + used, sizeof text - 1 - used, &rest),
+			 HTTP_EVENT_END);
 	ck_assert_uint_eq(reader.body.size, 0);
 	http_reader_finish(&reader);
 }
@@ -353,8 +366,10 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tcase, 60);
-	tcase_add_loop_test(tcase, row_is_read_the_same_however_it_is_cut, 0, sizeof rows / sizeof *rows);
-	tcase_add_loop_test(tcase, flood_is_stopped_at_its_limit, 0, sizeof floods / sizeof *floods);
+	tcase_add_loop_test(tcase, row_is_read_the_same_however_it_is_cut, 0,
+			    sizeof rows / sizeof *rows);
+	tcase_add_loop_test(tcase, flood_is_stopped_at_its_limit, 0,
+			    sizeof floods / sizeof *floods);
 	tcase_add_test(tcase, bodies_share_one_budget);
 	tcase_add_test(tcase, unwanted_body_is_not_kept);
 	suite_add_tcase(suite, tcase);

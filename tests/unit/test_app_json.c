@@ -16,14 +16,16 @@ static const struct {
 	const char *text;
 	const char *result; /* the document, or the complaint */
 	unsigned status;
-	size_t size;        /* 0: strlen(text) */
+	size_t size; /* 0: strlen(text) */
 } rows[] = {
 	{ "{}", "{}", 0, 0 },
-	{ " { \"b\" : 1 ,\t\"a\":[ true,false , null ] }\r\n", "{\"b\":1,\"a\":[true,false,null]}", 0, 0 },
+	{ " { \"b\" : 1 ,\t\"a\":[ true,false , null ] }\r\n", "{\"b\":1,\"a\":[true,false,null]}",
+	  0, 0 },
 	{ "1", "1", 0, 0 },
 	{ "\"x\"", "\"x\"", 0, 0 },
 	{ "null", "null", 0, 0 },
-	{ "[9223372036854775807,-9223372036854775808]", "[9223372036854775807,-9223372036854775808]", 0, 0 },
+	{ "[9223372036854775807,-9223372036854775808]",
+	  "[9223372036854775807,-9223372036854775808]", 0, 0 },
 	{ "0.1", "0.10000000000000001", 0, 0 },
 	{ "\"\\u00e9\\ud83d\\ude00\\n\\/\"", "\"\xc3\xa9\xf0\x9f\x98\x80\\n/\"", 0, 0 },
 	{ "\"a\\u0000b\"", "\"a\\u0000b\"", 0, 0 },
@@ -38,7 +40,8 @@ static const struct {
 	{ "NaN", "malformed JSON, line 1 column 3: syntax error", 400, 0 },
 	{ "01", "malformed JSON, line 1 column 1: syntax error", 400, 0 },
 	{ "{\"a\":1,\"a\":2}", "malformed JSON, line 1 column 10: a key is given twice", 400, 0 },
-	{ "9223372036854775808", "malformed JSON, line 1 column 19: a number is too large", 400, 0 },
+	{ "9223372036854775808", "malformed JSON, line 1 column 19: a number is too large", 400,
+	  0 },
 	{ "1e999", "malformed JSON, line 1 column 5: a number is too large", 400, 0 },
 	{ "\"\xff\"", "malformed JSON, line 1 column 1: invalid UTF-8", 400, 0 },
 	{ "\"\xc0\x80\"", "malformed JSON, line 1 column 1: invalid UTF-8", 400, 0 },
@@ -110,7 +113,8 @@ static const struct {
 } answers[] = {
 	{ "GET /get HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n", "\r\nX-Pid: 42\r\n",
 	  "{\"message\":\"hello from app\",\"pid\":42,\"slot\":7}" },
-	{ "HEAD /get HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n", "\r\nContent-Length: 46\r\n", "" },
+	{ "HEAD /get HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n",
+	  "\r\nContent-Length: 46\r\n", "" },
 	{ "GET /nope HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 404 Not Found\r\n",
 	  "\r\nContent-Type: application/json\r\n",
 	  "{\"status\":404,\"error\":\"Not Found\",\"message\":\"no such path\"}" },
@@ -123,10 +127,12 @@ static const struct {
 	{ "HEAD /post HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n", "", "" },
 	{ "HEAD /visits HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n",
 	  "\r\nAllow: GET\r\n", "" },
-	{ "POST /post HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 415 Unsupported Media Type\r\n", "", NULL },
+	{ "POST /post HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 415 Unsupported Media Type\r\n", "",
+	  NULL },
 	{ "POST /post HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\r\n",
 	  "HTTP/1.1 400 Bad Request\r\n", "", NULL },
-	{ "POST /post HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n[1]",
+	{ "POST /post HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: "
+	  "3\r\n\r\n[1]",
 	  "HTTP/1.1 200 OK\r\n", "\r\nContent-Length: 3\r\n", "[1]" },
 };
 
@@ -148,8 +154,9 @@ START_TEST(request_gets_its_answer)
 	}
 	ck_assert_int_eq(route_answer(&site, &reader, REPLY_KEEP, &out), ROUTE_ANSWERED);
 	buffer_append(&out, "", 1);
-	ck_assert_msg(strncmp(out.data, answers[_i].first_line, strlen(answers[_i].first_line)) == 0, "%s",
-	              out.data);
+	ck_assert_msg(strncmp(out.data, answers[_i].first_line, strlen(answers[_i].first_line)) ==
+			  0,
+		      "%s", out.data);
 	ck_assert_msg(strstr(out.data, answers[_i].header) != NULL, "%s", out.data);
 	body = strstr(out.data, "\r\n\r\n");
 	ck_assert_ptr_nonnull(body);
