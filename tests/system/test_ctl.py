@@ -1,0 +1,444 @@
+"""clusterctl and the control socket of the real clusterd (catalogue rows G, H, M)."""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+import harness
+from harness import CLUSTERCTL, DEADLINE, SLOW, eventually
+
+SLEEP = "trap 'exit 0' TERM; echo READY; while :; do sleep 0.05; done"
+QUICK = "[ready]\nwhen = alive\nafter = 50ms\n[restart]\ndelay = 10s\ndelay_max = 10s\n"
+
+# The schema of --json: fields of each kind of line. It only ever grows.
+GOLDEN = {
+    "cluster": {"name": str, "version": str, "pid": int, "state": str, "ready": int, "wanted": int,
+                "live": int, "generation": int, "roll": int, "up_ms": int, "policy_file": str,
+                "policy_age_ms": int, "listeners": int, "log_lines_lost": int, "output_lines_lost": int},
+    "listener": {"name": str, "address": str, "fd": int, "balance": str, "queue": int, "limit": int,
+                 "repaired": int},
+    "slot": {"slot": int, "state": str, "pid": int, "next_pid": int, "old": int, "generation": int,
+             "for_ms": int, "cpu_permille": int, "cpu_ms": int, "rss_kb": int, "queue": int,
+             "handed": int, "starts": int, "ends": int, "streak": int, "status": str, "last_line": str},
+    "end": {"slot": int, "time_ms": int, "pid": int, "generation": int, "end": str, "end_age_ms": int,
+            "asked": bool, "cause": str, "next": str, "why": str, "delay_ms": int, "code": int,
+            "signal": int, "core": bool, "oom": bool, "lived_ms": int, "cpu_user_ms": int,
+            "cpu_sys_ms": int, "max_rss_kb": int, "streak": int},
+    "why": {"slot": int, "state": str, "for_ms": int, "last_line": str, "sentence": str},
+    "version": {"version": str, "libuv": str, "pid": int, "name": str},
+    "config": {"text": str},
+    "metrics": {"text": str},
+    "progress": {"what": str, "ms": int},
+}
+
+
+def socket_of(cluster):
+    return f"{cluster.folder}/control.sock"
+
+
+def raw(cluster, request, deadline=DEADLINE):
+    """One request on a connection of its own; the lines of the answer."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(deadline)
+        s.connect(socket_of(cluster))
+        s.sendall(request.encode() + b"\n")
+        data = b""
+        while not data.endswith(b'"done":true}\n'):
+            part = s.recv(65536)
+            if not part:
+                raise AssertionError(f"the answer ends early: {data!r}")
+            data += part
+    return [json.loads(line) for line in data.splitlines()]
+
+
+class Ctl(harness.TestCase):
+
+    def quick(self, workers=2, script=SLEEP, policy="", **options):
+        """A cluster of shell scripts that is ready at once, and does not retry for long."""
+        options.setdefault("flags", ("-n", workers))
+        c = self.sh(script, policy=QUICK + policy, **options)
+        c.ready(workers)
+        c.ctl("wait", "ready")
+        return c
+
+    def background(self, cluster, *words):
+        return subprocess.Popen([CLUSTERCTL, "-s", socket_of(cluster), *words], text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    # -- looking --
+
+    def test_status_for_people(self):
+        c = self.quick()
+        text = c.ctl("status")
+        self.assertRegex(text, r"^web: ready, 2 of 2 ready    up \S+, policy \S*policy.conf applied \S+ ago\n")
+        self.assertRegex(text, rf"\n\S+ 127\.0\.0\.1:{c.port}  shared  queue 0 of \d+\n")
+        self.assertRegex(text, r"\n   0  ready +\d+ ")
+        self.assertEqual(c.ctl("is-ready"), "web: ready, 2 of 2 ready\n")
+
+    def test_status_exit_codes(self):
+        c = self.quick()
+        c.ctl("status", status=0)
+        c.announce("worker.exit")
+        os.kill(c.pid_of(0), signal.SIGKILL)
+        c.wait_event("worker.exit", slot=0)
+        text = c.ctl("status", status=1)
+        self.assertIn("web: degraded, 1 of 2 ready", text)
+        self.assertRegex(text, r"\n   0  backoff \S+ .* SIGKILL, \S+ ago")
+        self.assertIn("slot 0 is in backoff after 1 short life in a row; next: clusterctl why 0", text)
+        c.ctl("is-ready", status=1)
+        c.ctl("reset", "0")
+        c.ctl("wait", "ready")
+        c.ctl("status", status=0)
+        c.stop()
+        done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), "status"], capture_output=True, text=True,
+                              check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("not running (no socket at", done.stderr)
+
+    def test_status_can_not_tell(self):
+        """A server that says nothing, or nonsense: 4, and in the time that was given."""
+        c = self.quick()
+        path = f"{c.folder}/other.sock"
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            done = subprocess.run([CLUSTERCTL, "-s", path, "--timeout", "200ms", "status"],
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 4, done.stderr)
+            client = subprocess.Popen([CLUSTERCTL, "-s", path, "status"], stderr=subprocess.PIPE)
+            server.accept()[0].close()  # the one that gave up
+            connection, _ = server.accept()
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            client.communicate(timeout=DEADLINE)
+            self.assertEqual(client.returncode, 4)
+            connection.close()
+        os.unlink(path)
+
+    def test_json_schema(self):
+        c = self.quick()
+        c.ctl("kill", "1")
+        c.ctl("wait", "ready")
+        lines = []
+        for words in (("status",), ("ends",), ("why", "1"), ("version",), ("config",), ("metrics",),
+                      ("restart", "0")):
+            answer = [json.loads(line) for line in c.ctl("--json", *words).splitlines()]
+            self.assertTrue(all(line["v"] == 1 for line in answer))
+            self.assertEqual([line for line in answer if line.get("done")], answer[-1:])
+            self.assertIs(answer[-1]["ok"], True)
+            lines += answer[:-1]
+        for line in lines:
+            for field, kind in GOLDEN[line["kind"]].items():
+                self.assertIs(type(line.get(field)), kind, f"{field} of {line}")
+        self.assertEqual({line["kind"] for line in lines}, set(GOLDEN))
+
+    def test_ends_and_why(self):
+        c = self.quick(policy="[exit 7]\naction = retire\n[log]\noutput = capture\n",
+                       script="echo first words >&2; test $CLUSTERD_SLOT = 1 || exec sleep 1000; "
+                              "read x < fifo; echo last words >&2; exit 7",
+                       flags=("-n", 2, "--set", "stop.timeout=2s"), preexec=lambda: os.mkfifo("fifo"))
+        c.announce("worker.exit", "slot.retired", "give_up", "slot.give_up", "note")
+        (c.folder / "fifo").write_text("go\n")
+        c.wait_event("worker.exit", slot=1)
+        text = c.ctl("why", "1")
+        self.assertRegex(text, r"^worker 1 \(pid \d+\) died: exit 7 after \S+; \[exit 7\] says retire, "
+                               r"so the slot stays empty\n")
+        self.assertIn("slot 1 is retired now", text)
+        self.assertIn("last words: last words\n", text)
+        self.assertRegex(c.ctl("ends", "1"), r"\n\S+ \S+ +1 +\d+ +1 +\S+  exit 7 +retire +rule")
+        self.assertEqual(c.ctl("ends", "0"), "no worker has ended yet\n")
+        self.assertIn("no worker of this slot has ended yet", c.ctl("why", "0"))
+        c.ctl("why", "9", status=64)
+        self.assertIn("1: last words\n", c.ctl("logs", "1"))
+
+    def test_ends_last(self):
+        c = self.quick(workers=1)
+        for _ in range(3):
+            c.ctl("kill", "0")
+            c.ctl("wait", "ready")
+        self.assertEqual(len(c.ctl("ends").splitlines()), 4)
+        self.assertEqual(len(c.ctl("ends", "--last", "2").splitlines()), 3)
+
+    def test_logs_not_captured(self):
+        c = self.quick()
+        c.ctl("logs", status=1)
+
+    def test_events_follow(self):
+        c = self.quick()
+        follower = self.background(c, "--json", "events", "-f")
+        c.ctl("restart", "1")
+        seen = []
+        while "roll.end" not in seen:
+            ready, _, _ = select.select([follower.stdout], [], [], DEADLINE)
+            self.assertTrue(ready, seen)
+            seen.append(json.loads(follower.stdout.readline())["event"])
+        self.assertEqual(seen[0], "start")
+        self.assertIn("worker.ready", seen)
+        follower.send_signal(signal.SIGINT)
+        follower.communicate(timeout=DEADLINE)
+        self.assertEqual(follower.returncode, 0)
+
+    def test_metrics(self):
+        c = self.quick()
+        c.ctl("kill", "0")
+        text = c.ctl("metrics")
+        self.assertIn("\nclusterd_workers_wanted 2\n", text)
+        self.assertIn('\nclusterd_worker_exits_total{cause="kill",asked="yes"} 1\n', text)
+        self.assertTrue(text.endswith("# EOF\n"))
+
+    def test_metrics_http(self):
+        port = harness.free_port()
+        c = self.quick(policy=f"[metrics]\nlisten = 127.0.0.1:{port}\n")
+
+        def get(path):
+            with socket.create_connection(("127.0.0.1", port), DEADLINE) as s:
+                s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                return s.makefile().read()
+
+        self.assertTrue(get("/metrics").endswith("# EOF\n"))
+        self.assertTrue(get("/healthz").startswith("HTTP/1.1 200 "))
+        self.assertTrue(get("/readyz").startswith("HTTP/1.1 200 "))
+        c.ctl("drain", "all")
+        self.assertTrue(get("/readyz").startswith("HTTP/1.1 503 "))
+
+    def test_list_and_names(self):
+        """Without -s a cluster is found by its name, in the folders of this user."""
+        name = f"test-{os.getpid()}"
+        c = self.sh(SLEEP, policy=QUICK, flags=("-n", 2, "--set", "control.socket="), name=name)
+        c.ready(2)
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(c.folder)}
+
+        def run(*words):
+            return subprocess.run([CLUSTERCTL, *words], env=environment, capture_output=True, text=True,
+                                  check=False)
+
+        self.assertEqual(run("-n", name, "wait", "ready").returncode, 0)
+        self.assertRegex(run("list").stdout, rf"(?m)^{name} +ready +2/2 ")
+        found = [json.loads(line) for line in run("list", "--json").stdout.splitlines()]
+        path = next(line["socket"] for line in found if line["name"] == name)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        c.stop()
+        self.assertFalse(os.path.exists(path))
+        done = run("-n", name, "status")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(f"{name}: not running (no socket at {path})", done.stderr)
+
+    def test_top(self):
+        c = self.quick()
+        self.assertIn("web: ready", c.ctl("top"))  # no terminal: printed once
+        main, side = pty.openpty()
+        top = subprocess.Popen([CLUSTERCTL, "-s", socket_of(c), "top"], stdin=side, stdout=side,
+                               env={**os.environ, "TERM": "xterm"})
+        os.close(side)
+        data = b""
+        while data.count(b"web: ") < 2:  # drawn, and drawn again
+            ready, _, _ = select.select([main], [], [], DEADLINE)
+            self.assertTrue(ready, data)
+            data += os.read(main, 65536).replace(b"\x1b[32mready\x1b[0m", b"ready").replace(b"\x1b[1m", b"")
+        os.write(main, b"q")
+        while select.select([main], [], [], 1)[0]:
+            try:
+                data += os.read(main, 65536)
+            except OSError:
+                break
+        self.assertEqual(top.wait(DEADLINE), 0)
+        self.assertIn(b"\x1b[?1049h", data)
+        self.assertTrue(data.rstrip().endswith(b"\x1b[?1049l"), data[-100:])
+        os.close(main)
+
+    def test_colour(self):
+        c = self.quick()
+        command = [CLUSTERCTL, "-s", socket_of(c), "status"]
+
+        def painted(*words, **env):
+            environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "CLICOLOR_FORCE")}
+            return "\x1b[" in subprocess.run([*command, *words], capture_output=True, text=True,
+                                             check=True, env={**environment, **env}).stdout
+
+        self.assertFalse(painted())
+        self.assertTrue(painted("--color", "always"))
+        self.assertTrue(painted(CLICOLOR_FORCE="1"))
+        self.assertFalse(painted(CLICOLOR_FORCE="1", NO_COLOR="1"))
+        self.assertFalse(painted("--color=never", CLICOLOR_FORCE="1"))
+        self.assertTrue(painted("--color=always", NO_COLOR="1"))
+
+    # -- doing --
+
+    def test_scale(self):
+        c = self.quick()
+        self.assertIn("scale: done; 4 of 4 ready", c.ctl("scale", "+2"))
+        c.ctl("scale", "1")
+        eventually(lambda: len(c.workers()) == 1, "one worker")
+        self.assertEqual(c.ctl("scale", "3", "--no-wait"), "scale: begun\n")
+        c.ctl("wait", "ready")
+        c.ctl("scale", "0", status=64)
+        c.ctl("scale", "many", status=64)
+        c.rebase()
+
+    def test_roll(self):
+        c = self.quick()
+        before = {c.pid_of(0), c.pid_of(1)}
+        text = c.ctl("roll")
+        self.assertRegex(text, r"^roll 1: 2 slots to generation 2\n")
+        self.assertRegex(text, rf"\n  slot 0  \d+ -> \d+\n")
+        self.assertRegex(text, r"\nroll 1: done after \S+; 2 of 2 ready\n$")
+        self.assertFalse(before & {c.pid_of(0), c.pid_of(1)})
+
+    def test_roll_back_with_last_words(self):
+        folder = pathlib.Path(harness.tempfile.mkdtemp())
+        self.addCleanup(harness.shutil.rmtree, folder)
+        program = folder / "program"
+        program.write_text("#!/bin/sh\nexec sleep 1000\n")
+        program.chmod(0o755)
+        c = self.cluster(program, policy=QUICK + "[log]\noutput = capture\n", flags=("-n", 2))
+        c.ready(2)
+        c.announce("worker.exit", "roll.end", "roll.slot", "roll.back", "roll.failed")
+        new = folder / "new"
+        new.write_text("#!/bin/sh\necho Cannot find module >&2\nexit 1\n")
+        new.chmod(0o755)
+        new.rename(program)
+        text = c.ctl("roll", status=1)
+        self.assertIn("died: exit 1; last words: Cannot find module\n", text)
+        self.assertRegex(text, r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n")
+        self.assertIn("last words of slot 0: Cannot find module\n", text)
+        c.ctl("status", status=0)
+
+    def test_detach_and_time_out(self):
+        c = self.quick(script="trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done")
+        roll = self.background(c, "roll")
+        c.wait_event("roll.begin")
+        roll.send_signal(signal.SIGINT)
+        _, errors = roll.communicate(timeout=DEADLINE)
+        self.assertEqual(roll.returncode, 75)
+        self.assertIn("detached; the roll goes on in clusterd", errors)
+        c.wait_event("roll.end")
+        c.ctl("stop", "--timeout", "1ms", status=75)
+        self.assertEqual(c.wait(), 0)
+
+    def test_restart_kill_drain_signal(self):
+        c = self.quick(script="trap 'echo got it; exit 3' USR1; trap 'exit 0' TERM; echo READY; "
+                              "while :; do sleep 0.05; done")
+        c.announce("worker.exit")
+        old = c.pid_of(1)
+        self.assertRegex(c.ctl("restart", "1"), rf"\n  slot 1  {old} -> \d+\n")
+        self.assertIn("(SIGKILL)", c.ctl("kill", "0"))
+        c.ctl("wait", "ready")
+        self.assertEqual(c.ctl("signal", "USR1", "0"), "signal: sent to 1\n")
+        c.wait_event("worker.exit", slot=0, code=3)
+        c.ctl("signal", "NOPE", status=64)
+        c.ctl("reset")
+        c.ctl("wait", "ready")
+        self.assertIn("drain: done", c.ctl("drain", "1"))
+        self.assertRegex(c.ctl("status", status=1), r"\n   1  drained ")
+        c.ctl("reset", "1")
+        c.ctl("wait", "ready")
+
+    def test_reload_check_and_diff(self):
+        c = self.quick()
+        self.assertIn(": ok\n", c.ctl("check"))
+        c.policy_file.write_text(QUICK + "[stop]\ntimeout = 7s\n")
+        plan = c.ctl("config", "--diff")
+        self.assertIn("stop.timeout", plan.replace("[stop] timeout", "stop.timeout"))
+        self.assertIn("timeout = 30s", c.ctl("config"))
+        c.ctl("reload", "--dry-run")
+        self.assertIn("timeout = 30s", c.ctl("config"))
+        c.ctl("reload")
+        self.assertIn("timeout = 7s", c.ctl("config"))
+        c.announce("policy", "reload", "policy.refused", "policy.problem")
+        c.policy_file.write_text("[stop]\ntimeout = soon\nbogus = 1\n")
+        text = c.ctl("check", status=1)
+        self.assertIn("policy.conf:2:", text)
+        self.assertIn("policy.conf:3:", text)
+        c.ctl("reload", status=1)
+        self.assertIn("timeout = 7s", c.ctl("config"))
+
+    def test_reopen(self):
+        c = self.quick()
+        self.assertEqual(c.ctl("reopen"), "reopen: done\n")
+
+    def test_upgrade(self):
+        c = self.quick()
+        workers = sorted(c.workers())
+        text = c.ctl("upgrade")
+        self.assertRegex(text, rf"^upgraded: clusterd \S+, pid {c.pid}; the workers run on\n")
+        self.assertEqual(sorted(c.workers()), workers)
+        self.assertIn("2 of 2 ready", c.ctl("status"))
+        self.assertIn("web", c.ctl("version"))
+
+    def test_follower_survives_an_upgrade(self):
+        c = self.quick()
+        follower = self.background(c, "--json", "events", "-f")
+        follower.stdout.readline()
+        c.ctl("upgrade")
+        c.ctl("restart", "0")
+        seen = ""
+        while '"roll.end"' not in seen:
+            ready, _, _ = select.select([follower.stdout], [], [], DEADLINE)
+            self.assertTrue(ready, seen)
+            seen += follower.stdout.readline()
+        follower.send_signal(signal.SIGTERM)
+        follower.communicate(timeout=DEADLINE)
+
+    def test_stop_and_wait_stopped(self):
+        c = self.quick()
+        waiter = self.background(c, "wait", "stopped")
+        eventually(lambda: raw(c, "version"), "an answer")
+        self.assertIn("stopped, exit status 0", c.ctl("stop"))
+        output, _ = waiter.communicate(timeout=DEADLINE)
+        self.assertEqual((waiter.returncode, c.wait()), (0, 0), output)
+
+    def test_usage(self):
+        for words in ((), ("bogus",), ("scale",), ("status", "now"), ("--bogus",), ("roll", "--color", "x")):
+            done = subprocess.run([CLUSTERCTL, *words], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 64, words)
+            self.assertEqual(done.stdout, "")
+            self.assertNotEqual(done.stderr, "")
+        done = subprocess.run([CLUSTERCTL, "--help"], capture_output=True, text=True, check=True)
+        for verb in re.findall(r'VERB\(\w+, +"([^"]+)"',
+                               (pathlib.Path(__file__).parents[2] / "cmd/clusterctl/verbs.def").read_text()):
+            self.assertRegex(done.stdout, rf"\n  {verb} ")
+
+    # -- the socket --
+
+    def test_m11_second_server(self):
+        c = self.quick()
+        done = self.run_clusterd("--name", "two", "-l", "none", "--set", f"control.socket={socket_of(c)}",
+                                 "--", "sleep", "1000")
+        self.assertEqual(done.returncode, 73, done.stderr)
+        self.assertIn(f"in use by process {c.pid}", done.stderr)
+        self.assertIn("ready", c.ctl("status"))
+
+    def test_m5_latency_under_attack(self):
+        """Clients that never read, never write or vanish; what a status takes meanwhile."""
+        c = self.quick(workers=4)
+        silent, took = [], []
+        for i in range(300):
+            s = socket.socket(socket.AF_UNIX)
+            s.setblocking(False)
+            try:
+                s.connect(socket_of(c))
+                s.sendall((b"", b"stat", b"status\n" * 50)[i % 3])
+            except OSError:
+                pass
+            silent.append(s)
+            if i % 4 == 0:
+                silent.pop(0).close()
+            start = time.monotonic()
+            raw(c, "status")
+            took.append(time.monotonic() - start)
+        for s in silent:
+            s.close()
+        took.sort()
+        print(f"status under attack: p50 {took[150] * 1e3:.2f} ms, p99 {took[297] * 1e3:.2f} ms")
+        self.assertLess(took[297], 0.2 * SLOW)
+
+
+if __name__ == "__main__":
+    unittest.main()
