@@ -46,12 +46,15 @@ static bool role_valid(const struct pool *pool, const struct instance *i)
 	return !pool->stopping || instance_leaving(i);
 }
 
+static bool in_range(const struct instance *i)
+{
+	return i->state < INSTANCE_STATES && i->role < ROLES && i->cause < END_CAUSES &&
+	       i->when <= READY_HTTP && i->pending < PENDINGS;
+}
+
 static bool instance_valid(const struct pool *pool, const struct instance *i)
 {
-	if (i->state >= INSTANCE_STATES || i->role >= ROLES || i->cause >= END_CAUSES ||
-	    i->when > READY_HTTP || i->pending >= PENDINGS)
-		return false;
-	if (i->cookie > pool->last_cookie || (i->spawned && i->pending) ||
+	if (!in_range(i) || i->cookie > pool->last_cookie || (i->spawned && i->pending) ||
 	    (i->abandoned && i->state != INSTANCE_KILLED))
 		return false;
 	if (i->spawned_ms > pool->now_ms || i->ready_ms > pool->now_ms ||
@@ -109,20 +112,28 @@ static bool timer_valid(const struct slot *slot)
 	return false;
 }
 
-static bool replace_valid(const struct pool *pool, const struct slot *slot)
+static bool replace_kind_valid(const struct pool *pool, const struct slot *slot)
+{
+	bool restart = slot->replace == REPLACE_RESTART;
+
+	if (slot->replace_cause >= END_CAUSES || slot->replace_roll > pool->rolls ||
+	    restart != (slot->replace_roll != 0))
+		return false;
+	switch ((enum replace)slot->replace) {
+	case REPLACE_NO:
+	case REPLACE_RESTART: return true;
+	case REPLACE_ROLL: return pool->roll.number != 0;
+	case REPLACE_RECYCLE: return slot->replacing || slot->current != NO_INDEX;
+	case REPLACES: break;
+	}
+	return false;
+}
+
+static bool replace_valid(const struct slot *slot)
 {
 	bool retry = slot->due_ms[SLOT_DUE_RETRY] != NEVER_MS;
 	bool next = slot->next != NO_INDEX;
-	bool restart = slot->replace == REPLACE_RESTART;
 
-	if (slot->replace >= REPLACES || slot->replace_cause >= END_CAUSES)
-		return false;
-	if (restart != (slot->replace_roll != 0) || slot->replace_roll > pool->rolls)
-		return false;
-	if (slot->replace == REPLACE_ROLL && !pool->roll.number)
-		return false;
-	if (slot->replace == REPLACE_RECYCLE && !next && slot->current == NO_INDEX && !retry)
-		return false;
 	if (slot->replacing)
 		return slot->replace != REPLACE_NO && retry != next;
 	return !retry && !next;
@@ -154,24 +165,31 @@ static bool serves(const struct pool *pool, uint32_t index)
 	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY;
 }
 
+/* What is not wanted is empty; what stops waits for nothing. */
+static bool slot_fits_pool(const struct pool *pool, uint32_t s)
+{
+	const struct slot *slot = &pool->slots[s];
+
+	if (pool->stopping)
+		return slot->replace == REPLACE_NO && slot->state != SLOT_BACKOFF &&
+		       slot->state != SLOT_HELD;
+	if (s >= pool->wanted)
+		return slot->state == SLOT_EMPTY && slot->replace == REPLACE_NO;
+	return slot->state != SLOT_EMPTY;
+}
+
 static bool slot_valid(const struct pool *pool, uint32_t s)
 {
 	const struct slot *slot = &pool->slots[s];
-	bool unwanted = s >= pool->wanted;
 
-	if (slot->state >= SLOT_STATES || slot->boot_failures > BOOT_FAILURES)
+	if (slot->boot_failures > BOOT_FAILURES || !slot_fits_pool(pool, s))
 		return false;
 	if ((slot->state == SLOT_LIVE) != (slot->current != NO_INDEX))
 		return false;
-	if (unwanted ? slot->state != SLOT_EMPTY || slot->replace != REPLACE_NO
-		     : slot->state == SLOT_EMPTY && !pool->stopping)
-		return false;
-	if (pool->stopping && (slot->replace != REPLACE_NO || slot->waits ||
-			       slot->due_ms[SLOT_DUE_RESPAWN] != NEVER_MS))
-		return false;
 	if (slot->steered != (serves(pool, slot->current) || serves(pool, slot->next)))
 		return false;
-	return timer_valid(slot) && replace_valid(pool, slot) && olds_valid(pool, s) &&
+	return timer_valid(slot) && replace_kind_valid(pool, slot) && replace_valid(slot) &&
+	       olds_valid(pool, s) &&
 	       held_by(pool, s, slot->current, ROLE_CURRENT) &&
 	       held_by(pool, s, slot->next, ROLE_NEXT) &&
 	       ring_valid(slot->history.at_ms, BURST_MAX, slot->history.used, pool->now_ms);
@@ -247,12 +265,18 @@ static bool roll_valid(const struct pool *pool)
 	       roll->cookie <= pool->last_cookie + 1;
 }
 
+static bool flags_valid(const struct pool *pool)
+{
+	if (pool->wanted > pool->slots_max || (unsigned)pool->why >= WHYS)
+		return false;
+	if (!pool->started && (pool->wanted || pool->live))
+		return false;
+	return !pool->exited || (pool->stopping && pool->live <= pool->abandoned);
+}
+
 bool pool_valid(const struct pool *pool)
 {
-	if (pool->wanted > pool->slots_max || (!pool->started && (pool->wanted || pool->live)) ||
-	    (unsigned)pool->why >= WHYS || (pool->exited && pool->live > pool->abandoned))
-		return false;
-	if (!instances_valid(pool) || !roll_valid(pool))
+	if (!flags_valid(pool) || !instances_valid(pool) || !roll_valid(pool))
 		return false;
 	for (uint32_t s = 0; s < pool->slots_max; s++)
 		if (!slot_valid(pool, s))

@@ -8,7 +8,7 @@
  *          stop, quit, stopping C, extend C MS, ping C, sick C, big C, skip MS; S may be `all`
  * Actions  spawn SLOT#COOKIE[gGENERATION], term #C, abrt #C, kill #C (kill! = the group),
  *          +SLOT and -SLOT (steering), move S, gone S, up, generation G, exit STATUS, and the
- *          reports: died #C NEXT [DELAY], error S NEXT [DELAY], giveup S NEXT, escalate #C,
+ *          reports: died #C NEXT [DELAY] (unasked: by itself, but it is replaced anyway), error S NEXT [DELAY], giveup S NEXT, escalate #C,
  *          unkillable #C, recycle #C, drained S, try S N (a replacement failed),
  *          rolled VERDICT
  */
@@ -53,7 +53,12 @@ static inline void play_report(struct play *play, const struct report *r)
 	if (r->delay_ms)
 		snprintf(delay, sizeof(delay), " %llu", (unsigned long long)r->delay_ms);
 	switch (r->what) {
-	case REPORT_EXIT: play_say(play, "died #%u %s%s", r->cookie, play_next[r->next], delay); break;
+	case REPORT_EXIT:
+		play_say(play, "died #%u %s%s", r->cookie,
+			 r->why == WHY_REQUEST && r->next == NEXT_NONE ? "unasked"
+								       : play_next[r->next],
+			 delay);
+		break;
 	case REPORT_SPAWN_ERROR:
 		play_say(play, "error %u %s%s", r->slot, play_next[r->next], delay);
 		break;

@@ -39,7 +39,7 @@ static const struct story stories[] = {
 	  "reset 0 > spawn 0#5" },
 	{ "burst, retire, and a reset brings it back (C10)", QUIET "restart.burst=1 restart.give_up=retire", 0,
 	  TWO_READY "end 1 1; at 4 > spawn 0#3; spawned 3; end 3 1 > died #3 retire, giveup 0 retire; "
-	  "at 999999 > ; reset 0 > spawn 0#4" },
+	  "at 999 > ; reset 0 > spawn 0#4; spawned 4; end 4 1 > died #4 respawn 3" },
 	{ "burst, exit: everything stops, status 69", QUIET "restart.burst=1 restart.give_up=exit", 0,
 	  TWO_READY "end 1 1; at 4 > spawn 0#3; spawned 3; end 3 1 > died #3 exit, giveup 0 exit, -1, term #2; "
 	  "end 2 0 > died #2 none, exit 69" },
@@ -97,6 +97,11 @@ static const struct story stories[] = {
 	  "end 1 0 > died #1 respawn, spawn 0#2" },
 	{ "the supervisor was asleep: nobody is late (E9)", QUIET "health.watchdog=5s", 0,
 	  "start 1; spawned 1; ready 1; at 4999; skip 30000 > ; at 35000 > ; at 35001 > -0, abrt #1" },
+	{ "said that it stops, and is asked to", QUIET, 0,
+	  "start 1; spawned 1; ready 1; stopping 1 > -0; stop > term #1; end 1 0 > died #1 none, exit 0" },
+	{ "the end waits for old processes", QUIET "restart.when=never", 0,
+	  "start 1; spawned 1; ready 1; restart 0; spawned 2; ready 2; at 101; end 2 0 > -0, died #2 retire; "
+	  "end 1 0 > died #1 none, giveup -1 exit, exit 0" },
 	{ "said that it stops, and did not: hung", QUIET "stop.timeout=2s", 0,
 	  "start 1; spawned 1; ready 1; stopping 1 > -0; at 2001 > abrt #1; at 4001 > escalate #1, kill! #1; "
 	  "end 1 -9 > died #1 respawn 3" },
@@ -118,7 +123,9 @@ static const struct story stories[] = {
 	  TWO_READY "kill 1 > -1, move 1, kill! #2; kill 1 > ; end 2 -9 > died #2 respawn, spawn 1#3" },
 	{ "all instances in use: a spawn waits until one was reaped", QUIET, 2,
 	  TWO_READY "scale 3 > ; end 1 1 > -0, move 0, died #1 respawn 3, spawn 2#3; at 4 > ; end 2 1 > -1, died #2 respawn 3, spawn 0#4" },
-	{ "time never runs backwards", QUIET, 0, TWO_READY "at 100; end 1 1; at 50 > ; at 103 > spawn 0#3" },
+	{ "who waits for an instance can be scaled away", QUIET, 2,
+	  TWO_READY "scale 3 > ; scale 2 > gone 2; end 1 1 > -0, move 0, died #1 respawn 3" },
+	{ "time never runs backwards", QUIET, 0, TWO_READY "at 100; at 50 > ; end 1 1; at 60 > ; at 102 > ; at 103 > spawn 0#3" },
 };
 /* clang-format on */
 

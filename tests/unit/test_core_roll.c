@@ -16,27 +16,27 @@ static const struct story stories[] = {
 	{ "pause between two slots", QUIET "roll.pause=1s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; at 1100 > ; at 1101 > spawn 1#4g2" },
 	{ "a new version that is ready and dies at once: a failed try, the old one is untouched (G9)", QUIET, 0,
-	  TWO_READY "roll 2; spawned 3; ready 3 > ; at 50; end 3 -11 > died #3 none, try 0 1; at 53 > spawn 0#4g2" },
+	  TWO_READY "roll 2; spawned 3; ready 3 > ; at 50; end 3 -11 > died #3 unasked, try 0 1; at 53 > spawn 0#4g2" },
 	{ "tries used up: back to the old program, which served all along (G2)", QUIET, 0,
-	  TWO_READY "roll 2; spawned 3; end 3 1 > died #3 none, try 0 1; at 4 > spawn 0#4g2; spawned 4; "
-	  "end 4 1 > died #4 none, try 0 2, generation 1, rolled back; at 99999 > " },
+	  TWO_READY "roll 2; spawned 3; end 3 1 > died #3 unasked, try 0 1; at 4 > spawn 0#4g2; spawned 4; "
+	  "end 4 1 > died #4 unasked, try 0 2, generation 1, rolled back; at 99999 > " },
 	{ "a later slot fails: what was switched goes back", QUIET "roll.tries=1", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; spawned 4; "
-	  "end 4 1 > died #4 none, try 1 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
+	  "end 4 1 > died #4 unasked, try 1 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
 	{ "the way back tries as often as it takes", QUIET "roll.tries=1", 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 none, try 0 1; "
-	  "at 104 > spawn 0#6; spawned 6; end 6 1 > died #6 none, try 0 2" },
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 unasked, try 0 1; "
+	  "at 104 > spawn 0#6; spawned 6; end 6 1 > died #6 unasked, try 0 2" },
 	{ "on_failure = stop: each slot keeps what it runs", QUIET "roll.tries=1 roll.on_failure=stop", 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1 > died #4 none, try 1 1, rolled failed; "
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1 > died #4 unasked, try 1 1, rolled failed; "
 	  "end 3 1 > -0, move 0, died #3 respawn 3; at 104 > spawn 0#5g2; scale 3 > spawn 2#6" },
 	{ "a restart of all has nothing to go back to", QUIET "roll.tries=1", 0,
 	  TWO_READY "roll 1 > spawn 0#3; unspawned 3 2 > error 0 none, try 0 1, rolled failed" },
 	{ "not ready in time is a failed try", QUIET "ready.timeout=1s roll.tries=1", 0,
-	  TWO_READY "roll 2; spawned 3; at 1001 > term #3, try 0 1, generation 1, rolled back; end 3 -15 > died #3 none" },
+	  TWO_READY "roll 2; spawned 3; at 1001 > term #3, try 0 1, generation 1, rolled back; end 3 -15 > died #3 unasked" },
 	{ "the old one dies while the new one starts: normal respawn; the new one ends it (G5)", QUIET "restart.delay=3ms", 0,
 	  TWO_READY "roll 2; spawned 3; end 1 1 > -0, move 0, died #1 respawn 3; ready 3 > +0, spawn 1#4g2; at 4 > " },
 	{ "the old one dies while the new one is being proven", QUIET, 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; end 1 1 > died #1 none, spawn 1#4g2" },
+	  TWO_READY "roll 2; spawned 3; ready 3; end 1 1 > died #1 unasked, spawn 1#4g2" },
 	{ "a switched slot crashes during the roll: the new generation again", QUIET, 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 3 1 > -0, move 0, died #3 respawn 3; at 104 > spawn 0#5g2" },
 	{ "a slot not yet reached crashes: the old generation", QUIET, 0,
@@ -57,7 +57,7 @@ static const struct story stories[] = {
 	{ "restarts of several queue up within surge", QUIET, 0,
 	  TWO_READY "restart 0 > spawn 0#3; restart 1 > ; spawned 3; ready 3; at 101 > rolled done, term #1, spawn 1#4" },
 	{ "a restart fails: the old one stays", QUIET "roll.tries=1", 0,
-	  TWO_READY "restart 0; spawned 3; end 3 1 > died #3 none, try 0 1, rolled failed; at 9999 > " },
+	  TWO_READY "restart 0; spawned 3; end 3 1 > died #3 unasked, try 0 1, rolled failed; at 9999 > " },
 	{ "a restart waits for a roll of all, or is covered by it", QUIET, 0,
 	  TWO_READY "roll 2; restart 1 > rolled superseded; spawned 3; ready 3; at 101; restart 0 > ; spawned 4; ready 4; "
 	  "at 201 > term #2, generation 2, rolled done, spawn 0#5g2" },
@@ -65,6 +65,9 @@ static const struct story stories[] = {
 	  TWO_READY "restart 0; restart 0 > rolled superseded, spawn 0#4" },
 	{ "recycle: replacement first, at most one at a time", QUIET, 0,
 	  TWO_READY "big 1 > recycle #1, spawn 0#3; big 1 > ; big 2 > ; spawned 3; ready 3; at 101 > term #1, recycle #2, spawn 1#4" },
+	{ "only who is ready is recycled", QUIET, 0, "start 1; spawned 1; big 1 > ; ready 1 > +0, up" },
+	{ "drained during a roll: filled with what counts then", QUIET, 0,
+	  TWO_READY "roll 2; drain 1; spawned 3; ready 3; at 101 > term #1, generation 2, rolled done; reset 1 > spawn 1#4g2" },
 	{ "recycle by age", QUIET "recycle.max_lifetime=10s recycle.jitter=0%", 0,
 	  "start 1; spawned 1; ready 1; at 10000 > ; at 10001 > recycle #1, spawn 0#2" },
 	{ "recycle waits for a roll, which replaces it anyway", QUIET, 0,
