@@ -43,6 +43,11 @@ static void complain(const char *what)
 	fprintf(stderr, "app: %s\n", what);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void on_acceptable(uv_poll_t *poll, int status, int events);
 
 static void on_pause_over(uv_timer_t *timer)
@@ -92,8 +97,8 @@ static void fit_batch(struct server *server, int found, int error)
 	server->filled = error == 0 ? server->filled + 1 : 0;
 	if (error != 0)
 		server->batch = found > 0 ? found : 1;
-	else if (server->filled % FILLED_TO_GROW == 0 && server->batch < SERVER_ACCEPT_BATCH)
-		server->batch *= 2;
+	else if (server->filled % FILLED_TO_GROW == 0)
+		server->batch = (int)least((uint64_t)server->batch * 2, SERVER_ACCEPT_BATCH);
 }
 
 /* Accepts and serves one batch. Returns 0, or the errno that ended it. */
@@ -203,11 +208,6 @@ static uint64_t milliseconds(const char *name, uint64_t fallback)
 		return fallback;
 	}
 	return value;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 static void init_hub(struct server *server)

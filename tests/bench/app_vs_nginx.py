@@ -4,8 +4,8 @@
     python3 tests/bench/app_vs_nginx.py [APP [SECONDS [ROUNDS]]]
 
 Both are one process that answers GET /get with the same JSON; CPU time is read
-from /proc/PID/stat. wrk makes the load, over keep-alive and with one connection
-per request. A figure, never a pass or fail. Needs nginx and wrk.
+from /proc/PID/stat. Both listen on one dual-stack socket. wrk makes the load, over
+keep-alive and with one connection per request. A figure, never a pass or fail. Needs nginx and wrk.
 """
 import os
 import re
@@ -29,7 +29,7 @@ http {{
   access_log off; keepalive_requests 100000000; server_tokens off; default_type application/json;
   client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3;
   uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;
-  server {{ listen 127.0.0.1:{port}; location = /get {{
+  server {{ listen [::]:{port} ipv6only=off backlog=4096; location = /get {{
     add_header X-Pid {pid}; return 200 '{{"message":"hello from app","pid":{pid}}}'; }} }}
 }}
 """
