@@ -183,8 +183,9 @@ struct supervisor {
 	uv_idle_t no_wait;
 	uv_timer_t strangers;
 	uv_timer_t systemd_timer;
-	uv_signal_t signals[12];
-	unsigned signal_count;
+	int signal_fd;
+	uv_poll_t signal_poll;
+	bool signals_open;
 
 	uv_timer_t monitor, watch;
 	bool monitor_open, watch_open;

@@ -1,7 +1,7 @@
 /*
  * signals - what people and the kernel tell clusterd by a signal.
  *
- * GLUE. libuv's handlers only write to a pipe; everything here runs in the loop.
+ * GLUE. Signals are read like a file, so everything here runs in the loop.
  */
 #include <signal.h>
 #include <sys/prctl.h>
@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include "supervisor/internal.h"
+#include "supervisor/os/sigfd.h"
+
+enum { SIGNALS_TURN = 16 }; /* read at once, lest a storm of them hold up the rest */
 
 static void on_stop(struct supervisor *s, int signo)
 {
@@ -87,16 +90,20 @@ static const struct heard {
 	{ SIGCHLD, on_child },
 };
 
-_Static_assert(sizeof heard / sizeof *heard <= sizeof((struct supervisor *)0)->signals / sizeof(uv_signal_t),
-               "struct supervisor has too few signal handles");
-
-static void on_signal(uv_signal_t *handle, int signo)
+static void on_signals(uv_poll_t *poll, int status, int events)
 {
-	struct supervisor *s = handle->data;
+	struct supervisor *s = poll->data;
+	int signo;
 
-	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
-		if (heard[i].signo == signo)
-			heard[i].heed(s, signo);
+	(void)status;
+	(void)events;
+	for (int turn = 0; turn < SIGNALS_TURN && !s->closing; turn++) {
+		if (sigfd_next(s->signal_fd, &signo) <= 0)
+			return;
+		for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
+			if (heard[i].signo == signo)
+				heard[i].heed(s, signo);
+	}
 }
 
 /* Can processes end that are our children and not our workers? */
@@ -112,28 +119,36 @@ static bool strangers_possible(void)
 
 int signals_start(struct supervisor *s)
 {
+	int numbers[sizeof heard / sizeof *heard];
+	size_t count = 0;
+	const char *failed;
+	int rc;
+
 	/* A peer that went away shows as EPIPE. Workers get the default back. */
 	signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++) {
-		uv_signal_t *handle = &s->signals[s->signal_count];
-		int rc;
-
-		if (heard[i].signo == SIGCHLD && !strangers_possible())
-			continue;
-		rc = uv_signal_init(&s->loop, handle);
-		if (rc < 0)
-			return rc;
-		handle->data = s;
-		s->signal_count++;
-		rc = uv_signal_start(handle, on_signal, heard[i].signo);
-		if (rc < 0)
-			return rc;
+	/* If it were ignored, the kernel would reap the workers itself: wait(2). */
+	signal(SIGCHLD, SIG_DFL);
+	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
+		if (heard[i].signo != SIGCHLD || strangers_possible())
+			numbers[count++] = heard[i].signo;
+	rc = sigfd_open(numbers, count, &s->signal_fd, &failed);
+	if (rc < 0)
+		return rc;
+	rc = uv_poll_init(&s->loop, &s->signal_poll, s->signal_fd);
+	if (rc < 0) {
+		close(s->signal_fd);
+		return rc;
 	}
-	return 0;
+	s->signals_open = true;
+	s->signal_poll.data = s;
+	return uv_poll_start(&s->signal_poll, UV_READABLE, on_signals);
 }
 
 void signals_stop(struct supervisor *s)
 {
-	while (s->signal_count > 0)
-		uv_close((uv_handle_t *)&s->signals[--s->signal_count], NULL);
+	if (!s->signals_open)
+		return;
+	s->signals_open = false;
+	uv_close((uv_handle_t *)&s->signal_poll, NULL);
+	close(s->signal_fd);
 }

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -156,15 +155,6 @@ static int start_pool(struct supervisor *s, uint32_t workers)
 	return EXIT_SYSTEM;
 }
 
-/* They were blocked before the step over, and have waited since then. */
-static void unblock_signals(void)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static int start_loop(struct supervisor *s, uint32_t workers)
 {
 	int rc = signals_start(s);
@@ -241,7 +231,6 @@ int start_upgraded(struct supervisor *s)
 	if (status != 0)
 		return status;
 	systemd_resume(s);
-	unblock_signals();
 	strangers_soon(s);
 	sup_upgraded(s);
 	sup_settle(s);
