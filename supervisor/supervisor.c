@@ -238,11 +238,11 @@ static int run(struct supervisor *s)
 		log_early(LOG_LEVEL_ERROR, "clusterd: event loop: %s", uv_strerror(rc));
 		return EXIT_SYSTEM;
 	}
-	s->status = s->options->state_fd < 0 ? start_all(s) : start_upgraded(s);
-	if (s->status == 0)
-		uv_run(&s->loop, UV_RUN_DEFAULT);
-	else
+	rc = s->options->state_fd < 0 ? start_all(s) : start_upgraded(s);
+	if (rc != 0) {
+		s->status = rc;
 		sup_shutdown(s);
+	}
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	free_all(s);
 	uv_loop_close(&s->loop);
