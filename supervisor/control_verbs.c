@@ -108,7 +108,7 @@ static void serve_reload(struct client *client)
 
 	if (!dry_run && !wait_begin(client, WAIT_ROLL))
 		return;
-	if (sup_reload(client->control->s, dry_run, true, put_note, client, &roll) < 0) {
+	if (sup_reload(client->control->s, dry_run, false, put_note, client, &roll) < 0) {
 		client_fail(client, CODE_FAILED, "nothing was changed");
 		return;
 	}
