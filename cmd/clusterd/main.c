@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -135,6 +136,18 @@ static bool is_upgrade(const char *how, struct options *options, char **argv, in
 	return true;
 }
 
+/* A standard descriptor that is closed would soon be a socket of ours, with output written to it. */
+static void open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -143,6 +156,7 @@ int main(int argc, char **argv)
 	int status = EX_OK;
 
 	(void)argc;
+	open_standard_fds();
 	if (!config || options_parse(&options, argv, problem) < 0) {
 		fprintf(stderr, "clusterd: %s\n", config ? problem : "no memory");
 		status = config ? EX_USAGE : EX_OSERR;
