@@ -102,7 +102,8 @@ def fds(pid):
 
 
 def environ(pid):
-    text = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+    """The environment a process was started with; empty for an instant while it executes."""
+    text = eventually(pathlib.Path(f"/proc/{pid}/environ").read_bytes, f"the environment of {pid}")
     return dict(item.split(b"=", 1) for item in text.split(b"\0") if b"=" in item)
 
 

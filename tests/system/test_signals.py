@@ -26,7 +26,8 @@ class RowI(harness.TestCase):
         self.assertEqual(len(set(before) & set(c.workers())), 1)
 
     def test_I3_workers_get_clean_signals(self):
-        ignored = (signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGRTMIN, signal.SIGHUP)
+        ignored = (signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGRTMIN, signal.SIGHUP,
+                   signal.SIGCHLD, signal.SIGTERM)
         blocked = (signal.SIGTERM, signal.SIGILL, signal.SIGCHLD, signal.SIGRTMAX)
 
         def spoil():
@@ -39,6 +40,9 @@ class RowI(harness.TestCase):
         for pid in c.workers():
             self.assertEqual(int(harness.status_field(pid, "SigIgn"), 16), 0)
             self.assertEqual(int(harness.status_field(pid, "SigBlk"), 16), 0)
+        c.announce("worker.exit")
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        self.assertEqual(c.wait_event("worker.exit").signal, "SIGKILL")
         self.assertEqual(c.stop(), 0)
 
     def test_I4_no_signal_between_fork_and_exec_is_lost(self):

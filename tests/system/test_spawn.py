@@ -43,7 +43,7 @@ class RowD(harness.TestCase):
 
     def test_D1_no_such_interpreter(self):
         script = self.file("script", b"#!/nonexistent/interpreter\n")
-        self.first_start(script, 127, script)
+        self.first_start(script, 127, "/nonexistent/interpreter")
 
     def test_D1_no_such_directory(self):
         c = self.cluster("/bin/sleep", "1", policy="[cluster]\ndirectory = /nonexistent\n", flags=("-n", "1"))

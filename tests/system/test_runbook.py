@@ -1,0 +1,200 @@
+"""clusterd-runbook(7): each symptom is caused, its commands are run, and the answer is compared."""
+
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import unittest
+import urllib.request
+
+import harness
+
+PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-runbook.7"
+TEXT = PAGE.read_text(encoding="utf-8").split(".Sh RUNBOOK\n")[1].split("\n.Sh ")[0]
+SYMPTOMS = {part.split("\n")[0]: part for part in TEXT.split(".Ss ")[1:]}
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+
+
+@unittest.skipUnless(shutil.which(harness.CLUSTERCTL), "clusterctl is not built")
+class Runbook(harness.TestCase):
+    def commands(self, symptom, **replace):
+        """The commands of a symptom, in words, without the options that name the cluster."""
+        found = re.findall(r"^\.Dl (.*)$", SYMPTOMS[symptom], flags=re.M)
+        lines = []
+        for line in found:
+            for old, new in replace.items():
+                line = line.replace(old, new)
+            lines.append(shlex.split(line.split(";")[0].replace("-n web ", "")))
+        return lines
+
+    def ask(self, c, words, status=0):
+        self.assertEqual(words[0], "clusterctl")
+        return c.ctl(*words[1:], status=status)
+
+    def sleepers(self, policy="", count=2, **options):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + policy, flags=("-n", count), **options)
+        c.announce("note", "roll.end", "roll.slot", "worker.exit", "give_up", "spawn.error")
+        c.ready(count)
+        return c
+
+    def test_nothing_answers(self):
+        (status,) = self.commands("Nothing answers")
+        c = self.sleepers(count=4)
+        self.assertIn("web: ready, 4 of 4 ready", self.ask(c, status))
+        c.ctl("drain", "1")
+        self.assertIn("degraded", self.ask(c, status, status=1))
+        c.stop()
+        self.ask(c, status, status=3)
+
+    def test_workers_restart_again_and_again(self):
+        ends, why = self.commands("Workers restart again and again")
+        c = self.sh("[ $CLUSTERD_SLOT = 2 ] && { echo no database >&2; exit 1; }; exec sleep 1000",
+                    policy=AT_ONCE + "[log]\noutput = capture\n[restart]\ndelay = 10ms\ndelay_max = 20ms\n",
+                    flags=("-n", "3"))
+        c.announce("worker.exit", "note")
+        c.wait_events(5, "worker.exit", slot=2)
+        self.assertGreaterEqual(self.ask(c, ends).count("exit 1"), 5)
+        told = self.ask(c, why)
+        self.assertIn("exit 1", told)
+        self.assertIn("no database", told)
+
+    def test_a_slot_has_been_given_up(self):
+        (reset,) = self.commands("A slot has been given up")
+        c = self.sh("[ -e fixed ] || exit 1; exec sleep 1000", flags=("-n", "1"),
+                    policy=AT_ONCE + "[restart]\ndelay = 0\nburst = 2\ndelay_max = 1h\n")
+        c.announce("worker.exit", "give_up")
+        c.wait_event("give_up")
+        self.assertIn("held", c.ctl("status", status=1))
+        mark = c.mark()
+        (c.folder / "fixed").touch()
+        self.ask(c, reset)
+        c.wait_event("worker.ready", since=mark)
+        c.ctl("status", status=0)
+
+    def test_the_supervisor_ended_with_status_69(self):
+        for policy, reason in (("[ready]\nwhen = notify\n", "boot"),
+                               (AT_ONCE + "[restart]\ndelay = 0\nburst = 1\ngive_up = exit\n", "burst"),
+                               (AT_ONCE + "[exit 1]\naction = exit\n", "rule")):
+            c = self.sh("exit 1", policy=policy, flags=("-n", "1"))
+            c.announce("worker.exit", "give_up", "stop")
+            c.expected_status = 69
+            self.assertEqual(c.wait(), 69)
+            self.assertEqual(c.all("stop")[0].reason, reason)
+            self.assertIn(f"Dq {reason}", SYMPTOMS["The supervisor ended with status 69"])
+
+    def test_slow_answers_while_the_cpu_is_idle(self):
+        status, scale = self.commands("Slow answers while the CPU is idle")
+        c = self.sleepers()
+        waiting = [socket.create_connection(("127.0.0.1", c.port), 5) for _ in range(3)]
+        self.assertIn("queue 3 of", self.ask(c, status))
+        self.ask(c, scale)
+        self.assertEqual(len(c.workers()), 4)
+        for connection in waiting:
+            connection.close()
+        c.baseline = None
+
+    def program(self, text="#!/bin/sh\nexec sleep 1000\n"):
+        folder = harness.tempfile.mkdtemp(prefix="runbook-")
+        self.addCleanup(shutil.rmtree, folder)
+        path = harness.pathlib.Path(folder) / "program"
+        path.write_text(text, encoding="ascii")
+        path.chmod(0o755)
+        return path
+
+    def test_deploy(self):
+        (roll,) = self.commands("Deploy")
+        program = self.program()
+        c = self.cluster(program, flags=("-n", "3"), policy="[ready]\nafter = 300ms\n")
+        c.announce("worker.exit", "roll.end", "roll.slot", "note")
+        c.ready(3)
+        before = set(c.workers())
+        self.assertIn("done", self.ask(c, roll))
+        self.assertFalse(before & set(c.workers()))
+        old = set(c.workers())
+        program.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+        told = self.ask(c, roll, status=1)
+        self.assertIn("rolled", told)
+        self.assertIn("exit 1", told)
+        self.assertEqual(set(c.workers()), old)
+
+    def test_a_deploy_hangs(self):
+        status, kill = self.commands("A deploy hangs")
+        c = self.sh("trap '' TERM; echo deaf; while :; do sleep 0.1; done", flags=("-n", "4"),
+                    policy="[ready]\nwhen = alive\nafter = 200ms\n[stop]\ntimeout = 20s\n[roll]\nsurge = 4\n")
+        c.announce("worker.exit", "worker.escalate", "note", "roll.end")
+        c.ready(4)
+        harness.eventually(lambda: c.other.count("deaf") == 4, "all traps are set")
+        c.ctl("roll", "--no-wait")
+        c.wait_events(4, "worker.stop")
+        self.assertRegex(self.ask(c, status, status=None), "stopping|draining|old")
+        self.ask(c, kill, status=None)
+        c.kill(harness.signal.SIGQUIT)
+        self.assertEqual(c.wait(), 0)
+
+    def test_a_policy_is_to_be_changed(self):
+        c = self.sleepers()
+        check, dry_run, reload = self.commands("A policy is to be changed",
+                                               **{"/etc/clusterd/web.conf": str(c.policy_file)})
+        c.policy_file.write_text(AT_ONCE.replace("5s", "6s"), encoding="ascii")
+        self.assertEqual(self.run_clusterd(*check[1:], "--", "/bin/sleep").returncode, 0)
+        before = set(c.workers())
+        self.assertIn("stop.timeout: 5s -> 6s", self.ask(c, dry_run))
+        self.ask(c, reload)
+        self.assertEqual(set(c.workers()), before)  # nothing that needs new workers
+        c.policy_file.write_text("[stop]\ntimeout = soon\n", encoding="ascii")
+        c.announce("reload")
+        self.assertIn(":2:", self.ask(c, reload, status=1) + "".join(map(str, c.events)))
+
+    def test_is_the_new_policy_in_force(self):
+        (diff,) = self.commands("Is the new policy in force?")
+        c = self.sleepers()
+        self.assertIn("the policy has not changed", self.ask(c, diff))
+        c.policy_file.write_text(AT_ONCE + "[control]\nmode = 0660\n", encoding="ascii")
+        self.assertIn("needs a restart", self.ask(c, diff))
+
+    def test_address_already_in_use(self):
+        c = self.sleepers()
+        done = self.run_clusterd("--set", "control.socket=off", "-l", f"127.0.0.1:{c.port}", "--", "/bin/sleep", "1")
+        self.assertEqual(done.returncode, 73)
+        (ss,) = self.commands("Address already in use (73)", **{"8080": str(c.port)})
+        if shutil.which("ss"):
+            out = subprocess.run(ss, capture_output=True, text=True, check=True).stdout
+            self.assertIn(f":{c.port}", out)
+
+    def test_clusterd_itself_is_to_be_upgraded(self):
+        (upgrade,) = self.commands("Clusterd itself is to be upgraded")
+        c = self.sleepers()
+        before = sorted(c.workers())
+        self.assertIn("upgraded", self.ask(c, upgrade))
+        self.assertEqual(sorted(c.workers()), before)
+
+    def test_memory_grows_over_days(self):
+        (top,) = self.commands("Memory grows over days")
+        self.assertIn("RSS", self.ask(self.sleepers(), top))
+
+    def test_a_container_does_not_stop(self):
+        c = self.sh("trap '' TERM; echo deaf; while :; do sleep 0.05; done", flags=("-n", "1", "--log-format", "text"),
+                    policy=AT_ONCE.replace("5s", "300ms"))
+        harness.eventually(lambda: "deaf" in c.other, "the trap is set")
+        c.stop()
+        log = "\n".join(c.other)
+        for words in ("stopping", "stopped", "has not stopped"):
+            self.assertIn(words, log)
+        self.assertIn("it gets SIGKILL", log)
+
+    def test_no_metrics(self):
+        port = harness.free_port()
+        ((_, _, url, *_),) = self.commands("No metrics", **{"127.0.0.1:9555": f"127.0.0.1:{port}"})
+        self.sleepers(f"[metrics]\nlisten = 127.0.0.1:{port}\n")
+        with urllib.request.urlopen(url.split("|")[0], timeout=harness.DEADLINE) as answer:
+            text = answer.read().decode()
+        self.assertIn("clusterd_workers_ready 2\n", text)
+
+    def test_every_symptom_has_a_test(self):
+        ours = {re.sub(r"\W+", "_", symptom.lower().replace("(73)", "")).strip("_") for symptom in SYMPTOMS}
+        theirs = {name.removeprefix("test_") for name in dir(self) if name.startswith("test_")}
+        self.assertEqual(ours, theirs - {"every_symptom_has_a_test"})
+
+
+harness.main()
