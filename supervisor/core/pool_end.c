@@ -175,6 +175,7 @@ void on_spawn_failed(struct pool *pool, const struct event *event)
 	instance_free(pool, index);
 	report_spawn_error(pool, &was, event->error, &d);
 	slot_settle(pool, s);
+	slot_boot_failed(pool, s, 1);
 	if (was.role == ROLE_CURRENT)
 		current_unspawned(pool, s, event->error, &d);
 	else if (was.role == ROLE_NEXT && !pool->stopping)
