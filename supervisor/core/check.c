@@ -54,7 +54,7 @@ static bool in_range(const struct instance *i)
 
 static bool instance_valid(const struct pool *pool, const struct instance *i)
 {
-	if (!in_range(i) || i->cookie > pool->last_cookie || (i->spawned && i->pending) ||
+	if (!in_range(i) || (i->spawned && i->pending) ||
 	    (i->abandoned && i->state != INSTANCE_KILLED))
 		return false;
 	if (i->spawned_ms > pool->now_ms || i->ready_ms > pool->now_ms ||
@@ -116,8 +116,7 @@ static bool replace_kind_valid(const struct pool *pool, const struct slot *slot)
 {
 	bool restart = slot->replace == REPLACE_RESTART;
 
-	if (slot->replace_cause >= END_CAUSES || slot->replace_roll > pool->rolls ||
-	    restart != (slot->replace_roll != 0))
+	if (slot->replace_cause >= END_CAUSES || restart != (slot->replace_roll != 0))
 		return false;
 	switch ((enum replace)slot->replace) {
 	case REPLACE_NO:
@@ -261,8 +260,7 @@ static bool roll_valid(const struct pool *pool)
 
 	if (roll->number == 0)
 		return roll->pause_ms == NEVER_MS;
-	return roll->number <= pool->rolls && roll->begin_ms <= pool->now_ms && !pool->stopping &&
-	       roll->cookie <= pool->last_cookie + 1;
+	return roll->begin_ms <= pool->now_ms && !pool->stopping;
 }
 
 static bool flags_valid(const struct pool *pool)

@@ -104,8 +104,10 @@ uint32_t instance_spawn(struct pool *pool, uint32_t slot, enum role role, uint32
 		return NO_INDEX;
 	instance = &pool->instances[index];
 	pool->free = instance->next;
-	if (++pool->last_cookie == 0)
-		pool->last_cookie = 1;
+	/* After 2^32 spawns the numbers begin again; one that still lives keeps its own. */
+	do
+		pool->last_cookie++;
+	while (pool->last_cookie == 0 || instance_find(pool, pool->last_cookie) != NO_INDEX);
 	*instance = (struct instance){
 		.cookie = pool->last_cookie,
 		.slot = slot,

@@ -218,6 +218,12 @@ bool roll_may_start(const struct pool *pool, uint32_t busy)
 	return busy < (roll->back || roll->proven ? pool->policy->roll_surge : 1);
 }
 
+/* Serial number arithmetic (RFC 1982), as cookies may begin again. */
+static bool older(uint32_t a, uint32_t b)
+{
+	return a != b && b - a <= UINT32_MAX / 2;
+}
+
 /*
  * On the way forward everything that was spawned before the roll, or runs another
  * generation, is replaced, and what is empty is filled. On the way back only what was
@@ -237,7 +243,7 @@ bool roll_needs(const struct pool *pool, uint32_t s)
 	if (slot->current == NO_INDEX)
 		return true;
 	i = &pool->instances[slot->current];
-	return i->generation != roll->generation || i->cookie < roll->cookie;
+	return i->generation != roll->generation || older(i->cookie, roll->cookie);
 }
 
 void roll_switched(struct pool *pool)

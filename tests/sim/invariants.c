@@ -133,6 +133,12 @@ static void on_roll_end(struct world *world, const struct report *r)
 	}
 }
 
+static void on_try(struct world *world, const struct report *r)
+{
+	if (r->what == REPORT_ROLL_SLOT && !r->ok && r->count >= world->policy->roll_tries)
+		world->failed_tries = r->roll;
+}
+
 static void on_report(struct world *world, const struct report *r)
 {
 	if (r->slot != ALL_SLOTS)
@@ -147,8 +153,7 @@ static void on_report(struct world *world, const struct report *r)
 		on_roll_end(world, r);
 	if (r->what == REPORT_ROLL_END || (r->what == REPORT_ROLL_SLOT && !r->ok))
 		world->roll_ended = true;
-	if (r->what == REPORT_ROLL_SLOT && !r->ok && r->count >= world->policy->roll_tries)
-		world->failed_tries = r->roll;
+	on_try(world, r);
 }
 
 static void on_steer(struct world *world, const struct action *action)

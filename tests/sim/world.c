@@ -178,6 +178,12 @@ static void sink(void *context, const struct action *action)
 
 /* ---- events reach the pool ---- */
 
+static void crash(struct world *world, struct process *process)
+{
+	world_die(world, process, world_random(world, 2000), (int)world_random(world, 3),
+		  world_chance(world, 30) ? SIGSEGV : 0);
+}
+
 /* The life a worker will lead, decided at its birth. */
 static void live(struct world *world, struct process *process)
 {
@@ -186,8 +192,7 @@ static void live(struct world *world, struct process *process)
 
 	process->spawned = true;
 	if (broken || (!world->calm && world_chance(world, 15)))
-		world_die(world, process, world_random(world, 2000), (int)world_random(world, 3),
-			  world_chance(world, 30) ? SIGSEGV : 0);
+		crash(world, process);
 	else if (!world->calm && world_chance(world, 50))
 		world_die(world, process, world_random(world, 60000), (int)world_random(world, 3), 0);
 	if (!broken && (world->calm || !world_chance(world, 5)))

@@ -95,6 +95,20 @@ START_TEST(goes)
 }
 END_TEST
 
+/* O5: the counters begin again, and nobody notices. */
+START_TEST(cookies_wrap)
+{
+	struct play p;
+
+	play_begin(&p, QUIET, 4, 16);
+	play(&p, "start 1; spawned 1; ready 1");
+	p.pool->last_cookie = UINT32_MAX - 1;
+	play(&p, "restart 0 > spawn 0#4294967295; spawned -1; ready -1; at 101 > rolled done, term #1; "
+		 "roll 2 > spawn 0#2g2; spawned 2; ready 2; at 201 > term #4294967295, generation 2, rolled done");
+	play_end(&p);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core/roll");
@@ -104,6 +118,7 @@ int main(void)
 
 	suite_add_tcase(suite, tests);
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
+	tcase_add_test(tests, cookies_wrap);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
