@@ -3,7 +3,7 @@
 # the unit, fault, fuzz and system tests once more under ASan and UBSan.
 #
 #   sh tests/run.sh          everything
-#   QUICK=1 sh tests/run.sh  unit tests, checks and the short simulation only
+#   sh tests/run.sh QUICK    unit tests, checks and the short simulation only
 #
 # Reads nothing from standard input. The last lines are ctest's summary; the status is its own.
 set -eu
@@ -30,15 +30,16 @@ done
 configure()
 {
     cmake -S "$root" -B "$1" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBUILD_TESTING=ON \
-        -DCLUSTERD_SANITIZE="$2"
+        -DCLUSTERD_DEV=ON -DCLUSTERD_SANITIZE="$2" -DCMAKE_C_COMPILER="$3"
     cmake --build "$1" --parallel "$jobs"
 }
 
-configure "$build" ""
-if [ -n "${QUICK:-}" ]; then
+configure "$build" "" gcc
+if [ "${1:-}" = QUICK ]; then
     exec ctest --test-dir "$build" --output-on-failure --parallel "$jobs" -L 'unit|checks|sim'
 fi
-configure "$asan" address,undefined
+configure "$asan" address,undefined gcc
+configure "$build-clang" "" clang-14
 
 # One run over both folders, so that there is one summary.
 mkdir -p "$build/suite"
