@@ -101,9 +101,11 @@ static const char *slot_word(const struct sup_slot *slot)
 static void put_slot(struct client *client, uint32_t index, const struct sup_slot *slot)
 {
 	uint64_t now_ms = sup_now_ms(client->control->s), due_ms = slot->slot.due_ms;
+	struct sup_usage usage = { .rss_kb = -1, .cpu_permille = -1 };
 	struct end_record end;
 	struct json j;
 
+	sup_usage(client->control->s, index, &usage);
 	reply_begin(client, &j, "slot");
 	json_number(&j, "slot", index);
 	json_word(&j, "state", slot_word(slot));
@@ -114,9 +116,9 @@ static void put_slot(struct client *client, uint32_t index, const struct sup_slo
 	json_number(&j, "for_ms", (int64_t)slot->state_ms);
 	if (due_ms != NEVER_MS)
 		json_number(&j, "due_in_ms", due_ms > now_ms ? (int64_t)(due_ms - now_ms) : 0);
-	json_number(&j, "cpu_permille", slot->cpu_permille);
-	json_number(&j, "cpu_ms", (int64_t)slot->cpu_ms);
-	json_number(&j, "rss_kb", slot->rss_kb);
+	json_number(&j, "cpu_permille", usage.cpu_permille);
+	json_number(&j, "cpu_ms", (int64_t)usage.cpu_ms);
+	json_number(&j, "rss_kb", usage.rss_kb);
 	json_number(&j, "queue", slot->queue);
 	json_number(&j, "handed", (int64_t)slot->handed);
 	json_number(&j, "starts", (int64_t)slot->starts);

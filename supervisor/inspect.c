@@ -12,6 +12,11 @@
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
 
+enum {
+	LOOK_MIN_MS = 100,  /* a share of CPU over less is noise: the kernel counts in ticks */
+	LOOK_MOVE_MS = 900, /* `top` looks every second */
+};
+
 void sup_look(struct supervisor *s, struct sup_view *ret)
 {
 	uint64_t now = clock_ms();
@@ -74,24 +79,6 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 	return true;
 }
 
-static void look_at_process(struct supervisor *s, struct worker *worker, struct sup_slot *ret)
-{
-	struct proc_info info;
-	uint64_t now = clock_ms(), cpu_ms;
-
-	if (proc_read("/proc", worker->pid, &info) < 0)
-		return;
-	cpu_ms = info.user_ms + info.sys_ms;
-	ret->rss_kb = (int64_t)(info.rss_bytes / 1024);
-	ret->cpu_ms = cpu_ms;
-	if (now > worker->last_look_ms && cpu_ms >= worker->last_cpu_ms)
-		ret->cpu_permille = (int64_t)((cpu_ms - worker->last_cpu_ms) * 1000 /
-		                              (now - worker->last_look_ms));
-	worker->last_cpu_ms = (uint32_t)cpu_ms;
-	worker->last_look_ms = now;
-	(void)s;
-}
-
 static void look_at_current(struct supervisor *s, struct worker *worker, struct sup_slot *ret)
 {
 	struct instance_view view;
@@ -102,7 +89,6 @@ static void look_at_current(struct supervisor *s, struct worker *worker, struct 
 	ret->state = view.state;
 	ret->state_ms = clock_ms() - (view.ready_ms ? view.ready_ms : view.spawned_ms);
 	ret->status = worker->status;
-	look_at_process(s, worker, ret);
 }
 
 static void look_at_queue(struct supervisor *s, const struct worker *worker, struct sup_slot *ret)
@@ -119,7 +105,7 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 {
 	struct worker *current, *next;
 
-	*ret = (struct sup_slot){ .rss_kb = -1, .cpu_permille = -1, .queue = -1, .status = "",
+	*ret = (struct sup_slot){ .queue = -1, .status = "",
 		                  .last_line = "" };
 	if (!pool_slot(s->pool, slot, &ret->slot))
 		return false;
@@ -135,6 +121,35 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 		look_at_queue(s, current, ret);
 	}
 	ret->next_pid = next ? next->pid : 0;
+	return true;
+}
+
+/*
+ * The share of a CPU is measured since the last look; that moves on when it lies far enough
+ * back, so that a scrape and `top` do not spoil each other's figures.
+ */
+bool sup_usage(struct supervisor *s, uint32_t slot, struct sup_usage *ret)
+{
+	struct slot_view view;
+	struct proc_info info;
+	struct worker *worker;
+	uint64_t since_ms, now_ms = clock_ms();
+
+	if (!pool_slot(s->pool, slot, &view) || view.cookie == 0)
+		return false;
+	worker = worker_find(s, view.cookie);
+	if (!worker || proc_read("/proc", worker->pid, &info) < 0)
+		return false;
+	since_ms = now_ms - worker->last_look_ms;
+	*ret = (struct sup_usage){ .rss_kb = (int64_t)(info.rss_bytes / 1024),
+		                   .cpu_ms = info.user_ms + info.sys_ms,
+		                   .cpu_permille = -1 };
+	if (since_ms >= LOOK_MIN_MS && ret->cpu_ms >= worker->last_cpu_ms)
+		ret->cpu_permille = (int64_t)((ret->cpu_ms - worker->last_cpu_ms) * 1000 / since_ms);
+	if (since_ms >= LOOK_MOVE_MS) {
+		worker->last_cpu_ms = (uint32_t)ret->cpu_ms;
+		worker->last_look_ms = now_ms;
+	}
 	return true;
 }
 

@@ -67,9 +67,6 @@ struct sup_slot {
 	pid_t pid, next_pid;      /* 0 = none */
 	enum instance_state state; /* of the current instance */
 	uint64_t state_ms;        /* for how long it has been in it */
-	int64_t rss_kb;           /* -1 unknown */
-	int64_t cpu_permille;     /* since the last look, of one CPU; -1 unknown */
-	uint64_t cpu_ms;
 	int64_t queue;            /* its own queue in per-slot modes, else -1 */
 	uint64_t handed;          /* connections steered to it, 0 when not known */
 	uint64_t starts;          /* processes ever started in it */
@@ -78,10 +75,18 @@ struct sup_slot {
 	const char *last_line;    /* last line of stderr of the last process that ended abnormally, or "" */
 };
 
-struct sup_view;
+/* What /proc says of the current process of a slot. */
+struct sup_usage {
+	int64_t rss_kb;
+	int64_t cpu_permille;     /* of one CPU, since the last look; -1 unknown */
+	uint64_t cpu_ms;
+};
+
 void sup_look(struct supervisor *s, struct sup_view *ret);
 bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret);
 bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret);
+/* Reads /proc, about 15 us; false where there is no process. */
+bool sup_usage(struct supervisor *s, uint32_t slot, struct sup_usage *ret);
 /* index 0 is the newest. */
 bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_record *ret);
 const struct policy *sup_policy(struct supervisor *s);

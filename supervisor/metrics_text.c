@@ -154,31 +154,39 @@ static bool rows_worker_state(struct out *out, uint32_t row)
 	return true;
 }
 
-#define EACH_SLOT(id, suffix, known, expression)                                                   \
+#define EACH_SLOT(id, suffix, expression)                                                          \
 	static bool rows_##id(struct out *out, uint32_t row)                                       \
 	{                                                                                          \
 		struct sup_slot slot;                                                              \
                                                                                                    \
 		if (!slot_of(out, row, &slot))                                                     \
 			return false;                                                              \
-		if (known)                                                                         \
-			slot_sample(out, suffix, row, expression);                                 \
+		slot_sample(out, suffix, row, expression);                                         \
 		return true;                                                                       \
 	}
 
-EACH_SLOT(starts, "_total", true, slot.starts)
-EACH_SLOT(unasked, "_total", true, slot.ends)
-EACH_SLOT(rss, "", slot.rss_kb >= 0, (uint64_t)slot.rss_kb * 1024)
-
+EACH_SLOT(starts, "_total", slot.starts)
+EACH_SLOT(unasked, "_total", slot.ends)
 static bool rows_cpu(struct out *out, uint32_t row)
 {
-	struct sup_slot slot;
+	struct sup_usage usage;
 
-	if (!slot_of(out, row, &slot))
+	if (row >= look(out).pool.wanted)
 		return false;
-	if (slot.pid)
+	if (sup_usage(out->metrics->s, row, &usage))
 		say(out, "%s_total{slot=\"%u\"} %llu.%03u\n", out->family, row,
-		    (unsigned long long)(slot.cpu_ms / 1000), (unsigned)(slot.cpu_ms % 1000));
+		    (unsigned long long)(usage.cpu_ms / 1000), (unsigned)(usage.cpu_ms % 1000));
+	return true;
+}
+
+static bool rows_rss(struct out *out, uint32_t row)
+{
+	struct sup_usage usage;
+
+	if (row >= look(out).pool.wanted)
+		return false;
+	if (sup_usage(out->metrics->s, row, &usage))
+		slot_sample(out, "", row, (uint64_t)usage.rss_kb * 1024);
 	return true;
 }
 

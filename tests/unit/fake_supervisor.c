@@ -45,8 +45,7 @@ static struct supervisor *fake_create(uint32_t slots)
 	s->view.pool = (struct pool_view){ .wanted = slots, .slots_max = slots, .ready = slots,
 					   .live = slots, .generation = 7, .up = true };
 	for (uint32_t i = 0; i < slots; i++) {
-		s->slots[i] = (struct sup_slot){ .pid = (pid_t)(5000 + i), .rss_kb = 48000,
-						 .cpu_permille = 123, .state_ms = 8040000,
+		s->slots[i] = (struct sup_slot){ .pid = (pid_t)(5000 + i), .state_ms = 8040000,
 						 .queue = -1, .state = INSTANCE_READY,
 						 .starts = 2, .ends = 1, .status = "",
 						 .last_line = "" };
@@ -90,6 +89,12 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 		return false;
 	*ret = s->slots[slot];
 	return true;
+}
+
+bool sup_usage(struct supervisor *s, uint32_t slot, struct sup_usage *ret)
+{
+	*ret = (struct sup_usage){ .rss_kb = 48000, .cpu_permille = 123, .cpu_ms = 1500 };
+	return slot < s->view.pool.wanted;
 }
 
 bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_record *ret)
