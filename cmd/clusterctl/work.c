@@ -4,7 +4,7 @@
 #include "cmd/clusterctl/ctl.h"
 #include "supervisor/core/brief.h"
 
-enum { SLOTS_SHOWN = 32, AGAIN_MS = 30000, AGAIN_PAUSE_US = 20000 };
+enum { SLOTS_SHOWN = 32, TEXT_SIZE = 768, AGAIN_MS = 30000, AGAIN_PAUSE_US = 20000 };
 
 /*
  * Progress of many slots: on a terminal one line per slot that is written over, for
@@ -13,13 +13,39 @@ enum { SLOTS_SHOWN = 32, AGAIN_MS = 30000, AGAIN_PAUSE_US = 20000 };
 struct progress {
 	struct ctl *ctl;
 	long long slots[SLOTS_SHOWN];
+	char swaps[SLOTS_SHOWN][48]; /* "4242 -> 5001": stays in the line of its slot */
 	unsigned count; /* lines on the screen, all at its lower end */
 	long long roll;
 };
 
-static void put_line(struct progress *progress, long long slot, const char *text)
+/* Cut to the terminal: a line that wraps could not be written over. */
+static void put_fitting(const struct ctl *ctl, const char *text)
+{
+	char line[TEXT_SIZE];
+	int room = ctl->columns > 0 ? ctl->columns - 14 : 66; /* an unknown width is 80 */
+
+	snprintf(line, sizeof line, "%.*s", room > 0 ? room : 0, text);
+	put_clean(stdout, line);
+}
+
+/* The line of a slot, counted from the first; a new one if there is none. SLOTS_SHOWN: no room. */
+static unsigned line_of(struct progress *progress, long long slot)
 {
 	unsigned at = 0;
+
+	while (at < progress->count && progress->slots[at] != slot)
+		at++;
+	if (at < progress->count || at == SLOTS_SHOWN)
+		return at;
+	progress->slots[progress->count++] = slot;
+	putchar('\n');
+	return at;
+}
+
+static void put_line(struct progress *progress, long long slot, const char *text, bool is_swap)
+{
+	char whole[TEXT_SIZE];
+	unsigned at;
 
 	if (!progress->ctl->terminal) {
 		printf("  slot %lld  ", slot);
@@ -27,17 +53,16 @@ static void put_line(struct progress *progress, long long slot, const char *text
 		putchar('\n');
 		return;
 	}
-	while (at < progress->count && progress->slots[at] != slot)
-		at++;
+	at = line_of(progress, slot);
 	if (at == SLOTS_SHOWN)
 		return;
-	if (at == progress->count) {
-		progress->slots[progress->count++] = slot;
-		putchar('\n');
-	}
+	if (is_swap)
+		snprintf(progress->swaps[at], sizeof progress->swaps[at], "%s", text);
+	snprintf(whole, sizeof whole, "%s%s%s", is_swap ? "" : progress->swaps[at],
+	         !is_swap && progress->swaps[at][0] ? "; " : "", text);
 	/* Up to the line, over it, and back down. */
 	printf("\033[%uA\r\033[K  slot %lld  ", progress->count - at, slot);
-	put_clean(stdout, text);
+	put_fitting(progress->ctl, whole);
 	printf("\033[%uB\r", progress->count - at);
 }
 
@@ -98,7 +123,7 @@ static void on_line(void *context, json_t *line)
 	struct progress *progress = context;
 	const char *kind = text_of(line, "kind"), *what = text_of(line, "what");
 	long long slots = number_of(line, "slots");
-	char text[768];
+	char text[TEXT_SIZE];
 
 	if (strcmp(kind, "note") == 0) {
 		put_clean(stdout, text_of(line, "text"));
@@ -113,7 +138,8 @@ static void on_line(void *context, json_t *line)
 	}
 	describe(line, text, sizeof text);
 	if (text[0] && json_object_get(line, "slot"))
-		put_line(progress, number_of(line, "slot"), text);
+		put_line(progress, number_of(line, "slot"), text,
+		         strcmp(what, "roll.slot") == 0 && flag_of(line, "ok"));
 	fflush(stdout);
 }
 
