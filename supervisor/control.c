@@ -273,14 +273,14 @@ static int control_begin(struct control *control, const struct policy *policy, c
 {
 	int r;
 
-	strcpy(problem, "out of memory");
+	snprintf(problem, CONTROL_PROBLEM_MAX, "out of memory");
 	if (ring_init(&control->events, 65536) < 0 || ring_init(&control->output, 65536) < 0)
 		return -ENOMEM;
 	r = inherited_fd < 0 ? control_open(control, policy, name, problem)
 	                     : control_adopt(control, policy, inherited_fd, problem);
 	if (r < 0)
 		return r;
-	strcpy(problem, "can not be polled");
+	snprintf(problem, CONTROL_PROBLEM_MAX, "can not be polled");
 	return control_listen(control);
 }
 
@@ -295,7 +295,7 @@ int control_start(struct supervisor *s, const struct policy *policy, const char 
 		return 0;
 	}
 	control = calloc(1, sizeof *control);
-	strcpy(problem, "out of memory");
+	snprintf(problem, CONTROL_PROBLEM_MAX, "out of memory");
 	if (!control)
 		return -ENOMEM;
 	control->s = s;

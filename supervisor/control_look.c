@@ -1,25 +1,17 @@
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "config/load.h"
 #include "supervisor/control_internal.h"
 #include "supervisor/core/names.h"
 #include "supervisor/explain.h"
+#include "supervisor/log.h"
 #include "supervisor/metrics.h"
 
 /* Room is left for another line of this answer in this turn. */
 static bool part_has_room(const struct client *client)
 {
 	return client->out_end - client->out_start < CHUNK_SIZE && !client->dead;
-}
-
-static int64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* ---- status ---- */
@@ -84,7 +76,7 @@ static void put_end(struct json *j, const struct end_record *end)
 
 	explain_end(end, text, sizeof text);
 	json_word(j, "end", text);
-	json_number(j, "end_age_ms", wall_ms() - end->wall_ms);
+	json_number(j, "end_age_ms", log_wall_ms() - end->wall_ms);
 	json_flag(j, "asked", end->asked);
 	json_word(j, "cause", name_end_cause((enum end_cause)end->cause));
 	json_word(j, "next", name_next_action((enum next_action)end->next));

@@ -50,7 +50,7 @@ static pid_t listener_pid(const char *path)
 
 	if (fd < 0 || strlen(path) >= sizeof sa.sun_path)
 		return 0;
-	strcpy(sa.sun_path, path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	if (connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0)
 		return 0;
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : peer.pid;
@@ -87,7 +87,7 @@ static int bind_path(struct control *control, const struct policy *policy,
 
 	sa->sun_family = AF_UNIX;
 	if (strlen(control->path) < sizeof sa->sun_path) {
-		strcpy(sa->sun_path, control->path);
+		memcpy(sa->sun_path, control->path, strlen(control->path) + 1);
 		address.size = (uint16_t)(offsetof(struct sockaddr_un, sun_path) +
 		                          strlen(control->path) + 1);
 		r = listen_open(&spec, &control->listening, &failed);
@@ -125,11 +125,11 @@ static int open_given(struct control *control, const struct policy *policy,
 	if (strlen(policy->control_socket) >= sizeof control->path)
 		return tell(problem, -ENAMETOOLONG, policy->control_socket,
 		            "longer than a unix socket's path may be (107 bytes)");
-	strcpy(control->path, policy->control_socket);
-	strcpy(folder, control->path);
+	snprintf(control->path, sizeof control->path, "%s", policy->control_socket);
+	memcpy(folder, control->path, sizeof folder);
 	slash = strrchr(folder, '/');
 	if (!slash)
-		strcpy(folder, ".");
+		memcpy(folder, ".", sizeof ".");
 	else
 		slash[slash == folder] = '\0';
 	return open_in(control, folder, policy, problem);

@@ -26,7 +26,7 @@ int metrics_start(struct supervisor *s, const struct policy *policy, int inherit
 	enum address_kind kind = policy->metrics_listen.kind;
 	int r;
 
-	strcpy(problem, "out of memory");
+	snprintf(problem, METRICS_PROBLEM_MAX, "out of memory");
 	if (!metrics)
 		return -ENOMEM;
 	metrics->s = s;

@@ -1,9 +1,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "supervisor/core/names.h"
+#include "supervisor/log.h"
 #include "supervisor/metrics_internal.h"
 
 enum { ROW_SIZE = 2048 }; /* room that one row may take */
@@ -49,14 +49,6 @@ static void seconds(struct out *out, const char *suffix, uint64_t ms)
 	    (unsigned long long)(ms % 1000));
 }
 
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* ---- rows: false past the last one ---- */
 
 static bool rows_build(struct out *out, uint32_t row)
@@ -78,14 +70,14 @@ static struct sup_view look(struct out *out)
 static bool rows_start(struct out *out, uint32_t row)
 {
 	if (row == 0)
-		seconds(out, "", wall_ms() - look(out).up_ms);
+		seconds(out, "", (uint64_t)log_wall_ms() - look(out).up_ms);
 	return row == 0;
 }
 
 static bool rows_policy_time(struct out *out, uint32_t row)
 {
 	if (row == 0)
-		seconds(out, "", wall_ms() - look(out).policy_age_ms);
+		seconds(out, "", (uint64_t)log_wall_ms() - look(out).policy_age_ms);
 	return row == 0;
 }
 

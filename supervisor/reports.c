@@ -8,8 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "config/rules.h"
@@ -29,14 +27,6 @@ void sup_note(struct supervisor *s, enum log_level level, const char *format, ..
 	vsnprintf(text, sizeof text, format, list);
 	va_end(list);
 	LOG_AT(&s->log, LOG_NOTE, level, F_TEXT("text", text));
-}
-
-static int64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static pid_t pid_of(struct supervisor *s, uint32_t cookie)
@@ -79,7 +69,7 @@ static void remember(struct supervisor *s, const struct report *r, const struct 
 {
 	struct slot_view slot;
 	struct end_record end = {
-		.wall_ms = wall_ms(),
+		.wall_ms = log_wall_ms(),
 		.lived_ms = r->ms,
 		.delay_ms = r->delay_ms,
 		.generation = r->generation,

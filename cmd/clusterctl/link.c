@@ -34,7 +34,7 @@ int ctl_connect_path(const char *path)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	strcpy(sa.sun_path, path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
@@ -174,7 +174,7 @@ static int connect_named(struct ctl *ctl, bool quiet, int *ret_status)
 			return fd;
 		if (!first[0] || error == ENOENT) {
 			if (errno != ENOENT || !first[0])
-				strcpy(first, path);
+				snprintf(first, sizeof first, "%s", path);
 			error = errno;
 		}
 	}

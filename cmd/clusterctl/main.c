@@ -76,7 +76,7 @@ static int set_output(struct ctl *ctl)
 	if (ctl->terminal && ioctl(1, TIOCGWINSZ, &size) == 0)
 		ctl->columns = size.ws_col;
 	if (ctl->width)
-		ctl->columns = atoi(ctl->width);
+		ctl->columns = (int)strtol(ctl->width, NULL, 10);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ static char *put_number(char *at, uint64_t value)
 static char *put_unit(char *at, uint64_t value, const char *unit)
 {
 	at = put_number(at, value);
-	strcpy(at, unit);
+	memcpy(at, unit, strlen(unit) + 1);
 	return at + strlen(unit);
 }
 
@@ -30,7 +30,7 @@ static void put_tenths(char *at, uint64_t tenths, const char *unit)
 		*at++ = '.';
 		*at++ = (char)('0' + tenths % 10);
 	}
-	strcpy(at, unit);
+	memcpy(at, unit, strlen(unit) + 1);
 }
 
 /* Two neighbouring units; the smaller one only if there is something of it. */
