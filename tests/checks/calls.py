@@ -8,9 +8,10 @@ import repo
 NEVER = ("system popen strcpy strcat sprintf vsprintf strtok gets FD_SET select alloca "
          "execvp execlp tmpnam mktemp atoi atol setjmp longjmp").split()
 CLOCK = "time gettimeofday clock_gettime localtime localtime_r gmtime gmtime_r".split()
-# Who may ask for the time: the one clock of os/, the time stamps of the log and of the death history,
-# and the programs that are no part of the supervisor.
-CLOCK_FILES = re.compile(r"supervisor/os/clock\.[ch]$|supervisor/(log\w*|reports)\.c$|cmd/")
+# Who may ask for the time: the one clock of os/, the time stamp of the log, and the programs that are no part of the supervisor.
+# clusterd-exec stands where a shell would stand, and so does what a shell does.
+ALLOWED = {("cmd/clusterd-exec/main.c", "execvp")}
+CLOCK_FILES = re.compile(r"supervisor/os/clock\.[ch]$|supervisor/log\w*\.c$|cmd/")
 
 
 def main():
@@ -23,7 +24,8 @@ def main():
         text = repo.without_comments(path.read_text())
         checked += 1
         for number, line in enumerate(text.splitlines(), 1):
-            if found := never.search(line):
+            found = never.search(line)
+            if found and (where, found.group(1)) not in ALLOWED:
                 problems.append(f"{where}:{number}: calls {found.group(1)}")
             found = clock.search(line)
             if found and not CLOCK_FILES.search(where):

@@ -9,8 +9,10 @@ import re
 
 import repo
 
-# What crosses a border on purpose: an address is a plain value that both sides speak of.
-EXCEPTIONS = {("supervisor/os", "config/address.h")}
+# What crosses a border on purpose: an address is a plain value that both sides speak of, and
+# clusterctl prints the completions of both commands.
+EXCEPTIONS = {("supervisor/os", "config/address.h"),
+              ("cmd/clusterctl", "cmd/clusterd/options.def")}
 
 # folder -> folders of ours it may include, and whether libuv is allowed. The longest match counts.
 LAYERS = {
@@ -19,8 +21,10 @@ LAYERS = {
     "supervisor/os": ({"supervisor/os"}, False),
     "supervisor": ({"config", "supervisor/core", "supervisor/os", "supervisor"}, True),
     "cmd/app": ({"cmd/app"}, True),
+    "cmd/clusterd-exec": (set(), False),
     "cmd/clusterd": ({"config", "supervisor", "supervisor/core", "supervisor/os",
                       "cmd/clusterd"}, True),
+    "cmd/clusterd-exec": ({"cmd/clusterd-exec"}, False),
     "cmd/clusterctl": ({"config", "supervisor", "supervisor/core", "supervisor/os",
                         "cmd/clusterctl"}, True),
 }

@@ -42,12 +42,11 @@ def symbols(nm, archive):
 def main():
     nm, layer, *archives = sys.argv[1:]
     needed, defined = set(), set()
-    for archive in archives:
+    for archive in archives:  # the first is judged, the others are layers below it
         n, d = symbols(nm, archive)
-        needed |= n
+        needed |= n if archive == archives[0] else set()
         defined |= d
     if layer == "core":
-        # core is allowed config's data: names of enum values, the table of signals.
         allowed = ALLOWED["core"] | ALLOWED["config"] - INIH
     else:
         allowed = ALLOWED["config"]
