@@ -1,0 +1,43 @@
+"""clusterd-exec: a script between clusterd and the program."""
+
+import os
+import subprocess
+import unittest
+
+import harness
+
+EXEC = os.environ.get("CLUSTERD_EXEC")
+APP = os.environ.get("APP")
+
+
+@unittest.skipUnless(EXEC and APP, "CLUSTERD_EXEC or APP is not set")
+class Exec(harness.TestCase):
+    def behind_a_script(self, line):
+        # The echo keeps the shell from executing its last command in its own place.
+        c = self.cluster("/bin/sh", "-c", f"{line}; echo ended >&2",
+                         policy="[ready]\nwhen = notify\ntimeout = 2s\n", flags=("-n", 1))
+        return c
+
+    def test_the_program_has_its_socket(self):
+        c = self.behind_a_script(f"{EXEC} {APP}")
+        c.ready(1)
+        client = harness.Connection(c.port)
+        self.addCleanup(client.close)
+        self.assertEqual(client.get()[0], 200)
+
+    def test_without_it_the_program_ignores_the_socket(self):
+        c = self.behind_a_script(f"PORT=nonsense {APP}")
+        c.announce("worker.exit", "give_up", "stop")
+        self.assertEqual(c.wait(), 69)
+
+    def test_usage(self):
+        for arguments, status in (((), 64), (("--help",), 64), (("/no/such/program",), 127), (("/etc/passwd",), 126)):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([EXEC, *arguments], capture_output=True, timeout=10, check=False)
+                self.assertEqual(done.returncode, status)
+                self.assertEqual(done.stdout, b"")
+                self.assertIn(b"clusterd-exec", done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
