@@ -89,6 +89,9 @@ int state_save(struct supervisor *s, uint8_t **ret, size_t *ret_size);
  */
 int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const char **problem);
 
+/* Frees what state_load() made, whether it succeeded or not. The fds are not ours: closes none. */
+void state_forget(struct supervisor *s);
+
 /* After state_load(): takes the fds over, watches them, goes on. The loop is open. */
 int state_take_over(struct supervisor *s, const char **problem);
 

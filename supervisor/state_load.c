@@ -393,6 +393,41 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 	return 0;
 }
 
+static void forget_image(struct worker *worker)
+{
+	if (!worker->image)
+		return;
+	for (int i = 0; i < 2; i++)
+		free((void *)(uintptr_t)worker->image->held[i]); /* copies of hold_text() */
+	free(worker->image);
+	worker->image = NULL;
+}
+
+void state_forget(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		while (s->workers[i]) {
+			struct worker *worker = s->workers[i];
+
+			s->workers[i] = worker->hash_next;
+			forget_image(worker);
+			free(worker);
+		}
+	while (s->adoptions) {
+		struct adoption *a = s->adoptions;
+
+		s->adoptions = a->next;
+		free(a);
+	}
+	for (uint32_t i = 0; i < SOCKS_MAX; i++) {
+		free(s->socks[i].image);
+		free(s->socks[i].image_fds);
+	}
+	launches_free(s);
+	memory_free(s);
+	free(s->pool);
+}
+
 /* ---- taking over ---- */
 
 static int take_sock(struct sock *sock, const char **failed)
@@ -442,12 +477,7 @@ static int take_worker(struct worker *worker, const char **failed)
 
 	if (worker->image)
 		rc = output_adopt(&options, worker->image, &worker->output, failed);
-	if (worker->image) {
-		free((void *)(uintptr_t)worker->image->held[0]);
-		free((void *)(uintptr_t)worker->image->held[1]);
-	}
-	free(worker->image);
-	worker->image = NULL;
+	forget_image(worker);
 	if (rc < 0)
 		return rc;
 	resume_probe(worker);

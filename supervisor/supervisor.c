@@ -17,6 +17,7 @@
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/state.h"
 
 enum { INBOX_MIN = 64 };
 
@@ -284,12 +285,14 @@ int supervisor_check_state(int state_fd)
 {
 	struct supervisor *s = supervisor_new();
 	const char *problem;
+	int rc;
 
-	if (!s || upgrade_load(s, state_fd, &problem) < 0) {
-		if (s)
-			log_early(LOG_LEVEL_ERROR, "clusterd " CLUSTERD_VERSION ": %s", problem);
+	if (!s)
 		return EXIT_SYSTEM;
-	}
-	/* The process ends now; what it has read goes with it. */
-	return 0;
+	rc = upgrade_load(s, state_fd, &problem);
+	if (rc < 0)
+		log_early(LOG_LEVEL_ERROR, "clusterd " CLUSTERD_VERSION ": %s", problem);
+	state_forget(s);
+	free(s);
+	return rc < 0 ? EXIT_SYSTEM : 0;
 }
