@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned char input[INPUT_MAX], again[INPUT_MAX];
 	struct pool *pool;
-	uint32_t slots, instances;
+	uint32_t slots = 0, instances = 0;
 
 	if (size > INPUT_MAX)
 		return 0;
