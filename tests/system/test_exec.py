@@ -28,6 +28,7 @@ class Exec(harness.TestCase):
     def test_without_it_the_program_ignores_the_socket(self):
         c = self.behind_a_script(f"PORT=nonsense {APP}")
         c.announce("worker.exit", "give_up", "stop")
+        c.expected_status = 69
         self.assertEqual(c.wait(), 69)
 
     def test_usage(self):
