@@ -309,7 +309,8 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 		say(&r, "no memory; nothing was changed");
 		return -1;
 	}
-	systemd_reloading(s);
+	if (!dry_run)
+		systemd_reloading(s);
 	if (s->stopping) {
 		say(&r, "the cluster is stopping; nothing was changed");
 	} else if (read_policy(&r) == 0) {
@@ -319,9 +320,10 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 			say(&r, "the policy has not changed");
 		rc = dry_run ? 0 : take_effect(&r, roll || r.roll > 0, ret_roll);
 	}
-	if (!dry_run)
+	if (!dry_run) {
 		sup_reloaded(s, rc == 0, r.live, r.roll, r.boot);
-	systemd_ready(s);
+		systemd_ready(s);
+	}
 	free(r.fresh);
 	return rc;
 }
