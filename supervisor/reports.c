@@ -14,6 +14,7 @@
 #include "config/signals.h"
 #include "supervisor/adoption.h"
 #include "supervisor/core/names.h"
+#include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
 
 enum { NOTE_MAX = 640, REFUSED_INTERVAL_MS = 60000, TAIL_TEXT_MAX = 4 * 65536 };
@@ -356,6 +357,7 @@ void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, u
 	       F_TEXT_IF(s->options->policy_file != NULL, "file", s->options->policy_file),
 	       F_TEXT("result", ok ? "applied" : "refused, nothing was changed"),
 	       F_NUM("changes", live + roll + boot));
+	metrics_reload(s->metrics, ok);
 }
 
 void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot)
