@@ -106,6 +106,9 @@ static void put_state(struct table *table, const json_t *slot)
 	else if (json_object_get(slot, "due_in_ms"))
 		table_cell(table, C_STATE, state_hue(state), "%s %s", state,
 		           duration_of(slot, "due_in_ms", due));
+	else if (number_of(slot, "old") > 0) /* workers before it that have not ended yet */
+		table_cell(table, C_STATE, state_hue(state), "%s, %lld old", state,
+		           (long long)number_of(slot, "old"));
 	else
 		table_cell(table, C_STATE, state_hue(state), "%s", state);
 }
