@@ -110,13 +110,13 @@ class Runbook(harness.TestCase):
         c.ready(3)
         before = set(c.workers())
         self.assertIn("done", self.ask(c, roll))
-        self.assertFalse(before & set(c.workers()))
+        harness.eventually(lambda: len(c.workers()) == 3 and not before & set(c.workers()), "three new workers")
         old = set(c.workers())
         program.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
         told = self.ask(c, roll, status=1)
         self.assertIn("rolled", told)
         self.assertIn("exit 1", told)
-        self.assertEqual(set(c.workers()), old)
+        harness.eventually(lambda: set(c.workers()) == old, "the old ones alone")
 
     def test_a_deploy_hangs(self):
         status, kill = self.commands("A deploy hangs")
