@@ -41,6 +41,15 @@ int reap(int pidfd, struct reaped *ret)
 	return wait_pidfd(pidfd, 0, ret);
 }
 
+int reap_wait(int pidfd, int timeout_ms, struct reaped *ret)
+{
+	struct pollfd watch = { .fd = pidfd, .events = POLLIN };
+
+	if (sys_poll(&watch, 1, timeout_ms) < 0 && errno != EINTR)
+		return -errno;
+	return reap(pidfd, ret);
+}
+
 int reap_signal(int pidfd, int signal)
 {
 	return sys_pidfd_send_signal(pidfd, signal, NULL, 0) < 0 ? -errno : 0;

@@ -31,6 +31,9 @@ int reap_peek(int pidfd, struct reaped *ret);
  * be ignored in this process (it may have been started so), or the kernel frees them unseen. */
 int reap(int pidfd, struct reaped *ret);
 
+/* The same, but waits up to so long: for one that SIGKILL is on its way to. 0 when it outlives that. */
+int reap_wait(int pidfd, int timeout_ms, struct reaped *ret);
+
 /* Sends to the one process. -ESRCH when it has ended, zombie included. */
 int reap_signal(int pidfd, int signal);
 
