@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "config/policy.h"
+#include "supervisor/core/notify.h"
 #include "supervisor/core/pool.h"
 #include "supervisor/inspect.h"
 #include "supervisor/log.h"
@@ -42,11 +43,12 @@ enum {
 	FIRST_FD = 3,            /* of a worker's sockets */
 	WORKERS_EXTRA = 8,       /* instances beyond two per slot */
 	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
-	STATUS_TEXT_MAX = 128,   /* of STATUS= kept per worker */
+	STATUS_TEXT_MAX = NOTIFY_STATUS_MAX,
 	LAST_LINE_MAX = 200,     /* of the last words kept per slot */
 	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
 	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
 	STRANGERS_TURN = 256,
+	KILLED_MS = 200,         /* for a process of ours to end that was just killed */
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
 	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
@@ -270,7 +272,7 @@ int launch_create(struct supervisor *s, const struct policy *policy, uint32_t ge
                   struct launch **ret, char *problem, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
 void launch_limits(const struct supervisor *s, struct launch *launch);
-void launch_prune(struct supervisor *s);
+bool launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
                  const char **failed);
@@ -278,8 +280,8 @@ int launch_spawn(struct worker *worker, const struct launch *launch, struct spaw
 /* sockets.c: sockets_add and sockets_open answer with an exit status */
 int sockets_add(struct supervisor *s, const struct listener *config, uint32_t workers);
 int sockets_open(struct supervisor *s, uint32_t workers);
-int sockets_watch(struct supervisor *s, uint32_t workers);
-void sockets_watch_all(struct supervisor *s, struct sock *sock);
+int sockets_watch(struct supervisor *s);
+int sockets_watch_all(struct supervisor *s, struct sock *sock);
 uint32_t slots_now(const struct supervisor *s);
 struct sock *sock_place(struct supervisor *s);
 int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed);
@@ -312,6 +314,7 @@ void steer_slot_gone(struct supervisor *s, uint32_t slot);
 struct sock *sock_of(struct supervisor *s, const struct listener *listener);
 void reload_settled(struct supervisor *s, uint32_t generation);
 void reload_settle(struct supervisor *s);
+void reload_close_unused(struct supervisor *s);
 
 /* inspect.c */
 const char *balance_word(enum balance mode);
@@ -332,6 +335,7 @@ void watch_stop(struct supervisor *s);
 /* upgrade.c */
 int upgrade_load(struct supervisor *s, int fd, const char **problem);
 void upgrade_stop(struct supervisor *s);
+pid_t upgrade_trial(const struct supervisor *s); /* its pid, or -1 */
 
 /* systemd.c */
 void systemd_start(struct supervisor *s);

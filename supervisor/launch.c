@@ -158,14 +158,12 @@ struct launch *launch_find(const struct supervisor *s, uint32_t generation)
 	return launch;
 }
 
-/* The newest is always kept: a roll may be about to begin with it. */
-void launch_prune(struct supervisor *s)
+/* Forgets the generations that no slot can need any more. True if there were any. */
+bool launch_prune(struct supervisor *s)
 {
 	struct launch **at = &s->launches;
+	bool pruned = false;
 
-	if (!*at)
-		return;
-	at = &(*at)->next;
 	while (*at) {
 		struct launch *launch = *at;
 
@@ -175,7 +173,9 @@ void launch_prune(struct supervisor *s)
 		}
 		*at = launch->next;
 		free(launch);
+		pruned = true;
 	}
+	return pruned;
 }
 
 void launches_free(struct supervisor *s)

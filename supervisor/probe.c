@@ -56,7 +56,8 @@ static void end_question(struct probe *p)
 	p->asked_ms = 0;
 	if (p->pid > 0) {
 		reap_signal_group(p->pid, SIGKILL);
-		reap(p->fd, &reaped);
+		if (reap_wait(p->fd, KILLED_MS, &reaped) == 0)
+			strangers_soon(p->s);
 		p->pid = 0;
 	}
 	if (p->poll_open && !uv_is_closing((uv_handle_t *)&p->poll))
@@ -162,12 +163,15 @@ static void again(struct probe *p)
 
 /* ---- http ---- */
 
-static struct sock *probed_sock(struct supervisor *s)
+static const struct sock *probed_sock(struct supervisor *s, const struct policy *policy)
 {
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && s->socks[i].group && s->socks[i].probe_base > 0 &&
-		    s->socks[i].config.address.kind == ADDRESS_TCP)
-			return &s->socks[i];
+	for (uint32_t i = 0; i < policy->listener_count; i++) {
+		const struct sock *sock = sock_of(s, &policy->listeners[i]);
+
+		if (sock && sock->group && sock->probe_base > 0 &&
+		    sock->config.address.kind == ADDRESS_TCP)
+			return sock;
+	}
 	return NULL;
 }
 
@@ -235,7 +239,7 @@ static void on_http(uv_poll_t *poll, int status, int events)
 
 static int ask_http(struct probe *p, const char **failed)
 {
-	const struct sock *sock = probed_sock(p->s);
+	const struct sock *sock = probed_sock(p->s, &p->worker->launch->policy);
 	int rc;
 
 	*failed = "no listener with balance = round-robin";
@@ -263,12 +267,16 @@ static void on_command(uv_poll_t *poll, int status, int events)
 {
 	struct probe *p = poll->data;
 	struct reaped reaped;
+	int rc;
 
 	(void)events;
-	if (!p->worker || p->asked_ms == 0 || status < 0 || reap(p->fd, &reaped) < 0)
+	if (!p->worker || p->asked_ms == 0 || status < 0)
+		return;
+	rc = reap(p->fd, &reaped);
+	if (rc == 0)
 		return;
 	p->pid = 0;
-	if (reaped.signal == 0 && reaped.code == 0)
+	if (rc > 0 && reaped.signal == 0 && reaped.code == 0)
 		yes(p, HOW_COMMAND);
 	else
 		no(p, "the command said no");
@@ -343,15 +351,39 @@ void probe_ready(struct worker *worker)
 		begin(worker, AIM_HEALTH, worker->s->policy.health_interval);
 }
 
-int probe_possible(struct supervisor *s)
+pid_t probe_command(const struct worker *worker)
 {
-	bool wanted = s->policy.ready_when.when == READY_HTTP || s->policy.health_http[0];
+	return worker->probe && worker->probe->pid > 0 ? worker->probe->pid : -1;
+}
 
-	if (!wanted || probed_sock(s))
-		return 0;
-	sup_note(s, LOG_LEVEL_ERROR,
+static void ask_from_now_on(struct supervisor *s, struct worker *worker)
+{
+	bool asked = worker->probe && worker->probe->aim == AIM_HEALTH;
+	struct instance_view view;
+
+	if (asked && !s->policy.health_http[0])
+		probe_stop(worker);
+	else if (!worker->probe && pool_instance(s->pool, worker->cookie, &view) &&
+	         view.state == INSTANCE_READY)
+		probe_ready(worker);
+}
+
+void probe_policy(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
+			ask_from_now_on(s, w);
+}
+
+bool probe_possible(struct supervisor *s, const struct policy *policy, char *problem, size_t size)
+{
+	bool wanted = policy->ready_when.when == READY_HTTP || policy->health_http[0];
+
+	if (!wanted || probed_sock(s, policy))
+		return true;
+	snprintf(problem, size,
 	         "%s asks one very worker, which needs a TCP listener with balance = round-robin and "
 	         "at most %d places for workers",
-	         s->policy.health_http[0] ? "health.http" : "ready.when = http", PROBE_SEATS_MAX);
-	return EXIT_POLICY;
+	         policy->health_http[0] ? "health.http" : "ready.when = http", PROBE_SEATS_MAX);
+	return false;
 }

@@ -22,7 +22,13 @@ void probe_ready(struct worker *worker);
 /* Takes a worker without a probe. */
 void probe_stop(struct worker *worker);
 
-/* Can the policy's probes be had with the sockets that are open? If not, says why: an exit status. */
-int probe_possible(struct supervisor *s);
+/* The command that is being run about the worker: its pid, or -1. */
+pid_t probe_command(const struct worker *worker);
+
+/* [health] http may have changed: asks those that are ready from now on, or no longer. */
+void probe_policy(struct supervisor *s);
+
+/* Can what the policy asks for be asked on the sockets that are open? If not, `problem` says why. */
+bool probe_possible(struct supervisor *s, const struct policy *policy, char *problem, size_t size);
 
 #endif

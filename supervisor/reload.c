@@ -18,6 +18,7 @@
 #include "config/keys.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/probe.h"
 
 enum { LINE_MAX_TOLD = 512 };
 
@@ -145,6 +146,7 @@ struct sock *sock_of(struct supervisor *s, const struct listener *listener)
 static int open_new_sockets(struct reload *r, uint32_t workers)
 {
 	struct supervisor *s = r->s;
+	char problem[LINE_MAX_TOLD];
 	int status = 0;
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
@@ -156,6 +158,10 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 			status = sockets_add(s, listener, workers);
 		if (status != 0)
 			say(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+	}
+	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {
+		say(r, "%s; nothing was changed", problem);
+		status = -1;
 	}
 	for (uint32_t i = 0; status != 0 && i < s->sock_count; i++)
 		if (s->socks[i].in_use && s->socks[i].fresh)
@@ -178,40 +184,84 @@ static bool listener_named(const struct policy *policy, const struct sock *sock)
 	return listener && address_equal(&listener->address, &sock->config.address);
 }
 
-/* After a roll, or a roll back: sockets that the policy in force does not name are closed. */
-static void close_unused(struct supervisor *s)
+static bool sock_needed(const struct supervisor *s, const struct sock *sock)
+{
+	if (listener_named(&s->policy, sock))
+		return true;
+	for (const struct launch *l = s->launches; l; l = l->next)
+		if (listener_named(&l->policy, sock))
+			return true;
+	return false;
+}
+
+/* A generation has gone: sockets that only its workers were started with are closed. */
+void reload_close_unused(struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && !listener_named(&s->policy, &s->socks[i]))
+		if (s->socks[i].in_use && !sock_needed(s, &s->socks[i]))
 			sock_close(s, &s->socks[i]);
 }
 
 /* ---- taking effect ---- */
 
-static uint32_t wanted_by(const struct supervisor *s, const struct policy *policy)
+/* A count that was set by hand stays until the file says another. */
+static bool count_by_hand(const struct supervisor *s, const struct policy *policy)
 {
-	struct pool_view view;
-
-	pool_view(s->pool, &view);
-	/* A count that was set by hand stays until the file says another. */
-	if (s->scaled && policy->cluster_workers == s->policy.cluster_workers)
-		return view.wanted;
-	return workers_wanted(policy);
+	return s->scaled && policy->cluster_workers == s->policy.cluster_workers;
 }
 
+static uint32_t wanted_by(const struct supervisor *s, const struct policy *policy)
+{
+	return count_by_hand(s, policy) ? slots_now(s) : workers_wanted(policy);
+}
+
+/*
+ * The core compares the policy it holds with the one it gets. What it holds is s->policy
+ * itself, so it is given a copy to hold before that changes.
+ */
 static void apply_live(struct supervisor *s, const struct policy *fresh)
 {
+	static struct policy former; /* too big for the stack */
+
+	former = s->policy;
+	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &former });
 	s->policy = *fresh;
 	s->policy_ms = clock_ms();
 	log_configure(&s->log, s->policy.log_format, s->policy.log_level, s->policy.log_file);
 	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &s->policy });
 	monitor_policy(s);
 	watch_policy(s);
+	probe_policy(s);
 }
 
-static int begin_roll(struct reload *r, struct launch *launch, uint32_t *ret_roll)
+/* What applies at once applies to every generation, else a roll under way would take it back. */
+static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 {
-	struct supervisor *s = r->s;
+	for (struct launch *l = s->launches; l; l = l->next) {
+		for (size_t i = 0; i < KEYS_MAX; i++)
+			if (keys[i].when == KEY_LIVE)
+				memcpy((char *)&l->policy + keys[i].offset,
+				       (const char *)fresh + keys[i].offset, keys[i].size);
+		memcpy(l->policy.rules, fresh->rules, sizeof l->policy.rules);
+		l->policy.rule_count = fresh->rule_count;
+	}
+}
+
+/* The number of workers that the policy says, unless another was set by hand since. */
+static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, const char **failed)
+{
+	struct pool_view view;
+	int rc = 0;
+
+	pool_view(s->pool, &view);
+	if (workers != view.wanted)
+		rc = sup_scale(s, workers, failed);
+	s->scaled = by_hand;
+	return rc;
+}
+
+static void begin_roll(struct supervisor *s, struct launch *launch, uint32_t *ret_roll)
+{
 	struct pool_view view;
 
 	launch->next = s->launches;
@@ -221,16 +271,15 @@ static int begin_roll(struct reload *r, struct launch *launch, uint32_t *ret_rol
 			    .what = EV_ROLL, .slot = ALL_SLOTS, .generation = launch->generation });
 	pool_view(s->pool, &view);
 	*ret_roll = view.roll;
-	return 0;
 }
 
 static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 {
 	struct supervisor *s = r->s;
 	uint32_t workers = wanted_by(s, r->fresh);
-	struct launch *launch = NULL, *present;
+	bool by_hand = count_by_hand(s, r->fresh);
+	struct launch *launch = NULL;
 	const char *failed = "";
-	struct pool_view view;
 	char problem[LINE_MAX_TOLD];
 
 	if (roll && launch_create(s, r->fresh, s->generation + 1, &launch, problem, sizeof problem) < 0) {
@@ -242,16 +291,13 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		return -1;
 	}
 	watch_new_sockets(s);
+	if (!launch)
+		apply_to_launches(s, r->fresh);
 	apply_live(s, r->fresh);
-	pool_view(s->pool, &view);
-	if (workers != view.wanted && sup_scale(s, workers, &failed) < 0)
+	if (apply_count(s, workers, by_hand, &failed) < 0)
 		say(r, "cluster.workers: %s", failed);
 	if (launch)
-		return begin_roll(r, launch, ret_roll);
-	present = launch_find(s, view.generation);
-	if (present)
-		present->policy = *r->fresh;
-	close_unused(s);
+		begin_roll(s, launch, ret_roll);
 	return 0;
 }
 
@@ -269,6 +315,9 @@ void reload_settled(struct supervisor *s, uint32_t generation)
 void reload_settle(struct supervisor *s)
 {
 	const struct launch *launch = s->settle_policy;
+	const char *failed;
+	uint32_t workers;
+	bool by_hand;
 
 	if (!launch)
 		return;
@@ -276,9 +325,12 @@ void reload_settle(struct supervisor *s)
 	if (memcmp(&launch->policy, &s->policy, sizeof s->policy) != 0) {
 		sup_note(s, LOG_LEVEL_WARN, "the policy of generation %u is in force again",
 		         launch->generation);
+		by_hand = count_by_hand(s, &launch->policy);
+		workers = wanted_by(s, &launch->policy);
 		apply_live(s, &launch->policy);
+		if (apply_count(s, workers, by_hand, &failed) < 0)
+			sup_note(s, LOG_LEVEL_ERROR, "cluster.workers: %s", failed);
 	}
-	close_unused(s);
 }
 
 static void complain_through(void *context, const char *line)
@@ -331,7 +383,6 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed)
 {
 	static char problem[LINE_MAX_TOLD];
-	struct reload r = { .s = s };
 	struct launch *launch;
 
 	*failed = "the cluster is stopping";
@@ -340,5 +391,6 @@ int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed)
 	*failed = problem;
 	if (launch_create(s, &s->policy, s->generation + 1, &launch, problem, sizeof problem) < 0)
 		return -EINVAL;
-	return begin_roll(&r, launch, ret_roll);
+	begin_roll(s, launch, ret_roll);
+	return 0;
 }

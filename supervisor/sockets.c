@@ -265,6 +265,9 @@ void sock_close(struct supervisor *s, struct sock *sock)
 
 	sock->in_use = false;
 	if (sock->group) {
+		/* A worker may hold them open, and then they would go on to be watched. */
+		for (uint32_t seat = 0; s->hangup_fd >= 0 && seat < s->steer.size; seat++)
+			hangup_forget(s->hangup_fd, reuseport_fd(sock->group, seat), &failed);
 		reuseport_destroy(sock->group);
 		sock->group = NULL;
 	} else if (sock->listening.fd >= 0) {
@@ -374,15 +377,17 @@ uint32_t slots_now(const struct supervisor *s)
 	return view.wanted;
 }
 
-void sockets_watch_all(struct supervisor *s, struct sock *sock)
+int sockets_watch_all(struct supervisor *s, struct sock *sock)
 {
 	uint32_t seats = per_slot(sock) ? s->steer.size : 1;
+	int rc = 0;
 
-	for (uint32_t seat = 0; seat < seats; seat++)
-		sockets_watch_slot(s, sock, seat);
+	for (uint32_t seat = 0; rc == 0 && seat < seats; seat++)
+		rc = sockets_watch_slot(s, sock, seat);
+	return rc;
 }
 
-int sockets_watch(struct supervisor *s, uint32_t workers)
+int sockets_watch(struct supervisor *s)
 {
 	const char *failed;
 	int rc = hangup_open(&s->hangup_fd, &failed);
@@ -396,7 +401,7 @@ int sockets_watch(struct supervisor *s, uint32_t workers)
 	}
 	s->hangup_poll.data = s;
 	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
-		for (uint32_t slot = 0; rc == 0 && slot < (per_slot(&s->socks[i]) ? workers : 1); slot++)
-			rc = sockets_watch_slot(s, &s->socks[i], slot);
+		if (s->socks[i].in_use)
+			rc = sockets_watch_all(s, &s->socks[i]);
 	return rc < 0 ? rc : uv_poll_start(&s->hangup_poll, UV_READABLE, on_hangup);
 }

@@ -5,7 +5,6 @@
  * section 1). Nothing is started before all of it has succeeded.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -18,18 +17,6 @@
 #include "supervisor/os/cpus.h"
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
-
-/* Sockets, logs and pipes must never land on 0, 1 or 2. */
-static void fill_standard_fds(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
 
 /* A worker costs a few fds here; the workers themselves get the former limit back. */
 static void raise_fd_limit(struct supervisor *s)
@@ -147,6 +134,16 @@ static int start_control(struct supervisor *s)
 	return 0;
 }
 
+static int start_probes(struct supervisor *s)
+{
+	char problem[256];
+
+	if (probe_possible(s, &s->policy, problem, sizeof problem))
+		return 0;
+	sup_note(s, LOG_LEVEL_ERROR, "%s", problem);
+	return EXIT_POLICY;
+}
+
 static int start_pool(struct supervisor *s, uint32_t workers)
 {
 	if (sup_pool_grow(s, workers) == 0)
@@ -155,12 +152,12 @@ static int start_pool(struct supervisor *s, uint32_t workers)
 	return EXIT_SYSTEM;
 }
 
-static int start_loop(struct supervisor *s, uint32_t workers)
+static int start_loop(struct supervisor *s)
 {
 	int rc = signals_start(s);
 
 	if (rc == 0)
-		rc = sockets_watch(s, workers);
+		rc = sockets_watch(s);
 	if (rc == 0)
 		rc = monitor_start(s);
 	if (rc == 0)
@@ -176,7 +173,6 @@ int start_all(struct supervisor *s)
 	uint32_t workers = workers_wanted(&s->policy);
 	int status;
 
-	fill_standard_fds();
 	raise_fd_limit(s);
 	s->adopt_keeps_setuid = geteuid() == 0;
 	if (cgroup_oom_kills("", 0, &s->oom_kills) < 0)
@@ -192,13 +188,13 @@ int start_all(struct supervisor *s)
 	if (status == 0)
 		status = sockets_open(s, workers);
 	if (status == 0)
-		status = probe_possible(s);
+		status = start_probes(s);
 	if (status == 0)
 		status = start_control(s);
 	if (status == 0)
 		status = start_pool(s, workers);
 	if (status == 0)
-		status = start_loop(s, workers);
+		status = start_loop(s);
 	if (status != 0)
 		return status;
 	sup_begun(s, workers);
@@ -206,11 +202,18 @@ int start_all(struct supervisor *s)
 	return 0;
 }
 
+/* A log that can not be opened is no reason to end what has served so far: standard error it is. */
+static int resume_log(struct supervisor *s)
+{
+	int status = start_log(s);
+
+	return s->log.open ? 0 : status;
+}
+
 /* The other side of an upgrade: nothing is opened that the state has brought. */
 int start_upgraded(struct supervisor *s)
 {
 	const char *problem = "";
-	struct pool_view view;
 	int status;
 
 	if (upgrade_load(s, s->options->state_fd, &problem) < 0) {
@@ -218,16 +221,16 @@ int start_upgraded(struct supervisor *s)
 		return EXIT_BUG;
 	}
 	close(s->options->state_fd);
-	status = start_log(s);
+	s->adopt_keeps_setuid = geteuid() == 0;
+	status = resume_log(s);
 	if (status == 0 && state_take_over(s, &problem) < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "upgrade: %s", problem);
 		status = EXIT_BUG;
 	}
-	pool_view(s->pool, &view);
 	if (status == 0)
 		status = start_control(s);
 	if (status == 0)
-		status = start_loop(s, s->slots_max);
+		status = start_loop(s);
 	if (status != 0)
 		return status;
 	systemd_resume(s);

@@ -231,8 +231,10 @@ static void each_of_worker(const struct worker *worker, void (*visit)(int, void 
 	struct output_image image;
 
 	visit(worker->pidfd, context);
-	visit(worker->notify_fd, context);
-	visit(worker->ready_fd, context);
+	if (worker->notify_open)
+		visit(worker->notify_fd, context);
+	if (worker->ready_open)
+		visit(worker->ready_fd, context);
 	if (!worker->output)
 		return;
 	output_export(worker->output, &image);

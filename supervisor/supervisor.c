@@ -155,7 +155,8 @@ void sup_settle(struct supervisor *s)
 	steer_apply(s);
 	rearm(s);
 	reload_settle(s);
-	launch_prune(s);
+	if (launch_prune(s))
+		reload_close_unused(s);
 	systemd_status(s);
 }
 

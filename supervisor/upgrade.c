@@ -162,12 +162,16 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	struct trial *trial = poll->data;
 	struct supervisor *s = trial->s;
 	struct reaped reaped;
+	int rc;
 
 	(void)events;
-	if (status < 0 || reap(trial->pidfd, &reaped) < 0)
+	rc = status < 0 ? status : reap(trial->pidfd, &reaped);
+	if (rc == 0)
 		return;
 	trial_close(trial);
-	if (reaped.signal)
+	if (rc < 0)
+		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
+	else if (reaped.signal)
 		refuse(s, "the trial run of %s was ended by signal %d", s->options->self, reaped.signal);
 	else if (reaped.code)
 		refuse(s, "the trial run of %s failed with exit status %d", s->options->self, reaped.code);
@@ -265,7 +269,7 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 	if (watch_trial(s, &spawned) == 0)
 		return 0;
 	reap_signal(spawned.pidfd, SIGKILL);
-	reap(spawned.pidfd, &reaped);
+	reap_wait(spawned.pidfd, KILLED_MS, &reaped);
 	close(spawned.pidfd);
 	return -1;
 }
@@ -277,8 +281,13 @@ void upgrade_stop(struct supervisor *s)
 	if (!s->trial)
 		return;
 	reap_signal(s->trial->pidfd, SIGKILL);
-	reap(s->trial->pidfd, &reaped);
+	reap_wait(s->trial->pidfd, KILLED_MS, &reaped);
 	trial_close(s->trial);
+}
+
+pid_t upgrade_trial(const struct supervisor *s)
+{
+	return s->trial ? s->trial->pid : -1;
 }
 
 /* ---- the other side ---- */

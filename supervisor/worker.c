@@ -52,6 +52,8 @@ static void on_handle_closed(uv_handle_t *handle)
 {
 	struct worker *worker = handle->data;
 
+	if (handle == (uv_handle_t *)&worker->ready_poll)
+		fd_close(&worker->ready_fd);
 	if (--worker->handles == 0 && worker->gone)
 		worker_free(worker);
 }
@@ -96,18 +98,17 @@ static bool killed_by_oom(struct worker *worker)
 static void on_end(uv_poll_t *poll, int status, int events)
 {
 	struct worker *worker = poll->data;
-	bool group = worker->launch->policy.stop_kill == SCOPE_GROUP;
 	int rc;
 
 	(void)events;
-	if (status < 0 || worker->gone)
+	if (status < 0)
 		return;
 	rc = reap_peek(worker->pidfd, &worker->reaped);
 	if (rc == 0)
 		return;
 	if (rc > 0) {
 		/* While the zombie holds its number the group can not be anybody else's. */
-		if (group)
+		if (worker->launch->policy.stop_kill == SCOPE_GROUP)
 			reap_signal_group(worker->pid, SIGKILL);
 		rc = reap(worker->pidfd, &worker->reaped);
 	}
@@ -271,8 +272,8 @@ static void abandon(struct worker *worker)
 	if (worker->pidfd >= 0) {
 		reap_signal_group(worker->pid, SIGKILL);
 		reap_signal(worker->pidfd, SIGKILL);
-		while (reap(worker->pidfd, &reaped) == -EINTR)
-			;
+		if (reap_wait(worker->pidfd, KILLED_MS, &reaped) == 0)
+			strangers_soon(worker->s);
 	}
 	worker_told(worker);
 }
@@ -312,13 +313,16 @@ void workers_abandon(struct supervisor *s)
 			worker_told(s->workers[i]);
 }
 
-static bool is_worker(void *context, pid_t pid)
+/* Children that somebody here waits for by their pidfd. */
+static bool is_ours(void *context, pid_t pid)
 {
 	struct supervisor *s = context;
 
+	if (pid == upgrade_trial(s))
+		return true;
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->pid == pid && w->end_open)
+			if ((w->pid == pid && w->end_open) || probe_command(w) == pid)
 				return true;
 	return false;
 }
@@ -327,7 +331,7 @@ static bool is_worker(void *context, pid_t pid)
 int worker_reap_strangers(struct supervisor *s)
 {
 	pid_t hiding = 0;
-	int reaped = reap_strangers(is_worker, s, STRANGERS_TURN, &hiding);
+	int reaped = reap_strangers(is_ours, s, STRANGERS_TURN, &hiding);
 
 	return hiding ? STRANGERS_TURN : reaped;
 }
