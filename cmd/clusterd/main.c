@@ -67,12 +67,19 @@ static int print_version(void)
 	return EX_OK;
 }
 
-/* The path by which an upgrade finds the new program, even after the working folder has changed. */
+/*
+ * The path by which an upgrade finds the new program, even after the working folder has changed.
+ * Links in it are followed then, not now: they may point to the new program.
+ */
 static const char *own_path(const char *argument, char path[PATH_MAX])
 {
+	char folder[PATH_MAX];
 	ssize_t length;
 
-	if (strchr(argument, '/') && realpath(argument, path))
+	if (argument[0] == '/')
+		return argument;
+	if (strchr(argument, '/') && getcwd(folder, sizeof(folder)) &&
+	    snprintf(path, PATH_MAX, "%s/%s", folder, argument) < PATH_MAX)
 		return path;
 	length = readlink("/proc/self/exe", path, PATH_MAX - 1);
 	if (length <= 0)
