@@ -1,0 +1,166 @@
+"""What happens where two things meet: a reload and a roll, an upgrade and a link, a probe and its end."""
+
+import os
+import pathlib
+import signal
+import tempfile
+import time
+
+import harness
+
+
+class Corners(harness.TestCase):
+    def scratch(self):
+        folder = tempfile.TemporaryDirectory(prefix="clusterd-")
+        self.addCleanup(folder.cleanup)
+        return pathlib.Path(folder.name)
+
+    def write(self, c, policy):
+        new = c.policy_file.with_suffix(".new")
+        new.write_text(policy, encoding="utf-8")
+        os.rename(new, c.policy_file)
+
+    def reload(self, c, policy, status=0):
+        """By clusterctl: without a change that needs it there is no roll."""
+        self.write(c, policy)
+        return c.ctl("reload", status=status)
+
+    def test_a_start_timeout_changes_while_a_worker_starts(self):
+        policy = "[cluster]\nworkers = 1\n[ready]\nwhen = notify\ntimeout = {}\n"
+        c = self.cluster(harness.PROBE, policy=policy.format("1h"))
+        c.wait_event("worker.start")
+        c.announce("worker.stop", "worker.exit", "note", "reload")
+        self.reload(c, policy.format("300ms"))
+        c.wait_event("worker.stop", why="timeout")
+
+    def test_a_ready_command_that_hangs_leaves_no_zombie(self):
+        policy = ("[cluster]\nworkers = 1\n[ready]\nwhen = command\ncommand = /bin/sleep 1000\n"
+                  "[health]\ntimeout = 100ms\n")
+        c = self.cluster(harness.PROBE, policy=policy)
+        worker = c.wait_event("worker.start").pid
+        seen = set()
+
+        def three_more():
+            seen.update(p for p in harness.children(c.pid) if p != worker)
+            return len(seen) >= 3
+
+        harness.eventually(three_more, "three runs of the command")
+        harness.eventually(lambda: len(harness.children(c.pid)) <= 2, "no zombie")
+        c.announce("worker.stop", "worker.exit")
+
+    def health(self, path, balance="round-robin"):
+        return (f"[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[listen web]\n"
+                f"address = 127.0.0.1:{self.port}\nbalance = {balance}\n"
+                f"[health]\nhttp = {path}\ninterval = 100ms\ntimeout = 100ms\nfailures = 2\n")
+
+    def test_health_checks_end_and_begin_by_reload(self):
+        self.port = harness.free_port()
+        c = self.cluster(harness.PROBE, "ready", policy=self.health("/"), listen=False)
+        c.ready(2)
+        c.announce("note", "reload")
+        self.reload(c, self.health(""))
+        time.sleep(0.5)  # five intervals: nobody asks, so nobody fails
+        self.assertEqual(c.all("health"), [])
+        c.announce("health", "worker.stop", "worker.hung", "worker.exit")
+        self.reload(c, self.health("/exit=3"))
+        c.wait_event("worker.exit", code=3)
+        self.reload(c, self.health("/"))
+
+    def test_health_checks_that_can_not_be_are_refused(self):
+        self.port = harness.free_port()
+        c = self.cluster(harness.PROBE, "ready", policy=self.health("", "shared"), listen=False)
+        c.ready(2)
+        c.announce("note", "reload")
+        self.assertIn("round-robin", self.reload(c, self.health("/", "shared"), status=1))
+
+    def test_what_applies_at_once_stays_after_the_roll(self):
+        policy = ("[cluster]\nworkers = 2\n[ready]\nwhen = alive\nafter = 700ms\n[roll]\npause = {}\n"
+                  "[stop]\ntimeout = {}\n[env]\nV = {}\n")
+        c = self.cluster("/bin/sleep", "1000", policy=policy.format("0", "5s", 1))
+        c.ready(2)
+        c.announce("note", "reload")
+        self.write(c, policy.format("200ms", "5s", 2))
+        c.ctl("reload", "--no-wait")
+        c.wait_event("roll.begin")
+        self.reload(c, policy.format("200ms", "7s", 2))
+        c.wait_event("roll.end", verdict="done")
+        self.assertIn("timeout = 7s", c.ctl("config"))
+        self.assertFalse([e for e in c.all("note") if "in force again" in e.text])
+
+    def test_a_failed_roll_takes_the_number_of_workers_back(self):
+        policy = ("[cluster]\nworkers = {}\n[ready]\nwhen = notify\n[roll]\ntries = 1\n[env]\nV = {}\n")
+        c = self.cluster("/bin/sh", "-c", f'[ "$V" = 1 ] || exit 3; exec {harness.PROBE} ready',
+                         policy=policy.format(2, 1))
+        c.ready(2)
+        c.announce("note", "reload", "roll.end", "roll.slot", "worker.exit")
+        self.write(c, policy.format(4, 2))
+        c.ctl("reload", status=None)
+        c.wait_event("roll.end", verdict="rolled-back")
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers again")
+
+    def test_a_listener_of_a_generation_that_drains_stays_open(self):
+        ports = harness.free_port(), harness.free_port()
+        policy = ("[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[stop]\ntimeout = 20s\n"
+                  "[listen web]\naddress = 127.0.0.1:{}\n[health]\nfailures = {}\n")
+        c = self.cluster(harness.PROBE, "drain=1500", "ready", policy=policy.format(ports[0], 3), listen=False)
+        c.ready(1)
+        c.announce("note", "reload")
+        self.reload(c, policy.format(ports[1], 3))
+
+        def bound(port):
+            return f":{port:04X} " in pathlib.Path("/proc/net/tcp").read_text()
+
+        self.reload(c, policy.format(ports[1], 4))
+        c.wait_event("worker.exit", deadline=20)
+        harness.eventually(lambda: not bound(ports[0]), "the old port is closed")
+        self.assertTrue(bound(ports[1]))
+
+    def test_an_upgrade_follows_the_link_that_clusterd_was_started_by(self):
+        folder = self.scratch()
+        link = folder / "clusterd"
+        link.symlink_to(harness.CLUSTERD)
+        real, harness.CLUSTERD = harness.CLUSTERD, str(link)
+        try:
+            c = self.cluster(harness.PROBE, "ready", policy="[cluster]\nworkers = 1\n[ready]\nwhen = notify\n")
+        finally:
+            harness.CLUSTERD = real
+        c.ready(1)
+        os.unlink(link)
+        c.announce("upgrade", "note")
+        c.kill(signal.SIGUSR2)
+        c.wait_event("note", level="error")
+        link.symlink_to(real)
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade", result="done")
+
+    def test_upgrades_leave_no_descriptor_behind(self):
+        c = self.cluster(harness.PROBE, "ready-fd", policy="[cluster]\nworkers = 2\n[ready]\nwhen = fd\n"
+                         "[log]\noutput = capture\n")
+        c.ready(2)
+        counts = []
+        for _ in range(3):
+            mark = c.mark()
+            c.kill(signal.SIGUSR2)
+            c.wait_event("upgrade", since=mark, result="done")
+            c.ctl("status")
+            harness.eventually(lambda: not [p for p in harness.fds(c.pid).values() if "clusterd-state" in p],
+                               "the state is closed")
+            counts.append(len(harness.fds(c.pid)))
+        self.assertEqual(counts[0], counts[2], harness.fds(c.pid))
+        c.rebase()
+
+    def test_an_upgrade_goes_on_without_its_log_file(self):
+        folder = self.scratch() / "logs"
+        folder.mkdir()
+        c = self.cluster(harness.PROBE, "ready",
+                         policy=f"[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[log]\nfile = {folder}/log\n")
+        harness.eventually(lambda: "worker.ready" in (folder / "log").read_text(), "a ready worker")
+        worker = c.workers()
+        (folder / "log").unlink()
+        folder.rmdir()
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade", result="done")
+        self.assertEqual(c.workers(), worker)
+
+
+harness.main()
