@@ -59,7 +59,7 @@ class FirstMinute(harness.TestCase):
             c.wait_event("worker.ready", since=mark)
         sent, lost = load.stop()
         print(f"{sent} requests, {len(lost)} lost")
-        self.assertEqual(lost, [])
+        self.assertEqual(lost, [], c.tail())
         self.assertGreater(sent, 50)
 
     def test_a_reload_under_load_loses_nothing(self):
@@ -74,7 +74,7 @@ class FirstMinute(harness.TestCase):
                                    "new workers")
             sent, lost = load.stop()
             print(f"keep-alive {keep_alive}: {sent} requests, {len(lost)} lost")
-            self.assertEqual(lost, [])
+            self.assertEqual(lost, [], c.tail())
             self.assertGreater(sent, 200)
 
     def test_app_without_clusterd(self):

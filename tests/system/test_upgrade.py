@@ -1,0 +1,350 @@
+"""Row N: clusterd replaces itself, and whatever is wrong with the new one, nothing is lost."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import tempfile
+import time
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+TRIAL = 10  # seconds that a trial run may take
+
+
+class RowN(harness.TestCase):
+    def own_binary(self):
+        """A copy of clusterd that a test may spoil."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="binary-"))
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "clusterd"
+        shutil.copy(harness.CLUSTERD, path)
+        return path
+
+    def start(self, *program, binary=None, workers=2, policy=AT_ONCE, **options):
+        before = harness.CLUSTERD
+        harness.CLUSTERD = str(binary or before)
+        try:
+            c = self.cluster(*(program or ("/bin/sleep", "1000")), policy=policy,
+                             flags=("-n", workers, *options.pop("flags", ())), **options)
+        finally:
+            harness.CLUSTERD = before
+        c.ready(workers)
+        return c
+
+    def app(self, **options):
+        return self.start(harness.APP, policy="[ready]\nwhen = notify\n[stop]\ntimeout = 10s\n", **options)
+
+    def upgrade(self, c, result="done"):
+        mark = c.mark()
+        c.kill(signal.SIGUSR2)
+        return c.wait_event("upgrade", since=mark, result=result, deadline=TRIAL + harness.DEADLINE)
+
+    def status_of(self, c, slot):
+        """What the worker of a slot last said about itself."""
+        lines = [json.loads(line) for line in c.ctl("--json", "status").splitlines()]
+        return next(line["status"] for line in lines if line.get("kind") == "worker" and line["slot"] == slot)
+
+    def put(self, binary, content):
+        """Replaces the program as a package manager does: by rename."""
+        new = binary.with_suffix(".new")
+        new.write_bytes(content)
+        new.chmod(0o755)
+        os.rename(new, binary)
+
+    def test_N1_hundred_upgrades_under_load(self):
+        c = self.app(workers=3)
+        workers, open_before = sorted(c.workers()), len(harness.fds(c.pid))
+        loads = [harness.Load(c.port, 4), harness.Load(c.port, 4, keep_alive=True)]
+        for _ in range(100):
+            self.assertEqual(self.upgrade(c).pid, c.pid)
+        for load in loads:
+            sent, lost = load.stop()
+            self.assertEqual(lost, [], f"of {sent}")
+            self.assertGreater(sent, 100)
+        self.assertEqual(sorted(c.workers()), workers)
+        self.assertEqual(len(harness.fds(c.pid)), open_before)
+        self.assertEqual(len(c.all("worker.start")), 3)
+        mark = c.mark()  # and it is still a whole clusterd
+        c.announce("worker.exit")
+        c.kill(signal.SIGKILL, workers[0])
+        c.wait_event("worker.ready", since=mark)
+        c.ctl("roll")
+
+    def test_N2_bad_new_program(self):
+        self.assertTrue(os.path.exists(harness.CLUSTERD))
+        script = "#!/bin/sh\n".encode()
+        bad = {"empty": b"", "garbage": b"\x7fELF" + bytes(range(256)) * 16, "exits": script + b"exit 1\n",
+               "aborts": script + b"kill -ABRT $$\n", "no interpreter": b"#!/nonexistent/sh\n",
+               "another architecture": b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\0\xf3\0" + b"\0" * 200}
+        binary = self.own_binary()
+        good = binary.read_bytes()
+        c = self.start(binary=binary)
+        c.announce("upgrade", "note")
+        workers = sorted(c.workers())
+        for what, content in bad.items():
+            with self.subTest(what=what):
+                self.put(binary, content)
+                mark = c.mark()
+                c.kill(signal.SIGUSR2)
+                harness.eventually(lambda mark=mark: c.all("upgrade", since=mark) or c.all("note", since=mark),
+                                   "a refusal")
+                self.assertEqual(c.all("upgrade", since=mark, result="done"), [])
+                self.assertEqual(sorted(c.workers()), workers)
+                c.ctl("status")
+                c.ctl("upgrade", status=1)
+        with self.subTest(what="missing"):
+            binary.unlink()
+            mark = c.mark()
+            c.kill(signal.SIGUSR2)
+            self.assertIn("upgrade", c.wait_event("note", since=mark).text)
+            c.ctl("upgrade", status=1)
+        with self.subTest(what="not executable"):
+            self.put(binary, good)
+            binary.chmod(0o644)
+            c.ctl("upgrade", status=1)
+            binary.chmod(0o755)
+        self.upgrade(c)
+        self.assertEqual(sorted(c.workers()), workers)
+
+    def test_N2_new_program_hangs(self):
+        binary = self.own_binary()
+        good = binary.read_bytes()
+        c = self.start(binary=binary)
+        c.announce("upgrade", "note", "worker.exit")
+        self.put(binary, b"#!/bin/sh\nexec sleep 1000\n")
+        mark, begin = c.mark(), time.monotonic()
+        c.kill(signal.SIGUSR2)
+        # Supervision goes on meanwhile, and a second request is refused.
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.ready", since=mark, slot=0)
+        c.kill(signal.SIGUSR2)
+        harness.eventually(lambda: any("under way" in e.text for e in c.all("note", since=mark)),
+                           "the second one is refused")
+        event = c.wait_event("upgrade", since=mark, deadline=TRIAL + harness.DEADLINE)
+        self.assertNotEqual(event.result, "done")
+        self.assertGreater(time.monotonic() - begin, TRIAL - 1)
+        self.put(binary, good)
+        self.upgrade(c)
+
+    def test_N2_the_path_is_a_link(self):
+        """A deploy that turns a link: the upgrade follows the link, not where it pointed to at the start."""
+        binary = self.own_binary()
+        folder = binary.parent
+        for version in ("v1", "v2"):
+            (folder / version).mkdir()
+            shutil.copy(binary, folder / version / "clusterd")
+        link = folder / "current"
+        link.symlink_to("v1")
+        c = self.start(binary=link / "clusterd")
+        (folder / "next").symlink_to("v2")
+        os.rename(folder / "next", link)
+        self.upgrade(c)
+        self.assertEqual(os.readlink(f"/proc/{c.pid}/exe"), str(folder / "v2" / "clusterd"))
+
+    def test_N4_a_worker_dies_in_the_gap(self):
+        c = self.start(workers=4, policy=AT_ONCE + "[restart]\ndelay = 1ms\ndelay_max = 1ms\n")
+        c.announce("worker.exit", "note")
+        for turn in range(40):
+            mark = c.mark()
+            victim = c.pid_of(turn % 4)
+            c.kill(signal.SIGUSR2)
+            time.sleep(turn % 20 / 2000)  # anywhere in the trial run, the gap and after it
+            c.kill(signal.SIGKILL, victim)
+            c.wait_event("upgrade", since=mark, result="done")
+            self.assertEqual(c.wait_event("worker.exit", since=mark, pid=victim).signal, "SIGKILL")
+            c.wait_event("worker.ready", since=mark, slot=turn % 4)
+        self.assertEqual(len(c.all("worker.exit")), 40)
+        self.assertEqual(len(c.all("worker.start")), 44)
+
+    def test_N5_hostile_strings_survive(self):
+        script = "'odd'\n\"arg\" \\ ; # %{slot}\n$HOME = \t\x01\x7f " + "ä" * 300
+        c = self.start(harness.PROBE, "notify=STATUS=a\nb=c;READY=1;STATUS=" + "x" * 3000,
+                       "print=" + script, workers=1, policy=AT_ONCE.replace("alive", "notify"),
+                       flags=("--set", "env.ODD=a 'c' \\e"))
+        before = pathlib.Path(f"/proc/{c.pid_of(0)}/cmdline").read_bytes()
+        self.assertIn("x" * 40, (said := self.status_of(c, 0)))
+        for _ in range(3):
+            self.upgrade(c)
+        self.assertEqual(self.status_of(c, 0), said)
+        c.ctl("roll")
+        self.assertEqual(pathlib.Path(f"/proc/{c.pid_of(0)}/cmdline").read_bytes(), before)
+        self.assertEqual(harness.environ(c.pid_of(0))[b"ODD"], b"a 'c' \\e")
+
+    def test_N5_many_long_arguments(self):
+        arguments = [f"print={i}{'y' * 200}" for i in range(15)]
+        c = self.start(harness.PROBE, *arguments, "serve", workers=1)
+        self.upgrade(c)
+        c.ctl("roll")
+        self.assertEqual(len(pathlib.Path(f"/proc/{c.pid_of(0)}/cmdline").read_bytes().split(b"\0")), 18)
+
+    def test_N1_history_and_timers_survive(self):
+        c = self.start("/bin/sh", "-c", '[ "$CLUSTERD_SLOT" = 1 ] && exit 7; exec sleep 1000',
+                       policy="[ready]\nwhen = alive\nafter = 0\n[restart]\ndelay = 400ms\ndelay_max = 3s\n")
+        c.announce("worker.exit", "note")
+        c.wait_events(3, "worker.exit", slot=1)
+        ends = c.ctl("--json", "ends", "1").count('"code":7')
+        self.assertGreaterEqual(ends, 3)
+        delays = [e.delay_ms for e in c.all("worker.exit", slot=1)]
+        self.upgrade(c)
+        mark = c.mark()
+        self.assertGreaterEqual(c.ctl("--json", "ends", "1").count('"code":7'), ends)
+        exit_after = c.wait_event("worker.exit", since=mark, slot=1)
+        self.assertGreater(exit_after.delay_ms, delays[-1] * 1.2)  # the streak went on
+        self.assertIn("7", c.ctl("why", "1"))
+
+    def test_N1_a_timer_is_due_during_the_step(self):
+        """The back-off of 600 ms is neither lost nor begun anew by upgrades every 100 ms."""
+        c = self.start("/bin/sh", "-c", '[ "$CLUSTERD_SLOT" = 1 ] && exit 7; exec sleep 1000',
+                       policy="[ready]\nwhen = alive\nafter = 0\n[restart]\ndelay = 600ms\ndelay_max = 600ms\n")
+        c.announce("worker.exit", "note")
+        death = c.wait_event("worker.exit", slot=1)
+        mark = c.mark()
+        while not c.all("worker.start", since=mark, slot=1):
+            self.upgrade(c)
+            time.sleep(0.05)
+            self.assertLess(time.monotonic() - death["at"], 5 * harness.SLOW)
+        start = c.all("worker.start", since=mark, slot=1)[0]
+        self.assertGreater(start["at"] - death["at"], 0.4)
+        self.assertLess(start["at"] - death["at"], 1.0 * harness.SLOW)
+
+    def test_N1_half_a_line_survives(self):
+        c = self.start(harness.PROBE, "partial=first half,", "ready", "after=1500", "print= second half",
+                       "serve", workers=1, policy=AT_ONCE.replace("alive", "notify") + "[log]\noutput = capture\n")
+        self.upgrade(c)
+        c.wait_line("first half, second half")
+        self.assertEqual([line for line in c.other if line.endswith("first half,")], [])
+
+    def test_N1_output_flows_on(self):
+        c = self.start("/bin/sh", "-c", "i=0; while :; do i=$((i + 1)); echo line $i; sleep 0.01; done", workers=1,
+                       policy=AT_ONCE + "[log]\noutput = capture\n")
+        for _ in range(10):
+            self.upgrade(c)
+        c.wait_line("line 50")
+        numbers = [int(line.rsplit(" ", 1)[1]) for line in list(c.other) if " line " in line]
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + len(numbers))))
+
+    def test_N1_clients_of_the_control_socket(self):
+        c = self.start()
+        c.announce("note")  # one that comes too soon is refused
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{c.folder}/control.sock")
+            inode = os.stat(f"{c.folder}/control.sock").st_ino
+            out = c.ctl("upgrade")
+            self.assertIn("upgrade", out)
+            self.assertEqual(os.stat(f"{c.folder}/control.sock").st_ino, inode)
+        for _ in range(10):
+            c.kill(signal.SIGUSR2)
+            c.ctl("status")
+
+    def test_N1_upgrades_in_every_state(self):
+        """Starting, draining, backing off: what was under way goes on."""
+        c = self.start(harness.PROBE, "after=600", "ready", "drain=600", "serve",
+                       policy="[ready]\nwhen = notify\ntimeout = 10s\n[stop]\ntimeout = 10s\n")
+        c.announce("roll.end", "note")
+        workers = set(c.workers())
+        c.kill(signal.SIGHUP)
+        c.wait_event("roll.begin")
+        upgrades = 0
+        while not c.all("roll.end"):
+            self.upgrade(c)
+            upgrades += 1
+            self.assertLess(upgrades, 1000)
+        self.assertEqual(c.all("roll.end")[0].verdict, "done")
+        self.assertGreater(upgrades, 3)
+        harness.eventually(lambda: len(c.workers()) == 2 and not workers & set(c.workers()), "two new workers")
+        for event in c.all("worker.exit"):
+            self.assertEqual((event.asked, event.code), (True, 0))
+        told = [e.pid for e in c.all("worker.stop")]
+        self.assertEqual(sorted(told), sorted(workers))
+
+    def test_N9_stop_wins(self):
+        for delay in range(0, 40, 4):
+            c = self.start()
+            c.announce("upgrade", "note")
+            c.kill(signal.SIGUSR2)
+            time.sleep(delay / 1000)
+            begin = time.monotonic()
+            self.assertEqual(c.stop(), 0)
+            self.assertLess(time.monotonic() - begin, 3 * harness.SLOW)
+
+    def test_N9_upgrade_while_it_stops(self):
+        c = self.start(harness.PROBE, "ready", "drain=500", "serve")
+        c.announce("upgrade", "note")
+        c.kill(signal.SIGTERM)
+        c.wait_event("worker.stop")
+        for _ in range(20):
+            c.kill(signal.SIGUSR2)
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual(c.all("upgrade", result="done"), [])
+
+    def test_N9_a_storm_of_requests(self):
+        c = self.start()
+        c.announce("upgrade", "note")
+        workers = sorted(c.workers())
+        for turn in range(500):
+            c.kill((signal.SIGUSR2, signal.SIGUSR2, signal.SIGUSR1)[turn % 3])
+        c.wait_event("upgrade", result="done")
+        mark = c.mark()
+        harness.eventually(lambda: c.ctl("status"), "status")
+        c.ctl("upgrade", status=None)
+        self.assertEqual(sorted(c.workers()), workers)
+        self.assertLess(len(c.all("upgrade", since=mark)), 30)
+
+    def test_N10_pid_file_and_manager(self):
+        folder = tempfile.mkdtemp(prefix="manager-")
+        self.addCleanup(shutil.rmtree, folder)
+        manager = harness.Notify(self, folder)
+        pid_file = pathlib.Path(folder) / "clusterd.pid"
+        c = self.start(env={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "500000"},
+                       flags=("--set", f"supervisor.pid_file={pid_file}"))
+        manager.wait("READY=1")
+        inode, text = pid_file.stat().st_ino, pid_file.read_text()
+        self.assertEqual(text.strip(), str(c.pid))
+        self.upgrade(c)
+        self.assertEqual((pid_file.stat().st_ino, pid_file.read_text()), (inode, text))
+        del manager.seen[:]
+        manager.wait("WATCHDOG=1")
+        self.assertFalse([line for line in manager.seen if line.startswith("MAINPID") and line != f"MAINPID={c.pid}"])
+        self.upgrade(c)
+        self.assertEqual(c.stop(), 0)
+        manager.wait("STOPPING=1")
+        self.assertFalse(pid_file.exists())
+
+    def test_N3_a_policy_that_changed_on_disk(self):
+        """An upgrade takes the policy in force with it; the file counts again at the next reload."""
+        c = self.start()
+        c.policy_file.write_text("broken [\n")
+        self.upgrade(c)
+        c.announce("reload", "policy", "note")
+        c.kill(signal.SIGHUP)
+        self.assertNotEqual(c.wait_event("reload").result, "applied")
+        c.policy_file.write_text(AT_ONCE + "[env]\nNEW = 1\n")
+        mark = c.mark()
+        c.kill(signal.SIGHUP)
+        c.wait_event("roll.end", since=mark, verdict="done")
+        self.assertEqual(harness.environ(c.pid_of(0))[b"NEW"], b"1")
+
+    @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
+    def test_N1_steered_sockets_survive(self):
+        c = self.start(harness.APP, workers=3, policy="[ready]\nwhen = notify\n", flags=("-b", "round-robin?"))
+        c.announce("balance", "note")
+        load = harness.Load(c.port, 4)
+        for turn in range(20):
+            self.upgrade(c)
+            if turn % 5 == 0:
+                c.ctl("scale", "+1")
+            if turn % 5 == 3:
+                c.ctl("scale", "-1")
+        c.ctl("roll")
+        self.upgrade(c)
+        sent, lost = load.stop()
+        self.assertEqual(lost, [], f"of {sent}")
+        c.rebase()
+
+
+harness.main()
