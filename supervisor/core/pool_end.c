@@ -3,6 +3,19 @@
 #include "supervisor/core/replace.h"
 #include "supervisor/core/roll.h"
 
+/* No worker was ever ready, and each slot has failed often enough. */
+static bool no_boot(const struct pool *pool)
+{
+	return !pool->ever_ready && pool->boot_failed == pool->wanted && !roll_busy(pool);
+}
+
+/* The respawn that was decided will not come: then what is reported is what will. */
+static void judge_boot(const struct pool *pool, struct decision *d)
+{
+	if (d->next == NEXT_RESPAWN && no_boot(pool))
+		*d = (struct decision){ .next = NEXT_EXIT, .why = WHY_BOOT };
+}
+
 /* Carries a decision out. */
 static void follow(struct pool *pool, uint32_t s, const struct decision *d)
 {
@@ -13,7 +26,7 @@ static void follow(struct pool *pool, uint32_t s, const struct decision *d)
 	slot->history.streak = d->streak;
 	if ((burst && !again) || d->next == NEXT_EXIT)
 		pool_report(pool, &(struct report){ .what = REPORT_GIVE_UP,
-						    .slot = s,
+						    .slot = d->why == WHY_BOOT ? ALL_SLOTS : s,
 						    .next = d->next,
 						    .why = d->why,
 						    .delay_ms = d->delay_ms });
@@ -110,11 +123,12 @@ void on_ended(struct pool *pool, const struct event *event)
 	if (was.role == ROLE_CURRENT)
 		slot->ended_well = decide_asked(was.cause) ||
 				   (event->end.signal == 0 && event->end.code == 0);
+	if (!was.ready_ms && !decide_asked(was.cause))
+		slot_boot_failed(pool, was.slot, 1);
+	judge_boot(pool, &d);
 	instance_free(pool, index);
 	report_end(pool, &was, event, &d);
 	slot_settle(pool, was.slot);
-	if (!was.ready_ms && !decide_asked(was.cause))
-		slot_boot_failed(pool, was.slot, 1);
 	if (was.role == ROLE_CURRENT)
 		current_ended(pool, was.slot, &d);
 	else if (was.role == ROLE_NEXT && !pool->stopping)
@@ -172,10 +186,11 @@ void on_spawn_failed(struct pool *pool, const struct event *event)
 	if (was.role == ROLE_CURRENT && !pool->stopping)
 		d = decide_unspawned(pool, &pool->slots[s], event->permanent);
 	pool->slots[s].ended_well = false;
+	slot_boot_failed(pool, s, 1);
+	judge_boot(pool, &d);
 	instance_free(pool, index);
 	report_spawn_error(pool, &was, event->error, &d);
 	slot_settle(pool, s);
-	slot_boot_failed(pool, s, 1);
 	if (was.role == ROLE_CURRENT)
 		current_unspawned(pool, s, event->error, &d);
 	else if (was.role == ROLE_NEXT && !pool->stopping)
@@ -209,7 +224,7 @@ void end_check(struct pool *pool)
 	if (pool->retired == pool->wanted) {
 		if (pool->live == 0)
 			give_up(pool, finished_status(pool), WHY_FINISHED);
-	} else if (!pool->ever_ready && pool->boot_failed == pool->wanted) {
+	} else if (no_boot(pool)) {
 		give_up(pool, STATUS_GAVE_UP, WHY_BOOT);
 	}
 }

@@ -67,7 +67,7 @@ static const struct story stories[] = {
 	  "start 1; unspawned 1 11 > error 0 respawn 3; at 4 > spawn 0#2; unspawned 2 11 > error 0 respawn 6" },
 	{ "no worker was ever ready: three ends of every slot", QUIET "restart.delay_max=3ms", 0,
 	  "start 2; spawned 1; spawned 2; end 1 1; end 2 1; at 100; spawned 3; spawned 4; end 3 1; end 4 1; at 200; "
-	  "spawned 5; spawned 6; end 5 1 > died #5 respawn 3; end 6 1 > died #6 respawn 3, giveup -1 exit, exit 69" },
+	  "spawned 5; spawned 6; end 5 1 > died #5 respawn 3; end 6 1 > died #6 exit, giveup -1 exit, exit 69" },
 	{ "... but not once one has been ready", QUIET, 0,
 	  "start 1; spawned 1; ready 1; end 1 1; at 100; spawned 2; end 2 1; at 200; spawned 3; end 3 1; at 300; "
 	  "spawned 4; end 4 1; at 400 > spawn 0#5" },
