@@ -154,10 +154,8 @@ static int start_pool(struct supervisor *s, uint32_t workers)
 
 static int start_loop(struct supervisor *s)
 {
-	int rc = signals_start(s);
+	int rc = sockets_watch(s);
 
-	if (rc == 0)
-		rc = sockets_watch(s);
 	if (rc == 0)
 		rc = monitor_start(s);
 	if (rc == 0)

@@ -240,7 +240,14 @@ static int run(struct supervisor *s)
 		log_early(LOG_LEVEL_ERROR, "clusterd: event loop: %s", uv_strerror(rc));
 		return EXIT_SYSTEM;
 	}
-	rc = s->options->state_fd < 0 ? start_all(s) : start_upgraded(s);
+	/* From here on no signal can end us by accident; what comes early is heard when the loop runs. */
+	rc = signals_start(s);
+	if (rc < 0)
+		log_early(LOG_LEVEL_ERROR, "clusterd: signals: %s", uv_strerror(rc));
+	if (rc < 0)
+		rc = EXIT_SYSTEM;
+	else
+		rc = s->options->state_fd < 0 ? start_all(s) : start_upgraded(s);
 	if (rc != 0) {
 		s->status = rc;
 		sup_shutdown(s);
