@@ -122,13 +122,14 @@ static void group_address(const struct address *address, struct reuseport_params
 	}
 }
 
-static int create_group(struct sock *sock, uint32_t workers, bool steer,
+static int create_group(struct supervisor *s, struct sock *sock, uint32_t workers, bool steer,
                         const char **failed)
 {
+	uint32_t seats = steer_seats(workers);
 	struct reuseport_params params = {
 		.type = sock->config.address.kind == ADDRESS_UDP ? SOCK_DGRAM : SOCK_STREAM,
 		.backlog = (int)sock->config.backlog,
-		.capacity = steer_seats(workers),
+		.capacity = seats > s->steer.size ? seats : s->steer.size,
 		.steer = steer,
 	};
 
@@ -142,12 +143,12 @@ static int create_group(struct sock *sock, uint32_t workers, bool steer,
 static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
 {
 	bool steer = sock->config.balance != BALANCE_HASH;
-	int rc = create_group(sock, workers, steer, failed);
+	int rc = create_group(s, sock, workers, steer, failed);
 
 	if (rc < 0 && sock->config.balance == BALANCE_ROUND_ROBIN_OR_HASH) {
 		sup_balance_fallback(s, sock, *failed, rc);
 		steer = false;
-		rc = create_group(sock, workers, steer, failed);
+		rc = create_group(s, sock, workers, steer, failed);
 	}
 	if (rc < 0)
 		return rc;

@@ -307,6 +307,9 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		for (uint32_t slot = from; rc == 0 && s->socks[i].group && slot < slots; slot++) {
 			rc = reuseport_add(s->socks[i].group, slot, failed);
+			if (rc == -EINVAL)
+				*failed = "a listener with a socket for each worker has no room for so "
+				          "many; restart clusterd with that number";
 			if (rc == -EEXIST)
 				rc = 0; /* the slot's former worker still leaves */
 			if (rc == 0 && s->hangup_fd >= 0)
