@@ -60,8 +60,8 @@ static void act_signal(struct supervisor *s, const struct action *action)
 		return;
 	if (action->group)
 		reap_signal_group(worker->pid, action->signal);
-	else
-		reap_signal(worker->pidfd, action->signal);
+	/* Even then: it may have left its group. */
+	reap_signal(worker->pidfd, action->signal);
 	/* A stopped process acts on nothing but SIGKILL until it is continued. */
 	if (action->cont)
 		reap_signal(worker->pidfd, SIGCONT);

@@ -56,6 +56,7 @@ static void end_question(struct probe *p)
 	p->asked_ms = 0;
 	if (p->pid > 0) {
 		reap_signal_group(p->pid, SIGKILL);
+		reap_signal(p->fd, SIGKILL);
 		if (reap_wait(p->fd, KILLED_MS, &reaped) == 0)
 			strangers_soon(p->s);
 		p->pid = 0;

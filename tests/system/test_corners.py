@@ -115,6 +115,16 @@ class Corners(harness.TestCase):
         harness.eventually(lambda: not bound(ports[0]), "the old port is closed")
         self.assertTrue(bound(ports[1]))
 
+    def test_a_worker_that_left_its_group_is_killed(self):
+        deaf = ("import os, signal, time; signal.signal(15, signal.SIG_IGN); "
+                "os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)")
+        c = self.cluster("/usr/bin/env", "python3", "-c", deaf,
+                         policy="[cluster]\nworkers = 1\n[ready]\nwhen = alive\nafter = 1s\n[stop]\ntimeout = 300ms\n")
+        c.ready(1)
+        c.announce("worker.escalate", "worker.exit")
+        self.assertEqual(c.stop(), 0)
+        self.assertEqual(c.wait_event("worker.exit").signal, "SIGKILL")
+
     def test_an_upgrade_follows_the_link_that_clusterd_was_started_by(self):
         folder = self.scratch()
         link = folder / "clusterd"
@@ -154,9 +164,10 @@ class Corners(harness.TestCase):
         folder.mkdir()
         c = self.cluster(harness.PROBE, "ready",
                          policy=f"[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[log]\nfile = {folder}/log\n")
-        harness.eventually(lambda: "worker.ready" in (folder / "log").read_text(), "a ready worker")
+        log = folder / "log"
+        harness.eventually(lambda: log.exists() and "worker.ready" in log.read_text(), "a ready worker")
         worker = c.workers()
-        (folder / "log").unlink()
+        log.unlink()
         folder.rmdir()
         c.kill(signal.SIGUSR2)
         c.wait_event("upgrade", result="done")
