@@ -190,6 +190,8 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 
 	if (exec && launch)
 		spawn_explain(launch->path, r->error, detail, sizeof detail);
+	if (strcmp(detail, strerror(r->error)) == 0)
+		detail[0] = '\0';
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
 	    F_TEXT("step", s->spawn_step),
 	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(detail[0] != '\0', "detail", detail),
