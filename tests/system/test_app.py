@@ -566,6 +566,7 @@ class Stopping(Case):
     def test_nothing_is_lost_when_workers_change_under_load(self):
         """Two workers on one socket; one after the other is replaced."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        listener.setblocking(False)  # else each dup() makes it block under the workers that have it
         workers = [self.start([listener.dup()]) for _ in range(2)]
         address, stop, counts, failures = listener.getsockname(), threading.Event(), [], []
 
