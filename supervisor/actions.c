@@ -46,6 +46,7 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 		s->memory[action->slot].starts++;
 		/* An adopted program is known to be ready: by its listen(2). */
 		event.told = policy_adopts(&worker->launch->policy);
+		event.policy = &worker->launch->policy;
 		sup_started(s, worker);
 		probe_started(worker);
 	}

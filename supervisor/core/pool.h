@@ -49,7 +49,8 @@ enum {
 
 enum event_what {
 	EV_START,        /* count: wanted workers; once, first */
-	EV_SPAWNED,      /* cookie; told: with ready.when = auto only EV_READY counts */
+	EV_SPAWNED,      /* cookie; told: with ready.when = auto only EV_READY counts; policy: what it
+	                    was started from, NULL for that in force */
 	EV_SPAWN_FAILED, /* cookie, error (errno), permanent: it can not be executed or was not found */
 	EV_READY,        /* cookie, how (enum ready_how) */
 	EV_STOPPING,     /* cookie: the worker says that it is about to end */

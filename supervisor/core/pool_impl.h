@@ -151,6 +151,8 @@ uint32_t instance_find(const struct pool *pool, uint32_t cookie);
 void instance_hash_add(struct pool *pool, uint32_t index);
 /* Takes a free instance and asks for its spawn. Returns its index, or NO_INDEX if none is free. */
 uint32_t instance_spawn(struct pool *pool, uint32_t slot, enum role role, uint32_t generation);
+/* What it was told at its start: when it counts as ready, and its watchdog. */
+void instance_told(struct pool *pool, uint32_t index, const struct policy *policy);
 /* Reaped or never born: takes it out of its slot and frees it. */
 void instance_free(struct pool *pool, uint32_t index);
 /* CURRENT or NEXT becomes OLD. */

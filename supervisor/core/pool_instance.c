@@ -95,6 +95,12 @@ static uint32_t watchdog_of(const struct policy *policy)
 	return policy->health_watchdog < UINT32_MAX ? (uint32_t)policy->health_watchdog : UINT32_MAX;
 }
 
+void instance_told(struct pool *pool, uint32_t index, const struct policy *policy)
+{
+	pool->instances[index].watchdog_ms = watchdog_of(policy);
+	pool->instances[index].when = (uint8_t)policy->ready_when.when;
+}
+
 uint32_t instance_spawn(struct pool *pool, uint32_t slot, enum role role, uint32_t generation)
 {
 	uint32_t index = pool->free;
@@ -114,11 +120,10 @@ uint32_t instance_spawn(struct pool *pool, uint32_t slot, enum role role, uint32
 		.generation = generation,
 		.prev = NO_INDEX,
 		.next = NO_INDEX,
-		.watchdog_ms = watchdog_of(pool->policy),
 		.state = INSTANCE_STARTING,
 		.role = (uint8_t)role,
-		.when = (uint8_t)pool->policy->ready_when.when,
 	};
+	instance_told(pool, index, pool->policy);
 	for (int due = 0; due < DUES; due++)
 		instance->due_ms[due] = NEVER_MS;
 	instance_hash_add(pool, index);

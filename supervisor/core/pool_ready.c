@@ -76,6 +76,8 @@ void on_spawned(struct pool *pool, const struct event *event)
 	if (index == NO_INDEX || pool->instances[index].spawned)
 		return;
 	instance = &pool->instances[index];
+	if (event->policy)
+		instance_told(pool, index, event->policy);
 	instance->spawned = true;
 	instance->spawned_ms = pool->now_ms;
 	pool->ever_spawned = true;

@@ -164,6 +164,31 @@ START_TEST(table)
 }
 END_TEST
 
+/* A roll under way: the policy in force is not the one an old worker was started from. */
+START_TEST(told)
+{
+	struct play p;
+	struct policy *other = malloc(sizeof(*other));
+	struct event spawned = { .what = EV_SPAWNED, .cookie = 1, .policy = other };
+
+	ck_assert_ptr_nonnull(other);
+	play_begin(&p, QUIET, 4, 16);
+	*other = *p.policy;
+	other->ready_when.when = READY_ALIVE;
+	other->ready_after = 0;
+	other->health_watchdog = 5;
+	p.policy->ready_when.when = READY_NOTIFY;
+	p.policy->ready_after = 0;
+	play(&p, "start 1 > spawn 0#1");
+	p.did[0] = '\0';
+	pool_step(p.pool, p.now_ms, &spawned, play_sink, &p);
+	ck_assert_str_eq(p.did, "+0, up");
+	play(&p, "at 5 > ; at 6 > -0, abrt #1");
+	play_end(&p);
+	free(other);
+}
+END_TEST
+
 /* A4, O2: the cost of an event does not grow; a slot costs about a KiB. */
 START_TEST(small)
 {
@@ -181,6 +206,7 @@ int main(void)
 	suite_add_tcase(suite, tests);
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
 	tcase_add_test(tests, table);
+	tcase_add_test(tests, told);
 	tcase_add_test(tests, small);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
