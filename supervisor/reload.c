@@ -330,6 +330,8 @@ void reload_settle(struct supervisor *s)
 		apply_live(s, &launch->policy);
 		if (apply_count(s, workers, by_hand, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "cluster.workers: %s", failed);
+		/* The generation that failed may have gone while its policy was still in force. */
+		reload_close_unused(s);
 	}
 }
 
