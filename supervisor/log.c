@@ -316,13 +316,15 @@ void log_close(struct log *log)
 {
 	if (!log->open)
 		return;
+	log->stalled = false;
 	while (log->users) {
 		struct log_user *user = log->users;
 
 		log_user_remove(log, user);
 		user->stop(user);
 	}
-	log_flush(log, LOG_CLOSE_MS);
+	if (!log->stalled)
+		log_flush(log, LOG_CLOSE_MS);
 	log->open = false;
 	log_sink_stop(log);
 }

@@ -117,6 +117,7 @@ struct log {
 	bool locks;
 	bool journal;
 	bool running; /* the loop runs */
+	bool stalled; /* the last log_flush() gave up */
 	bool torn;    /* the last line that reached the sink has no newline */
 	struct log_tap *taps;
 	struct log_waiter *waiters, **waiters_end;

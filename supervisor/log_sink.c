@@ -302,12 +302,8 @@ static bool target_wait(struct log *log, uint64_t deadline_ms)
 	return now < deadline_ms && poll(&p, 1, (int)(deadline_ms - now)) != 0;
 }
 
-bool log_flush(struct log *log, unsigned timeout_ms)
+static bool flush(struct log *log, uint64_t deadline_ms)
 {
-	uint64_t deadline_ms = clock_ms() + timeout_ms;
-
-	if (!log->open)
-		return true;
 	for (;;) {
 		log_push(log);
 		if (!busy(log))
@@ -317,6 +313,13 @@ bool log_flush(struct log *log, unsigned timeout_ms)
 		if (log->watching && !target_wait(log, deadline_ms))
 			return false;
 	}
+}
+
+bool log_flush(struct log *log, unsigned timeout_ms)
+{
+	if (log->open)
+		log->stalled = !flush(log, clock_ms() + timeout_ms);
+	return !log->stalled;
 }
 
 /* ---- the beginning ---- */

@@ -336,8 +336,9 @@ static void on_log_close(struct log_user *user)
 
 		if (stream->fd < 0)
 			continue;
+		/* A reader that has stalled is waited for once, not once for each pipe. */
 		while (take_all(stream, OUTPUT_DRAIN_MAX) == NO_ROOM && tries-- > 0 &&
-		       log_flush(o->log, LOG_CLOSE_MS))
+		       !o->log->stalled && log_flush(o->log, LOG_CLOSE_MS))
 			;
 		finish_line(stream);
 		stream_close(stream);
