@@ -47,7 +47,7 @@ class RowN(harness.TestCase):
     def status_of(self, c, slot):
         """What the worker of a slot last said about itself."""
         lines = [json.loads(line) for line in c.ctl("--json", "status").splitlines()]
-        return next(line["status"] for line in lines if line.get("kind") == "worker" and line["slot"] == slot)
+        return next(line["status"] for line in lines if line.get("kind") == "slot" and line["slot"] == slot)
 
     def put(self, binary, content):
         """Replaces the program as a package manager does: by rename."""

@@ -1,0 +1,331 @@
+"""Rows F3, F5 and F7: which keys a reload changes, in any company, and the sockets that come and go."""
+
+import itertools
+import os
+import pathlib
+import signal
+import socket
+import tempfile
+import shutil
+import time
+
+import harness
+
+GOOD = "[cluster]\nworkers = %d\n[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+NOTIFY = "[cluster]\nworkers = 2\n[ready]\nwhen = notify\ntimeout = %s\n[roll]\ntries = 1\n[stop]\ntimeout = 5s\n"
+
+
+def reachable(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Reload(harness.TestCase):
+    def start(self, policy=GOOD % 2, program=("/bin/sleep", "1000"), workers=2, **options):
+        c = self.cluster(*program, policy=policy, **options)
+        c.announce("note", "roll.end", "roll.slot")
+        c.ready(workers)
+        return c
+
+    def write(self, c, text):
+        new = c.policy_file.with_suffix(".new")
+        new.write_text(text)
+        os.rename(new, c.policy_file)
+
+    def answers(self, port):
+        connection = harness.Connection(port)
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.get()[0], 200)
+
+    def in_force(self, c, key):
+        """The effective value of section.key."""
+        section, name = key.split(".")
+        here = ""
+        for line in c.ctl("config").splitlines():
+            line = line.split(" ;")[0].strip()
+            if line.startswith("["):
+                here = line.strip("[]")
+            elif here == section and line.partition("=")[0].strip() == name:
+                return line.partition("=")[2].strip()
+        return None
+
+    # -- F3 --
+
+    def test_F3_live_keys_replace_nobody(self):
+        c = self.start()
+        before = sorted(c.workers())
+        for section, key, value in (("stop", "timeout", "7s"), ("restart", "delay", "200ms"), ("roll", "surge", "2"),
+                                    ("roll", "pause", "1s"), ("recycle", "max_rss", "4G"), ("restart", "burst", "9"),
+                                    ("health", "interval", "5s"), ("supervisor", "max_old", "3"),
+                                    ("restart", "when", "on-failure"), ("log", "overflow", "block")):
+            with self.subTest(key=f"{section}.{key}"):
+                self.write(c, GOOD.replace("[stop]\ntimeout = 5s\n", "") % 2 + f"[{section}]\n{key} = {value}\n")
+                c.ctl("reload")
+                self.assertEqual(self.in_force(c, f"{section}.{key}"), value)
+                self.assertEqual(sorted(c.workers()), before)
+
+    def test_F3_an_exit_rule_applies_at_once(self):
+        c = self.start(GOOD % 2)
+        c.announce("worker.exit")
+        self.write(c, GOOD % 2 + "[exit SIGKILL]\naction = retire\n")
+        before = sorted(c.workers())
+        c.ctl("reload")
+        self.assertEqual(sorted(c.workers()), before)
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        self.assertEqual(c.wait_event("worker.exit").action, "retire")
+        c.announce("give_up")
+
+    def test_F3_what_can_not_change_is_named(self):
+        c = self.start()
+        self.write(c, GOOD % 2 + "[metrics]\nlisten = 127.0.0.1:1\n")
+        before = sorted(c.workers())
+        self.assertIn("metrics.listen", c.ctl("reload"))
+        self.assertEqual(sorted(c.workers()), before)
+        self.assertEqual(self.in_force(c, "metrics.listen"), "off")
+
+    def test_F3_dry_run_touches_nothing(self):
+        c = self.start()
+        before = sorted(c.workers())
+        mark = c.mark()
+        self.write(c, GOOD % 5 + "[env]\nA = b\n")
+        plan = c.ctl("reload", "--dry-run")
+        self.assertIn("cluster.workers", plan)
+        self.assertIn("env", plan)
+        self.assertEqual(sorted(c.workers()), before)
+        self.assertEqual(c.all("worker.start", since=mark), [])
+
+    def test_a_missing_program_changes_nothing(self):
+        c = self.start(GOOD.replace("[cluster]\n", "[cluster]\ncommand = /bin/sleep 1000\n") % 2, program=())
+        c.announce("reload", "policy")
+        before = sorted(c.workers())
+        self.write(c, GOOD.replace("[cluster]\n", "[cluster]\ncommand = /nonexistent/x\n") % 7)
+        c.ctl("reload", status=1)
+        self.assertEqual(sorted(c.workers()), before)
+        self.assertIn("sleep", self.in_force(c, "cluster.command"))
+        self.assertEqual(self.in_force(c, "cluster.workers"), "2")
+
+    # -- the policy of a roll that fails --
+
+    def failing(self, c, extra=""):
+        self.write(c, NOTIFY % "1s" + "[env]\nBAD = 1\n" + extra)
+
+    SLOW = ("/bin/sh", "-c", '[ "$BAD" ] && exit 3; exec "$0" ready serve', harness.PROBE)
+
+    def test_rollback_brings_the_whole_policy_back(self):
+        c = self.start(NOTIFY % "10s", self.SLOW)
+        c.announce("worker.exit")
+        before = sorted(c.workers())
+        self.failing(c, "[health]\ninterval = 77s\n")
+        c.ctl("reload", status=1)
+        self.assertEqual(self.in_force(c, "health.interval"), "10s")
+        self.assertEqual(self.in_force(c, "ready.timeout"), "10s")
+        self.assertEqual(sorted(c.workers()), before)
+        c.kill(signal.SIGKILL, before[0])
+        mark = c.mark()
+        c.wait_event("worker.ready", since=mark)
+        for pid in c.workers():
+            self.assertNotIn(b"BAD", harness.environ(pid))
+
+    def test_rollback_brings_the_number_of_workers_back(self):
+        c = self.start(NOTIFY % "10s", self.SLOW)
+        c.announce("worker.exit", "worker.escalate")
+        self.write(c, (NOTIFY % "1s").replace("= 2", "= 4") + "[env]\nBAD = 1\n")
+        c.ctl("reload", status=1)
+        self.assertEqual(self.in_force(c, "cluster.workers"), "2")
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers again")
+        self.assertIn('"wanted":2', c.ctl("--json", "status"))
+
+    def test_rollback_closes_the_new_sockets(self):
+        c = self.start(NOTIFY % "10s" + "[listen web]\naddress = 127.0.0.1:%d\n" % (port := harness.free_port()),
+                       self.SLOW, listen=False)
+        c.announce("worker.exit")
+        other = harness.free_port()
+        self.write(c, NOTIFY % "1s" + f"[env]\nBAD = 1\n[listen next]\naddress = 127.0.0.1:{other}\n")
+        c.ctl("reload", status=1)
+        self.assertTrue(reachable(port))
+        self.assertFalse(reachable(other))
+
+    def test_a_live_change_during_a_roll_stays(self):
+        """The roll was begun with an older policy; its end does not bring that one back."""
+        slow = NOTIFY % "20s"
+        c = self.start(slow, (harness.PROBE, "after=700", "ready", "serve"))
+        self.write(c, slow + "[env]\nA = 1\n")
+        c.ctl("reload", "--no-wait")
+        c.wait_event("roll.begin")
+        self.write(c, slow + "[env]\nA = 1\n[health]\ninterval = 77s\n")
+        c.ctl("reload", "--no-wait")
+        self.assertEqual(self.in_force(c, "health.interval"), "1m17s")
+        c.wait_event("roll.end", verdict="done")
+        self.assertEqual(self.in_force(c, "health.interval"), "1m17s")
+        self.assertEqual(len(c.all("roll.begin")), 1)
+
+    # -- scale by hand --
+
+    def test_scale_by_hand_and_reload(self):
+        c = self.start(GOOD % 2)
+        c.ctl("scale", "5")
+        self.write(c, GOOD % 2 + "[health]\ninterval = 9s\n")
+        c.ctl("reload")
+        self.assertEqual(len(c.workers()), 5)  # the file says nothing new
+        self.write(c, GOOD % 3 + "[health]\ninterval = 9s\n")
+        c.ctl("reload")
+        harness.eventually(lambda: len(c.workers()) == 3, "what the file says now")
+
+    def test_auto_follows_at_each_reload(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("one CPU")
+        cpus = sorted(os.sched_getaffinity(0))
+        c = self.start(GOOD.replace("%d", "1"), workers=1)
+        self.write(c, GOOD.replace("%d", "auto"))
+        c.ctl("reload")
+        count = len(c.workers())
+        self.assertGreaterEqual(count, 1)
+        os.sched_setaffinity(c.pid, {cpus[0]})
+        c.ctl("reload")
+        harness.eventually(lambda: len(c.workers()) == 1, "one worker on one CPU")
+        os.sched_setaffinity(c.pid, set(cpus))
+        c.ctl("reload")
+        harness.eventually(lambda: len(c.workers()) == count, f"{count} workers on {len(cpus)} CPUs")
+
+    # -- F5 --
+
+    def test_F5_all_pairs(self):
+        """Any two operations, one in the middle of the other: it settles, and one of the two counts."""
+        operations = {
+            "roll": lambda c: c.ctl("roll", "--no-wait", status=None),
+            "reload": lambda c: (self.write(c, c.policy_file.read_text() + f"[env]\nT{time.monotonic_ns()} = 1\n"),
+                                 c.ctl("reload", "--no-wait", status=None)),
+            "scale": lambda c: c.ctl("scale", "3", "--no-wait", status=None),
+            "restart": lambda c: c.ctl("restart", "0", "--no-wait", status=None),
+            "upgrade": lambda c: c.ctl("upgrade", "--no-wait", status=None),
+            "stop": lambda c: c.ctl("stop", "--no-wait", status=None),
+        }
+        for first, second in itertools.product(operations, repeat=2):
+            with self.subTest(first=first, second=second):
+                c = self.start(NOTIFY % "10s", (harness.PROBE, "after=30", "ready", "drain=30", "serve"))
+                c.announce("upgrade", "reload", "policy", "worker.escalate")
+                operations[first](c)
+                operations[second](c)
+                if "stop" in (first, second):
+                    self.assertEqual(c.wait(), 0)
+                    continue
+                harness.eventually(lambda: len(c.all("roll.begin")) == len(c.all("roll.end")), "every roll ends")
+                wanted = 3 if "scale" in (first, second) else 2
+                harness.eventually(lambda: f'"ready":{wanted},"wanted":{wanted},"live":{wanted}' in
+                                   c.ctl("--json", "status", status=None), f"{wanted} workers")
+                c.baseline = None
+
+    # -- F7 --
+
+    def test_F7_sockets_come_and_go(self):
+        one, two, three = (harness.free_port() for _ in range(3))
+        listen = "[listen %s]\naddress = 127.0.0.1:%d\n"
+        base = NOTIFY % "10s"
+        c = self.start(base + listen % ("web", one), (harness.APP,), listen=False)
+        load = harness.Load(one, 4)
+        self.write(c, base + listen % ("web", one) + listen % ("more", two))
+        c.ctl("reload")
+        self.answers(two)
+        self.write(c, base + listen % ("web", one) + listen % ("more", three))  # it moves
+        c.ctl("reload")
+        self.answers(three)
+        harness.eventually(lambda: not reachable(two), "the old address is closed")
+        self.write(c, base + listen % ("web", one))
+        c.ctl("reload")
+        harness.eventually(lambda: not reachable(three), "the removed one is closed")
+        sent, lost = load.stop()
+        self.assertEqual(lost, [], f"of {sent}")
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+
+    def test_F7_a_removed_socket_stays_until_the_roll_is_done(self):
+        one, two = (harness.free_port() for _ in range(2))
+        listen = "[listen %s]\naddress = 127.0.0.1:%d\n"
+        base = NOTIFY % "10s"
+        c = self.start(base + listen % ("web", one) + listen % ("old", two), (harness.PROBE, "after=500", "ready", "serve"),
+                       listen=False)
+        self.write(c, base + listen % ("web", one))
+        c.ctl("reload", "--no-wait")
+        c.wait_event("roll.begin")
+        self.assertTrue(reachable(two))
+        c.wait_event("roll.end", verdict="done")
+        harness.eventually(lambda: not reachable(two), "closed after the roll")
+        c.baseline = None
+
+    def test_F7_an_address_in_use_changes_nothing(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", harness.free_port()))
+            taken.listen()
+            one, free = harness.free_port(), harness.free_port()
+            base = GOOD % 2 + f"[listen web]\naddress = 127.0.0.1:{one}\n"
+            c = self.start(base, listen=False)
+            c.announce("reload", "policy", "listen")
+            before = sorted(c.workers())
+            self.write(c, base + f"[listen a]\naddress = 127.0.0.1:{free}\n"
+                       f"[listen b]\naddress = 127.0.0.1:{taken.getsockname()[1]}\n[health]\ninterval = 77s\n")
+            c.ctl("reload", status=1)
+            self.assertEqual(sorted(c.workers()), before)
+            self.assertFalse(reachable(free))
+            self.assertEqual(self.in_force(c, "health.interval"), "10s")
+
+    # -- what the manager and the log see --
+
+    def test_reloading_and_ready_come_in_pairs(self):
+        folder = tempfile.mkdtemp(prefix="manager-")
+        self.addCleanup(shutil.rmtree, folder)
+        manager = harness.Notify(self, folder)
+        c = self.start(env={"NOTIFY_SOCKET": manager.path})
+        c.announce("reload", "policy")
+        manager.wait("READY=1")
+        for text in (GOOD % 2 + "[health]\ninterval = 9s\n", "broken [", GOOD % 3, GOOD % 3 + "[env]\nA = 1\n"):
+            told = manager.seen.count("READY=1")
+            self.write(c, text)
+            mark = c.mark()
+            c.kill(signal.SIGHUP)
+            result = c.wait_event("reload", since=mark).result
+            # HUP replaces the workers, and the end of that says READY=1 too.
+            due = told + 1 + (result == "applied" and bool(c.wait_event("roll.end", since=mark)))
+            harness.eventually(lambda due=due: manager.seen.count("READY=1") == due, f"{due} READY=1: {manager.seen}")
+        seen = [line for line in manager.seen if line in ("READY=1", "RELOADING=1") or line.startswith("MONOTONIC")]
+        self.assertEqual(seen.count("RELOADING=1"), 4)
+        for at, line in enumerate(seen):
+            if line == "RELOADING=1":
+                self.assertTrue(seen[at + 1].startswith("MONOTONIC_USEC="), seen)
+                self.assertEqual(seen[at + 2], "READY=1")
+        self.assertEqual(c.stop(), 0)
+        manager.wait("STOPPING=1")
+        self.assertNotIn("READY=1", manager.seen[manager.seen.index("STOPPING=1"):])
+
+    def test_the_log_is_opened_again(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="log-"))
+        self.addCleanup(shutil.rmtree, folder)
+        log = folder / "clusterd.log"
+        c = self.start()
+        self.write(c, GOOD % 2 + f"[log]\nfile = {log}\n")
+        c.ctl("reload")
+        harness.eventually(log.exists, "the log file")
+        os.rename(log, folder / "clusterd.log.1")
+        c.kill(signal.SIGUSR1)
+        harness.eventually(log.exists, "a new log file")
+        c.ctl("scale", "+1")
+        harness.eventually(lambda: '"scale"' in log.read_text(), "the event in the new file")
+        self.assertNotIn('"scale"', (folder / "clusterd.log.1").read_text())
+        self.write(c, GOOD % 2)
+        c.ctl("reload")
+
+    def test_a_hundred_thousand_HUPs(self):
+        c = self.start()
+        for _ in range(100_000):
+            os.kill(c.pid, signal.SIGHUP)
+        c.announce("reload", "worker.escalate")
+        harness.eventually(lambda: len(c.all("roll.begin")) == len(c.all("roll.end")) > 0, "it settles", 30 * harness.SLOW)
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+        mark = c.mark()
+        self.write(c, GOOD % 3)
+        c.ctl("reload")
+        c.wait_event("scale", since=mark, to=3)
+
+
+harness.main()
