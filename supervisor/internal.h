@@ -134,6 +134,8 @@ struct sock {
 	struct address form;        /* what it was opened as: config.address, or what a program bound */
 	struct address home;        /* where the listener first was, with the port the kernel chose */
 	struct address bound;       /* where it listens now */
+	uv_fs_event_t *link_watch;  /* of an adopting unix listener's folder, or NULL */
+	int link_error;             /* of the last try to make its link */
 	bool variant;               /* a further form of an adopting listener */
 	bool adopted;               /* a program has it as its own */
 	bool inherited;
@@ -265,6 +267,7 @@ int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t 
                  const char **failed);
 void worker_told(struct worker *worker); /* its exit has been reported: let go of it */
 void workers_abandon(struct supervisor *s);
+void workers_policy(struct supervisor *s); /* [log] overflow may have changed */
 int worker_reap_strangers(struct supervisor *s);
 
 /* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, with a sentence */

@@ -232,6 +232,7 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	monitor_policy(s);
 	watch_policy(s);
 	probe_policy(s);
+	workers_policy(s);
 }
 
 /* What applies at once applies to every generation, else a roll under way would take it back. */

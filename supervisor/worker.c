@@ -313,6 +313,14 @@ void workers_abandon(struct supervisor *s)
 			worker_told(s->workers[i]);
 }
 
+void workers_policy(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (w->output)
+				output_set_overflow(w->output, s->policy.log_overflow);
+}
+
 /* Children that somebody here waits for by their pidfd. */
 static bool is_ours(void *context, pid_t pid)
 {
