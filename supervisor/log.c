@@ -152,17 +152,6 @@ void log_event(struct log *log, enum log_id id, const struct log_field *fields, 
 	log_event_at(log, id, log_event_info(id)->level, fields, count);
 }
 
-void log_note(struct log *log, enum log_level level, const char *format, ...)
-{
-	char text[NOTE_MAX];
-	va_list list;
-
-	va_start(list, format);
-	vsnprintf(text, sizeof text, format, list);
-	va_end(list);
-	LOG_AT(log, LOG_NOTE, level, F_TEXT("text", text));
-}
-
 void log_early(enum log_level level, const char *format, ...)
 {
 	char text[NOTE_MAX], shown[LOG_ESCAPED_MAX(NOTE_MAX) + 1];

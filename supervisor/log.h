@@ -161,10 +161,6 @@ void log_event_at(struct log *log, enum log_id id, enum log_level level,
 #define LOG_AT(log, id, level, ...)                                                                \
 	log_event_at(log, id, level, LOG_FIELDS(__VA_ARGS__), LOG_COUNT(__VA_ARGS__))
 
-/* LOG_NOTE with a text made as by printf. */
-void log_note(struct log *log, enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
 /* For errors before there is a log: one line on standard error, as it is. */
 void log_early(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

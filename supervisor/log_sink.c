@@ -23,7 +23,7 @@
 
 struct log_job {
 	uv_work_t work;
-	struct log *log; /* NULL: nobody waits for the result any more */
+	struct log *log;
 	int fd;
 	const char *text;
 	size_t size;
