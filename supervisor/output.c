@@ -456,4 +456,9 @@ void output_close(struct output *o)
 void output_set_overflow(struct output *o, enum overflow overflow)
 {
 	o->overflow = overflow;
+	if (overflow == OVERFLOW_BLOCK)
+		return;
+	/* Who was kept waiting need not wait any more. */
+	log_wait_stop(o->log, &o->waiter);
+	on_room(&o->waiter);
 }
