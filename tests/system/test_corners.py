@@ -73,6 +73,20 @@ class Corners(harness.TestCase):
         c.announce("note", "reload")
         self.assertIn("round-robin", self.reload(c, self.health("/", "shared"), status=1))
 
+    def test_overflow_drop_frees_the_worker_that_was_kept_waiting(self):
+        folder = self.scratch()
+        policy = ("[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[log]\noutput = capture\noverflow = {}\n")
+        c = self.cluster(harness.PROBE, "ready", "after=300", f"touch={folder}/begun", "flood=20",
+                         f"touch={folder}/written", policy=policy.format("block"))
+        c.ready(1)
+        c.announce("output.lost", "log.lost", "note", "reload", "worker.exit")
+        with c.changed:  # the harness reads nothing while it can not tell
+            harness.eventually((folder / "begun").exists, "the flood begins")
+            self.write(c, policy.format("drop"))
+            c.ctl("reload")
+            harness.eventually((folder / "written").exists, "all is written")
+        c.wait_event("output.lost")
+
     def test_what_applies_at_once_stays_after_the_roll(self):
         policy = ("[cluster]\nworkers = 2\n[ready]\nwhen = alive\nafter = 700ms\n[roll]\npause = {}\n"
                   "[stop]\ntimeout = {}\n[env]\nV = {}\n")
