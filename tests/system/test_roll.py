@@ -1,0 +1,352 @@
+"""Row G: all workers are replaced, new first, and nobody outside notices; or nothing changes at all."""
+
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import threading
+import time
+
+import harness
+
+READY = "[ready]\nwhen = notify\ntimeout = %s\n[stop]\ntimeout = %s\n[roll]\ntries = %d\n[restart]\ndelay = 10ms\n"
+STABLE = 0.1  # seconds that a replacement must have served before the old worker goes
+
+
+class Watcher:
+    """Samples how many workers serve and live, by /proc, all the time."""
+
+    def __init__(self, c):
+        self.c, self.most, self.halt = c, 0, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.halt.is_set():
+            self.most = max(self.most, len(self.c.workers()))
+            time.sleep(0.002)
+
+    def stop(self):
+        self.halt.set()
+        self.thread.join()
+        return self.most
+
+
+def lowest_ready(events, start):
+    """The fewest workers that were ready and not told to stop, replayed from the log."""
+    serving, lowest = start, start
+    for event in events:
+        if event["event"] == "worker.ready":
+            serving += 1
+        elif event["event"] == "worker.stop" and event.get("why") != "timeout":
+            serving -= 1
+            lowest = min(lowest, serving)
+    return lowest
+
+
+class RowG(harness.TestCase):
+    def start(self, *words, workers=2, ready="10s", stop="5s", tries=2, extra="", **options):
+        c = self.cluster(*(words or (harness.PROBE, "ready", "serve")), policy=READY % (ready, stop, tries) + extra,
+                         flags=("-n", workers, *options.pop("flags", ())), **options)
+        c.announce("note")  # a HUP says that the policy has not changed
+        c.ready(workers)
+        return c
+
+    def folder(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="release-"))
+        self.addCleanup(shutil.rmtree, folder)
+        return folder
+
+    def script(self, path, text):
+        new = path.with_suffix(".new")
+        new.write_text("#!/bin/sh\n" + text)
+        new.chmod(0o755)
+        os.rename(new, path)
+
+    def test_G1_rolls_back_to_back_under_load(self):
+        for balance in ("shared", "round-robin?"):
+            with self.subTest(balance=balance):
+                c = self.start(harness.APP, workers=2, flags=("-b", balance))
+                c.announce("balance", "note")
+                loads = [harness.Load(c.port, 4), harness.Load(c.port, 4, keep_alive=True)]
+                for _ in range(15):
+                    c.ctl("roll")
+                for load in loads:
+                    sent, lost = load.stop()
+                    self.assertEqual(lost, [], f"of {sent}")
+                    self.assertGreater(sent, 300)
+                self.assertEqual({e.asked for e in c.all("worker.exit")}, {True})
+                self.assertEqual({e.code for e in c.all("worker.exit")}, {0})
+                c.baseline = None
+
+    def test_G2_a_bad_new_program_leaves_the_old_one(self):
+        folder = self.folder()
+        program = folder / "program"
+        good = f"exec {harness.PROBE} ready serve\n"
+        bad = {"exits": "exit 1\n", "hangs": "exec sleep 1000\n", "dies of a signal": "kill -SEGV $$\n",
+               "dies when it is ready": f"exec {harness.PROBE} ready signal=11\n",
+               "cannot be executed": None}
+        self.script(program, good)
+        c = self.start(program, workers=3, ready="500ms", stop="1s")
+        c.announce("worker.exit", "roll.slot", "roll.end", "spawn.error", "note", "worker.escalate")
+        before = sorted(c.workers())
+        for what, text in bad.items():
+            with self.subTest(what=what):
+                if text is None:
+                    program.write_text("#!/nonexistent\n")
+                else:
+                    self.script(program, text)
+                mark = c.mark()
+                c.ctl("roll", status=1)
+                self.assertEqual(c.wait_event("roll.end", since=mark).verdict, "rolled-back")
+                self.assertLessEqual(len(c.all("worker.start", since=mark)), 2)  # canary and one more try
+                harness.eventually(lambda: sorted(c.workers()) == before, "the same workers")
+                self.assertEqual(c.all("worker.stop", since=mark, why="roll", pid=before[0]), [])
+        with self.subTest(what="missing"):
+            program.unlink()
+            c.ctl("roll", status=1)
+            self.assertEqual(sorted(c.workers()), before)
+        # The old program, not what stands on the disk now, is what a rolled back slot would run: the same path.
+        self.script(program, good)
+        c.ctl("roll")
+        self.assertFalse(set(before) & set(c.workers()))
+
+    def test_G2_the_verdict_has_the_last_words(self):
+        folder = self.folder()
+        program = folder / "program"
+        self.script(program, f"exec {harness.PROBE} ready serve\n")
+        c = self.start(program, extra="[log]\noutput = capture\n", tries=1)
+        c.announce("worker.exit", "roll.slot", "roll.end", "note")
+        self.script(program, "echo no database here >&2\nexit 1\n")
+        self.assertIn("no database here", c.ctl("roll", status=1))
+        self.assertEqual(c.wait_event("worker.exit").last, "no database here")
+
+    def test_G3_G4_capacity_stays_between_floor_and_ceiling(self):
+        for workers, surge in ((4, 1), (12, 1), (12, 4)):
+            with self.subTest(workers=workers, surge=surge):
+                c = self.start(harness.PROBE, "after=20", "ready", "serve", workers=workers,
+                               flags=("--set", f"roll.surge={surge}"))
+                mark = c.mark()
+                watcher = Watcher(c)
+                c.ctl("roll")
+                most = watcher.stop()
+                self.assertEqual(lowest_ready(c.events[mark:], workers), workers)
+                self.assertLessEqual(most, workers + 2 * surge)  # one told to stop may not be reaped yet
+                self.assertEqual(len(c.all("worker.start", since=mark)), workers)
+
+    def test_G5_old_workers_die_meanwhile(self):
+        c = self.start(harness.PROBE, "after=50", "ready", "serve", workers=6)
+        c.announce("worker.exit", "note", "roll.slot", "roll.end")
+        before = c.workers()
+        c.kill(signal.SIGHUP)
+        for pid in before[::2]:
+            time.sleep(0.05)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.assertEqual(c.wait_event("roll.end", deadline=20 * harness.SLOW).verdict, "done")
+        harness.eventually(lambda: len(c.workers()) == 6, "six workers")
+        self.assertFalse(set(before) & set(c.workers()))
+        self.assertEqual({harness.environ(pid)[b"CLUSTERD_SLOT"] for pid in c.workers()},
+                         {str(slot).encode() for slot in range(6)})
+        self.assertEqual({harness.environ(pid)[b"CLUSTERD_GENERATION"] for pid in c.workers()}, {b"2"})
+
+    def test_G6_a_roll_upon_a_roll(self):
+        c = self.start(harness.PROBE, "after=100", "ready", "serve", workers=4)
+        c.announce("roll.end", "note", "worker.escalate")
+        c.kill(signal.SIGHUP)
+        c.wait_event("roll.slot")
+        c.kill(signal.SIGHUP)
+        c.wait_event("roll.end", verdict="superseded")
+        c.wait_event("roll.end", verdict="done")
+        harness.eventually(lambda: len(c.workers()) == 4, "four workers")
+        self.assertEqual({harness.environ(pid)[b"CLUSTERD_GENERATION"] for pid in c.workers()}, {b"3"})
+        self.assertLessEqual(len(c.all("worker.start")), 4 + 4 + 3)
+
+    def test_G7_a_slow_drain_is_cut(self):
+        for limit, cut in (("500ms", True), ("5s", False)):
+            with self.subTest(limit=limit):
+                c = self.start(harness.PROBE, "ready", "drain=1500", "serve", workers=1, stop=limit)
+                c.announce("worker.escalate", "worker.exit")
+                begin = time.monotonic()
+                c.kill(signal.SIGHUP)
+                end = c.wait_event("worker.exit")
+                self.assertAlmostEqual(end["at"] - begin, STABLE + (0.5 if cut else 1.5), delta=0.3 * harness.SLOW)
+                self.assertEqual(end.signal, "SIGKILL" if cut else None)
+                self.assertEqual(len(c.all("worker.escalate")), 1 if cut else 0)
+                self.assertTrue(end.asked)
+
+    def test_G7_drain_delay_comes_first(self):
+        c = self.start(workers=1, extra="", flags=("--set", "stop.drain_delay=600ms"))
+        c.kill(signal.SIGHUP)
+        switched = c.wait_event("roll.slot")
+        stop = c.wait_event("worker.exit")
+        self.assertAlmostEqual(stop["at"] - switched["at"], 0.6, delta=0.25 * harness.SLOW)
+
+    def test_G8_each_old_worker_is_told_once(self):
+        c = self.start("/usr/bin/python3", "-S", "-E", "-c", TELLER, workers=3, stop="700ms",
+                       extra="[log]\noutput = capture\n")
+        c.announce("worker.escalate", "worker.exit", "roll.end")
+        old = c.workers()
+        c.ctl("roll")
+        c.wait_events(3, "worker.exit")
+        told = [line for line in c.other if "told" in line]
+        self.assertEqual(sorted(int(line.rsplit(" ", 1)[1]) for line in told), sorted(old))
+
+    def test_G9_ready_and_dead(self):
+        """One that says READY=1 and dies within the time it has to prove itself replaces nobody."""
+        folder = self.folder()
+        program = folder / "program"
+        self.script(program, f"exec {harness.PROBE} ready serve\n")
+        c = self.start(program, workers=1, tries=3)
+        c.announce("worker.exit", "roll.slot", "roll.end", "note")
+        old = c.workers()[0]
+        self.script(program, f"exec {harness.PROBE} ready after=40 exit=0\n")
+        mark = c.mark()
+        c.ctl("roll", status=1)
+        self.assertEqual(c.all("worker.stop", since=mark), [])
+        self.assertEqual(c.workers(), [old])
+        self.assertEqual(len(c.all("worker.ready", since=mark)), 3)
+
+    def test_G10_everything_is_read_again(self):
+        folder = self.folder()
+        for version in ("1", "2"):
+            (folder / version).mkdir()
+            (folder / version / "mark").touch()
+        link = folder / "current"
+        link.symlink_to("1")
+        policy = READY % ("10s", "5s", 2) + f"[cluster]\ndirectory = {link}\nworkers = 2\n[env]\nWHAT = %s\n"
+        c = self.cluster(harness.PROBE, "ready", "serve", policy=policy % "one")
+        c.ready(2)
+        old = c.workers()[0]
+        (folder / "next").symlink_to("2")
+        os.rename(folder / "next", link)
+        c.policy_file.write_text(policy % "two")
+        self.assertEqual(os.readlink(f"/proc/{old}/cwd"), str(folder / "1"))
+        c.ctl("reload")
+        for pid in c.workers():
+            if pid in [e.pid for e in c.all("worker.start", generation=2)]:
+                self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), str(folder / "2"))
+                self.assertEqual(harness.environ(pid)[b"WHAT"], b"two")
+        harness.eventually(lambda: len(c.workers()) == 2 and old not in c.workers(), "only new ones")
+
+    def test_restart_of_one_slot(self):
+        c = self.start(workers=3)
+        before = {slot: c.pid_of(slot) for slot in range(3)}
+        c.ctl("restart", "1")
+        self.assertEqual(c.pid_of(0), before[0])
+        self.assertEqual(c.pid_of(2), before[2])
+        self.assertNotEqual(c.pid_of(1), before[1])
+        c.ctl("restart", "7", status=None)
+        self.assertEqual(len(c.all("worker.start")), 4)
+
+    def test_stop_wins_over_a_roll(self):
+        c = self.start(harness.PROBE, "after=300", "ready", "serve", workers=4)
+        c.announce("roll.end", "worker.exit", "worker.escalate")
+        c.kill(signal.SIGHUP)
+        c.wait_event("roll.begin")
+        begin = time.monotonic()
+        self.assertEqual(c.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 3 * harness.SLOW)
+        self.assertEqual(c.all("roll.end")[0].verdict, "stopped")
+
+    def test_the_client_goes_the_roll_goes_on(self):
+        """M6: the one who asked is killed at any stage."""
+        c = self.start(harness.PROBE, "after=50", "ready", "serve", workers=2)
+        c.announce("roll.end")
+        for delay in (0, 0.02, 0.05, 0.1, 0.2):
+            mark = c.mark()
+            client = harness.subprocess.Popen([harness.CLUSTERCTL, "-s", f"{c.folder}/control.sock", "roll"],
+                                              stdout=harness.subprocess.DEVNULL, stderr=harness.subprocess.DEVNULL)
+            c.wait_event("roll.begin", since=mark)
+            time.sleep(delay)
+            client.kill()
+            client.wait()
+            self.assertEqual(c.wait_event("roll.end", since=mark).verdict, "done")
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+
+    def test_max_old_cuts_the_oldest(self):
+        c = self.start(harness.PROBE, "ready", "drain=60000", "serve", workers=1, stop="60s",
+                       extra="[supervisor]\nmax_old = 2\n")
+        c.announce("worker.escalate", "worker.exit", "note", "roll.end")
+        first = c.workers()[0]
+        for _ in range(3):
+            mark = c.mark()
+            c.kill(signal.SIGHUP)
+            c.wait_event("roll.end", since=mark, verdict="done")
+            self.assertLessEqual(len(c.workers()), 1 + 2 + 1)
+        self.assertEqual(c.wait_event("worker.exit", pid=first).signal, "SIGKILL")
+        c.kill(signal.SIGQUIT)
+        self.assertEqual(c.wait(), 0)
+
+    def test_recycle_by_memory_new_first(self):
+        c = self.start(workers=2, extra="[recycle]\nmax_rss = 40M\n")
+        c.announce("recycle")
+        fat = c.pid_of(0)
+        connection = harness.Connection(c.port)
+        self.addCleanup(connection.close)
+        connection.get("/eat-memory=60")
+        recycled = c.wait_event("recycle", deadline=10 * harness.SLOW)
+        mark = c.events.index(recycled)
+        ready = c.wait_event("worker.ready", since=mark)
+        stop = c.wait_event("worker.stop", since=mark)
+        self.assertEqual(ready.slot, stop.slot)
+        self.assertLess(ready["at"], stop["at"])
+        self.assertEqual(stop.why, "rss")
+        self.assertIn(recycled.pid, (fat, c.all("worker.start", slot=1)[0].pid))
+        c.wait_event("worker.exit", pid=recycled.pid, asked=True)
+
+    def test_recycle_by_age_at_most_one_at_a_time(self):
+        c = self.start(harness.PROBE, "after=50", "ready", "serve", workers=4,
+                       extra="[recycle]\nmax_lifetime = 1s\njitter = 50%\n")
+        c.announce("recycle", "worker.escalate")
+        mark = c.mark()
+        watcher = Watcher(c)
+        c.wait_events(8, "worker.exit", deadline=20 * harness.SLOW)
+        self.assertLessEqual(watcher.stop(), 6)  # one more, and one that is being reaped
+        self.assertEqual({e.asked for e in c.all("worker.exit")}, {True})
+        self.assertEqual(lowest_ready(c.events[mark:], 4), 4)
+        c.baseline = None
+
+    def test_drain_keeps_the_sockets(self):
+        c = self.start(workers=2)
+        c.announce("drained", "note")
+        c.kill(signal.SIGWINCH)
+        harness.eventually(lambda: not c.workers(), "no worker")
+        waiting = harness.Connection(c.port)  # the queue is there, and waits
+        self.addCleanup(waiting.close)
+        waiting.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        c.ctl("roll")  # and back
+        self.assertEqual(waiting.response()[0], 200)
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+        self.assertIn('"ready":2,"wanted":2', c.ctl("--json", "status"))
+
+    def test_H3_a_storm_of_TTIN_and_TTOU(self):
+        c = self.start(workers=4)
+        c.announce("worker.escalate", "note")
+        wanted = 4
+        for turn in range(60):  # one by one each counts
+            mark = c.mark()
+            up = turn % 7 < 4
+            c.kill(signal.SIGTTIN if up else signal.SIGTTOU)
+            wanted += 1 if up else -1
+            self.assertEqual(c.wait_event("scale", since=mark).to, wanted)
+        harness.eventually(lambda: len(c.workers()) == wanted, f"{wanted} workers")
+        told = [e.pid for e in c.all("worker.stop")]
+        self.assertEqual(len(told), len(set(told)))
+        c.baseline = None
+
+
+TELLER = """
+import os, signal, socket, time
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'told %d\\n' % os.getpid()))
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+path = os.environ['NOTIFY_SOCKET']
+s.sendto(b'READY=1', '\\0' + path[1:] if path[0] == '@' else path)
+while True:
+    time.sleep(1)
+"""
+
+harness.main()
