@@ -331,9 +331,11 @@ void sup_up(struct supervisor *s)
 
 void sup_upgraded(struct supervisor *s)
 {
+	uint64_t took_us = clock_us() - s->upgrade_us;
+
 	s->begun = true;
 	LOG(&s->log, LOG_UPGRADE, F_TEXT("result", "done"), F_TEXT("version", CLUSTERD_VERSION),
-	    F_NUM("pid", getpid()), F_MS("after_ms", (clock_us() - s->upgrade_us) / 1000));
+	    F_NUM("pid", getpid()), F_MS("after_ms", took_us / 1000), F_NUM("after_us", took_us));
 }
 
 void sup_note_stop(struct supervisor *s, bool fast)
