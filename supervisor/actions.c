@@ -118,6 +118,8 @@ static void act_report(struct supervisor *s, const struct action *action)
 		steer_worker(s, worker, false);
 		probe_stop(worker);
 	}
+	/* It holds from the moment it is told, and before the signal that follows. */
+	steer_apply(s);
 	sup_report(s, report);
 	control_report(s->control, report);
 	metrics_report(s->metrics, report);

@@ -8,8 +8,9 @@
  * When the owner is gone the seat is given up and what still waits in its queue
  * goes to the siblings.
  *
- * The list of seats is written to the kernel once after each batch of events, so
- * that a thousand deaths at once cost one write. In hash groups nobody can be left
+ * The list of seats is written before a worker is reported ready or is told to stop,
+ * and else once after each batch of events, so that a thousand deaths at once cost
+ * one write. In hash groups nobody can be left
  * out, and a worker always has the socket of its slot.
  */
 #include <errno.h>

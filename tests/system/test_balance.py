@@ -1,0 +1,269 @@
+"""balance: which worker gets a connection, from the first one on and whatever happens."""
+
+import collections
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import time
+import unittest
+
+import clients
+import harness
+
+POLICY = "[ready]\nwhen = notify\n[restart]\ndelay = 50ms\n[stop]\ntimeout = 5s\n"
+SERVE = (harness.PROBE, "drain=200", "ready")
+WITHOUT_BPF = ("setpriv", "--bounding-set=-bpf,-sys_admin")
+
+UDP = """
+import os, socket
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+path = os.environ["NOTIFY_SOCKET"]
+notify.sendto(b"READY=1", "\\0" + path[1:] if path[0] == "@" else path)
+s = socket.socket(fileno=3)
+while True:
+    data, peer = s.recvfrom(64)
+    s.sendto(os.environ["CLUSTERD_SLOT"].encode(), peer)
+"""
+
+
+def exact(test, counts, workers):
+    test.assertEqual(len(counts), workers, counts)
+    test.assertLessEqual(max(counts.values()) - min(counts.values()), 1, counts)
+
+
+class Balance(harness.TestCase):
+    def start(self, mode="round-robin", workers=4, program=SERVE, **options):
+        flags = ("-n", workers, "-b", mode, *options.pop("flags", ()))
+        c = self.cluster(*program, policy=options.pop("policy", POLICY), flags=flags, **options)
+        c.ready(workers)
+        return c
+
+
+@unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+class RoundRobin(Balance):
+    def test_exact_from_the_first_connection_on(self):
+        for workers in (2, 3, 4, 8):
+            with self.subTest(workers=workers):
+                c = self.start(workers=workers)
+                exact(self, clients.count(c.port, workers), workers)
+                exact(self, clients.count(c.port, 100 * workers), workers)
+
+    def test_exact_right_after_a_respawn(self):
+        c = self.start()
+        c.announce("worker.exit")
+        for slot in (1, 3):
+            mark = c.mark()
+            c.kill(signal.SIGKILL, c.pid_of(slot))
+            c.wait_event("worker.exit", since=mark)
+            while not c.all("worker.ready", since=mark):
+                self.assertTrue(clients.ask(c.port))  # nobody waits for the replacement
+            counts = clients.count(c.port, 400)
+            exact(self, counts, 4)
+            self.assertIn(str(c.pid_of(slot)), counts)
+
+    def test_exact_after_a_roll_and_nothing_lost_in_it(self):
+        c = self.start()
+        seen, lost, halt = [], [], threading.Event()
+
+        def run():
+            while not halt.is_set():
+                try:
+                    seen.append(clients.ask(c.port))
+                except OSError as error:
+                    lost.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            c.ctl("roll")
+            c.wait_event("roll.end", verdict="done", deadline=20 * harness.SLOW)
+            mark = len(seen)
+            harness.eventually(lambda: len(seen) >= mark + 500, "500 answers after the roll")
+        finally:
+            halt.set()
+            thread.join()
+        self.assertEqual(lost, [])
+        exact(self, collections.Counter(seen[mark + 4:mark + 404]), 4)
+        during = collections.Counter(seen[:mark])
+        self.assertEqual(len(during), 8, during)  # the old ones and the new ones
+
+    def test_keep_alive_connections_are_spread_evenly(self):
+        c = self.start()
+        held = [harness.Connection(c.port) for _ in range(64)]
+        try:
+            counts = collections.Counter(connection.get("/")[1]["x-slot"] for connection in held)
+        finally:
+            for connection in held:
+                connection.close()
+        self.assertEqual(sorted(counts.values()), [16, 16, 16, 16])
+
+    def test_killed_with_a_full_queue_everybody_is_answered(self):
+        c = self.start()
+        c.announce("worker.exit", "balance")
+        victim = c.pid_of(2)
+        # Stopped by its parent, not by a hang of its own: it takes nothing, and dies before the watch sees it.
+        c.kill(signal.SIGSTOP, victim)
+        waiting = clients.queue(c.port, 100)
+        c.kill(signal.SIGKILL, victim)
+        bodies, _ = clients.answers(waiting)
+        self.assertEqual(len(bodies), 100)
+        self.assertNotIn(str(victim), bodies)
+        c.wait_event("worker.ready", since=8, slot=2)
+
+    def test_a_starting_worker_gets_nothing(self):
+        c = self.start(workers=2, program=(harness.PROBE, "after=300", "ready"))
+        c.announce("worker.exit")
+        mark = c.mark()
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.start", since=mark, slot=0)
+        self.assertEqual(set(clients.count(c.port, 20)), {str(c.pid_of(1))})
+        c.wait_event("worker.ready", since=mark, slot=0)
+        exact(self, clients.count(c.port, 100), 2)
+
+    def test_a_draining_worker_gets_nothing_new(self):
+        c = self.start(workers=2, program=(harness.PROBE, "drain=700", "ready"))
+        old = c.pid_of(0)
+        mark = c.mark()
+        c.ctl("restart", "0", "--no-wait")
+        c.wait_event("worker.stop", since=mark, pid=old)
+        counts = clients.count(c.port, 40)
+        self.assertNotIn(str(old), counts)
+        exact(self, counts, 2)
+        c.wait_event("worker.exit", since=mark, pid=old)
+        c.baseline = None  # the new one has a socket of its own
+
+    def test_scale_without_a_reset(self):
+        c = self.start(workers=2)
+        seen, lost, halt = [], [], threading.Event()
+
+        def run():
+            while not halt.is_set():
+                try:
+                    seen.append(clients.ask(c.port))
+                except OSError as error:
+                    lost.append((time.monotonic(), error))
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for workers in (6, 3, 8, 2):
+                c.ctl("scale", str(workers))
+                harness.eventually(lambda n=workers: len(c.workers()) == n, f"{workers} workers")
+        finally:
+            halt.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(lost, [])
+        self.assertGreater(len(seen), 100)
+        c.baseline = None
+        exact(self, clients.count(c.port, 100), 2)
+
+    def test_clusterctl_shows_what_was_handed_out(self):
+        c = self.start()
+        clients.count(c.port, 100)
+        lines = map(json.loads, c.ctl("--json", "status").splitlines())
+        self.assertEqual([line["handed"] for line in lines if "handed" in line], [25, 25, 25, 25])
+
+    def test_a_stranger_of_the_same_uid_gets_nothing(self):
+        c = self.start()
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            s.bind(("127.0.0.1", c.port))
+            s.listen(100)
+            s.setblocking(False)
+            exact(self, clients.count(c.port, 400), 4)
+            with self.assertRaises(BlockingIOError):
+                s.accept()
+
+    def test_udp_flows_stay_where_they_are(self):
+        port = harness.free_port()
+        c = self.start(program=(sys.executable, "-c", UDP), listen=False,
+                       flags=("-l", f"udp:127.0.0.1:{port}"))
+        c.announce("worker.exit")
+        flows = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(80)]
+        try:
+            first = [self.udp(s, port) for s in flows]
+            self.assertEqual(set(first), {b"0", b"1", b"2", b"3"})
+            self.assertEqual([self.udp(s, port) for s in flows], first)
+            mark = c.mark()
+            c.kill(signal.SIGKILL, c.pid_of(1))
+            c.wait_event("worker.exit", since=mark)
+            c.wait_event("worker.ready", since=mark, slot=1)
+            self.assertEqual(set(self.udp(s, port) for s in flows), {b"0", b"1", b"2", b"3"})
+        finally:
+            for s in flows:
+                s.close()
+
+    def udp(self, s, port):
+        s.settimeout(5)
+        s.sendto(b"?", ("127.0.0.1", port))
+        return s.recv(16)
+
+    def test_after_an_upgrade_it_is_exact_still(self):
+        c = self.start()
+        mark = c.mark()
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade", since=mark, result="done")
+        exact(self, clients.count(c.port, 400), 4)
+        c.announce("worker.exit")
+        mark = c.mark()
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.ready", since=mark, slot=0)
+        exact(self, clients.count(c.port, 400), 4)
+
+
+class OtherModes(Balance):
+    def test_hash_reaches_everybody(self):
+        c = self.start(mode="hash")
+        counts = clients.count(c.port, 800)
+        self.assertEqual(len(counts), 4, counts)
+        self.assertLess(max(counts.values()), 2 * min(counts.values()), counts)
+
+    def test_hash_a_dead_worker_keeps_its_queue(self):
+        c = self.start(mode="hash")
+        c.announce("worker.exit")
+        c.kill(signal.SIGSTOP, c.pid_of(1))
+        waiting = clients.queue(c.port, 100)
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        self.assertEqual(len(clients.answers(waiting)[0]), 100)
+
+    def test_shared_reaches_everybody_at_last(self):
+        c = self.start(mode="shared")
+        waiting = clients.queue(c.port, 100)
+        self.assertEqual(len(clients.answers(waiting)[0]), 100)
+
+
+@unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root and setpriv")
+class WithoutTheRight(Balance):
+    def test_refused_and_the_right_is_named(self):
+        done = subprocess.run([*WITHOUT_BPF, harness.CLUSTERD, "-b", "round-robin",
+                               "-l", f"127.0.0.1:{harness.free_port()}", "--set", "control.socket=off",
+                               "--", "/bin/sleep", "1000"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=10, check=False)
+        self.assertEqual(done.returncode, 77, done.stderr)
+        self.assertIn("CAP_BPF", done.stderr)
+        self.assertIn("hash", done.stderr)  # the way out
+
+    def test_falls_back_and_says_so(self):
+        c = self.start(mode="round-robin?", prefix=WITHOUT_BPF)
+        c.announce("balance", "listen", "note")
+        event = c.wait_event("listen")
+        self.assertIn("hash", str(event))
+        self.assertEqual(len(clients.count(c.port, 400)), 4)
+
+    @unittest.skipUnless(clients.nobody_can(harness.CLUSTERD), "user nobody can not execute clusterd")
+    def test_nobody_falls_back_too(self):
+        prefix, preexec = clients.as_nobody()
+        c = self.start(mode="round-robin?", prefix=prefix, preexec=preexec)
+        c.announce("balance", "listen", "note")
+        self.assertEqual(len(clients.count(c.port, 400)), 4)
+
+
+harness.main()
