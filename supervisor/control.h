@@ -26,7 +26,7 @@
 #include "supervisor/core/pool.h"
 
 enum {
-	CLIENTS_MAX = 16,
+	CLIENTS_MAX = 64,
 	WAITERS_MAX = 12,
 	IDLE_MS = 5000,
 	CONTROL_PROBLEM_MAX = 384,
