@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import tempfile
 import time
 import unittest
@@ -314,6 +315,29 @@ class RowN(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         manager.wait("STOPPING=1")
         self.assertFalse(pid_file.exists())
+
+    def test_N6_a_state_that_is_not_understood(self):
+        """What a trial run says to the state of another version, to half of one and to none."""
+        def record(tag, content):
+            return struct.pack("<HI", tag, len(content)) + content
+
+        def version(number):
+            return record(0x4c43, record(0x4c44, struct.pack("<Q", number)))
+
+        for what, state, says in (("nothing", b"", "can not be read"), ("garbage", os.urandom(5000), "no state"),
+                                  ("no version", record(0x4c43, b""), "no state"),
+                                  ("older", version(0), "another version"), ("newer", version(2 ** 40), "another version"),
+                                  ("cut short", version(1)[:-3], "no state"), ("only a head", version(1), "not understood")):
+            with self.subTest(what=what):
+                fd = os.memfd_create("state")
+                self.addCleanup(os.close, fd)
+                os.write(fd, state)
+                done = harness.subprocess.run([harness.CLUSTERD, "-n", "1", "--", "/bin/true"], pass_fds=(fd,),
+                                              env={**os.environ, "CLUSTERD_UPGRADE": f"check:{fd}"}, text=True,
+                                              capture_output=True, timeout=harness.DEADLINE, check=False)
+                self.assertEqual(done.returncode, 71)
+                self.assertIn(says, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1)
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""
