@@ -1,0 +1,250 @@
+"""adopt: programs that bind by themselves, unmodified."""
+
+import collections
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import clients
+import harness
+
+HERE = pathlib.Path(__file__).resolve().parent
+POLICY = "[restart]\ndelay = 50ms\n[stop]\ntimeout = 5s\n"
+EVEN = "round-robin" if clients.has_bpf() else "hash"
+
+# A python server that binds PORT: forking and threaded forms of what servers do.
+SERVER = """
+import os, socket, sys, threading
+host, port, form = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def bind():
+    s.bind((host, port))
+    s.listen(100)
+if form == "thread":
+    t = threading.Thread(target=bind); t.start(); t.join()
+elif form == "silent":
+    while True: threading.Event().wait()
+else:
+    bind()
+if form == "prefork":
+    for _ in range(2):
+        if os.fork() == 0:
+            break
+    else:
+        while True: os.wait()
+while True:
+    c, _ = s.accept()
+    with c:
+        c.recv(4096)
+        body = str(os.getpid()).encode()
+        c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s" % (len(body), body))
+"""
+
+GO = """
+package main
+
+import ("fmt"; "net/http"; "os")
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getpid()) })
+	http.ListenAndServe(os.Args[1], nil)
+}
+"""
+
+
+def python(host="127.0.0.1", port="%{port}", form="plain"):
+    return sys.executable, "-c", SERVER, host, port, form
+
+
+class Adopt(harness.TestCase):
+    def start(self, *program, workers=4, mode=EVEN, flags=(), **options):
+        c = self.cluster(*program, policy=options.pop("policy", POLICY),
+                         flags=("-a", "-b", mode, "-n", workers, *flags), **options)
+        c.announce("note") if options.get("prefix") else None
+        c.ready(workers, deadline=20 * harness.SLOW)
+        return c
+
+    def even(self, c, workers=4, requests=200):
+        counts = clients.count(c.port, requests)
+        self.assertEqual(len(counts), workers, counts)
+        if EVEN == "round-robin":
+            self.assertLessEqual(max(counts.values()) - min(counts.values()), 1, counts)
+
+    def test_every_mode(self):
+        for mode in ("shared", "hash", EVEN):
+            with self.subTest(mode=mode):
+                c = self.start(*python(), mode=mode)
+                bodies, _ = clients.answers(clients.queue(c.port, 100))
+                self.assertEqual(len(bodies), 100)
+                self.assertTrue(set(bodies) <= {str(pid) for pid in c.workers()}, bodies)
+
+    def test_python_even(self):
+        self.even(self.start(*python()))
+
+    def test_bound_by_a_thread(self):
+        self.even(self.start(*python(form="thread")))
+
+    def test_through_a_shell_that_does_not_exec(self):
+        c = self.start("/bin/sh", "-c", '"$@"; echo ended >&2', "sh", *python(), workers=2)
+        self.assertEqual(len(clients.count(c.port, 40)), 2)
+
+    def test_prefork(self):
+        c = self.start(*python(form="prefork"), workers=2)
+        bodies, _ = clients.answers(clients.queue(c.port, 100))
+        self.assertEqual(len(bodies), 100)
+
+    def test_the_app_alone(self):
+        c = self.cluster(harness.APP, policy=POLICY, flags=("-a", "-n", 2), env={})
+        c.ready(2)
+        connection = harness.Connection(c.port)
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.get()[0], 200)
+
+    def test_killed_with_a_full_queue(self):
+        c = self.start(*python())
+        c.announce("worker.exit", "balance")
+        victim = c.pid_of(1)
+        c.kill(signal.SIGSTOP, victim)
+        waiting = clients.queue(c.port, 100)
+        mark = c.mark()
+        c.kill(signal.SIGKILL, victim)
+        self.assertEqual(len(clients.answers(waiting)[0]), 100)
+        c.wait_event("worker.ready", since=mark, slot=1)
+        self.even(c)
+
+    def test_an_upgrade_in_between(self):
+        c = self.start(*python())
+        c.announce("worker.exit")
+        mark = c.mark()
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade", since=mark, result="done")
+        self.even(c)
+        mark = c.mark()
+        c.kill(signal.SIGKILL, c.pid_of(2))  # its successor binds under the new image
+        c.wait_event("worker.ready", since=mark, slot=2)
+        self.even(c)
+
+    def test_another_port_is_said_clearly(self):
+        other = harness.free_port()
+        c = self.cluster(*python(port=str(other)), flags=("-a", "-n", 1),
+                         policy=POLICY + "[ready]\ntimeout = 500ms\n")
+        c.announce("note", "worker.exit", "give_up", "worker.escalate", "stop", "spawn.error")
+        note = c.wait_event("note")
+        self.assertIn(f"127.0.0.1:{other}", note.text)
+        c.stop(signal.SIGQUIT)
+        c.expected_status = c.stopped
+
+    def test_no_bind_at_all_is_said_clearly(self):
+        c = self.cluster(*python(form="silent"), flags=("-a", "-n", 1),
+                         policy=POLICY + "[ready]\ntimeout = 500ms\n")
+        c.announce("note", "worker.exit", "give_up", "worker.escalate", "stop")
+        self.assertIn("never bound", c.wait_event("note").text)
+        c.stop(signal.SIGQUIT)
+        c.expected_status = c.stopped
+
+    @unittest.skipUnless(clients.nobody_can(harness.CLUSTERD) and
+                         clients.nobody_can("/usr/bin/python3"), "user nobody can not execute clusterd or python")
+    def test_unprivileged(self):
+        prefix, preexec = clients.as_nobody()
+        program = ("/usr/bin/python3", *python()[1:])
+        c = self.start(*program, mode="hash", prefix=prefix, preexec=preexec)
+        self.assertEqual(len(clients.answers(clients.queue(c.port, 100))[0]), 100)
+
+    @unittest.skipUnless(shutil.which("redis-server"), "redis-server is not installed")
+    def test_two_forms(self):
+        """redis binds 0.0.0.0 and [::]: each worker has a socket of either kind."""
+        port = harness.free_port()
+        c = self.cluster("redis-server", "--port", port, "--bind", "0.0.0.0", "::", "--save", "",
+                         "--protected-mode", "no", listen=False, policy=POLICY,
+                         flags=("-a", "-b", EVEN, "-n", 2, "-l", f"*:{port}"))
+        c.ready(2)
+        for host in ("127.0.0.1", "::1"):
+            ids = set()
+            for _ in range(20 if EVEN == "round-robin" else 60):
+                with socket.create_connection((host, port), 5) as s:
+                    s.sendall(b"INFO server\r\n")
+                    text = b""
+                    while b"run_id:" not in text or not text.endswith(b"\n"):
+                        text += s.recv(65536)
+                    ids.add(text.split(b"run_id:")[1].split()[0])
+            self.assertEqual(len(ids), 2, host)
+
+    @unittest.skipUnless(shutil.which("go"), "go is not installed")
+    def test_static_go(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-go."))
+        self.addCleanup(shutil.rmtree, folder)
+        (folder / "main.go").write_text(GO)
+        subprocess.run(["go", "build", "-o", folder / "web", folder / "main.go"], check=True, timeout=120,
+                       env={**os.environ, "CGO_ENABLED": "0", "GOCACHE": os.environ.get(
+                           "GOCACHE", str(pathlib.Path(harness.CLUSTERD).parent / "go-cache"))})
+        self.even(self.start(str(folder / "web"), "127.0.0.1:%{port}"))
+
+
+@unittest.skipUnless(shutil.which("node") and shutil.which("npm"), "node or npm is not installed")
+class Express(harness.TestCase):
+    """The first example of the README: node app.js, four of them, each with its exact share."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = pathlib.Path(harness.CLUSTERD).resolve().parent / "express-app"
+        folder.mkdir(exist_ok=True)
+        for name in ("package.json", "app.js"):
+            shutil.copy(HERE / "node" / name, folder)
+        cls.app = folder / "app.js"
+        if not (folder / "node_modules" / "express").is_dir():
+            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=folder, timeout=120,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise unittest.SkipTest("npm can not install express: " + done.stderr.strip()[-200:])
+
+    def start(self):
+        # app.listen() without a host binds [::], so the listener is every address.
+        port = harness.free_port()
+        c = self.cluster("node", self.app, listen=False, env={"PORT": str(port)}, policy=POLICY,
+                         flags=("-a", "-b", EVEN, "-n", 4))
+        c.port = port
+        c.ready(4, deadline=30 * harness.SLOW)
+        return c
+
+    def pids(self, port, requests):
+        get = b"GET /get HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        return collections.Counter(json.loads(clients.ask(port, request=get))["pid"] for _ in range(requests))
+
+    def test_fair_and_faithful(self):
+        c = self.start()
+        counts = self.pids(c.port, 200)
+        self.assertEqual(set(counts), set(c.workers()))
+        if EVEN == "round-robin":
+            self.assertEqual(sorted(counts.values()), [50, 50, 50, 50])
+        connection = harness.Connection(c.port)
+        self.addCleanup(connection.close)
+        connection.post({"n": 7})
+        connection.send("POST /post HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+                        "Content-Length: 1\r\n\r\n{")
+        status, _, body = connection.response()
+        self.assertEqual(status, 400)
+        self.assertIn("error", json.loads(body))
+
+    def test_crash_and_roll_under_load(self):
+        c = self.start()
+        c.announce("worker.exit")
+        mark = c.mark()
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.ready", since=mark, slot=0)
+        load = harness.Load(c.port, clients=4, pause=0.002)
+        c.ctl("roll", deadline=60 * harness.SLOW)
+        sent, lost = load.stop()
+        self.assertEqual(lost, [])
+        self.assertGreater(sent, 100)
+        c.baseline = None  # for the two generations there are sockets of their own
+
+
+harness.main()
