@@ -44,7 +44,7 @@ struct client {
 };
 
 static struct client clients[CLIENTS_MAX];
-static uint64_t sent, done, lost[LOSSES], latency[BUCKETS], slowest_us;
+static uint64_t sent, done, lost[LOSSES], lost_kept, latency[BUCKETS], slowest_us;
 static uint16_t port;
 static int poll_fd;
 static volatile sig_atomic_t ending;
@@ -73,6 +73,7 @@ static void hang_up(struct client *client)
 static void lose(struct client *client, enum loss how)
 {
 	lost[how]++;
+	lost_kept += client->keep;
 	client->waiting = false;
 	hang_up(client);
 }
@@ -273,8 +274,8 @@ int main(int argc, char **argv)
 		printf(",\"%s\":%llu", loss_names[i], (unsigned long long)lost[i]);
 		all += lost[i];
 	}
-	printf(",\"lost\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.1f}\n",
-	       (unsigned long long)all, percentile_ms(0.5), percentile_ms(0.99),
+	printf(",\"lost\":%llu,\"lost_kept\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.1f}\n",
+	       (unsigned long long)all, (unsigned long long)lost_kept, percentile_ms(0.5), percentile_ms(0.99),
 	       (double)slowest_us / 1000);
 	return 0;
 }

@@ -5,7 +5,8 @@
 
 A client of our own (bench_client) numbers each request and never sends one again; 8 clients keep their
 connection and 8 use one for each request. Each row is so many restarts (or else) back to back under that
-load, with 2 workers. The peers run one and the same worker, a Node server that ends gracefully, or their own kind
+load, with 2 workers; what is lost is told apart by the two kinds, as a worker that closes its kept connections
+without a word loses requests whoever supervises it. The peers run one and the same worker, a Node server that ends gracefully, or their own kind
 of it; clusterd runs that worker too, and its own app. A peer that is not installed is skipped with
 the reason. A figure, never a pass or fail.
 """
@@ -210,9 +211,10 @@ def measure(title, make, action, turns, pause=0.15):
         time.sleep(0.3)
         client.terminate()
         figures = json.loads(client.communicate()[0])
+        kept = figures["lost_kept"]
         how = ", ".join(f"{figures[k]} {k}" for k in ("refused", "reset", "closed", "timeout", "wrong") if figures[k])
         p99 = f"{figures['p99_ms']:7.2f}" + (f" ({figures['p99_ms'] / max(quiet['p99_ms'], 0.001):.2f}x)" if quiet else "")
-        print(f"{title:46s} {turns:5d} {figures['sent']:9d} {figures['lost']:7d}  {1000 * took / turns:7.0f} ms  "
+        print(f"{title:46s} {turns:5d} {figures['sent']:9d} {kept:7d} {figures['lost'] - kept:8d}  {1000 * took / turns:7.0f} ms  "
               f"{p99:16s} {how}", flush=True)
         return figures["sent"], figures["lost"]
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
@@ -292,14 +294,14 @@ class Nginx(Server):
 
 
 def main():
-    print(f"{'':46s} turns      sent    lost    a turn     p99 ms           how", flush=True)
+    print(f"{'':46s} turns      sent   lost of:          a turn     p99 ms (to quiet)\n{'':46s}                  kept one-shot", flush=True)
     sent = lost = 0
     for title, action, turns, pause in (("clusterd roll", "roll", TURNS, 0.15), ("clusterd upgrade", "upgrade", TURNS, 0.15),
                                         ("clusterd scale", "scale", 10 * TURNS, 0.02),
                                         ("clusterd reload, half of them broken", "reload", TURNS, 0.15)):
         row = measure(title + ", app", Clusterd, action, turns, pause)
         sent, lost = sent + row[0], lost + row[1]
-    print(f"{'clusterd, all of them':46s}       {sent:9d} {lost:7d}", flush=True)
+    print(f"{'clusterd, all of them':46s}       {sent:9d} {lost:7d} in both", flush=True)
     if shutil.which("node"):
         measure("clusterd roll, the Node server", lambda f, p: Clusterd(f, p, ("node", "server.js"), ("alive", "300ms")),
                 "roll", PEER_TURNS)
