@@ -26,6 +26,8 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.policy_file = s->options->policy_file ? s->options->policy_file : "",
 		.pid = getpid(),
 		.up_ms = now - s->started_ms,
+		.started_wall_ms = s->started_wall_ms,
+		.policy_wall_ms = s->policy_wall_ms,
 		.policy_age_ms = now - s->policy_ms,
 		.lines_lost = s->log.lost,
 		.output_lost = s->log.output_lost,

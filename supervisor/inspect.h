@@ -47,6 +47,7 @@ struct sup_view {
 	pid_t pid;
 	uint64_t up_ms;           /* since this supervisor (or the first of its upgrades) started */
 	uint64_t policy_age_ms;   /* since the policy in force was applied */
+	uint64_t started_wall_ms, policy_wall_ms; /* the same two moments, since 1970 */
 	uint32_t listeners;
 	uint64_t lines_lost;      /* own log lines dropped */
 	uint64_t output_lost;     /* worker lines dropped */

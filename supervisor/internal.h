@@ -161,6 +161,7 @@ struct supervisor {
 	struct policy policy; /* in force */
 	char name[NAME_TEXT_MAX];
 	uint64_t started_ms, policy_ms;
+	uint64_t started_wall_ms, policy_wall_ms; /* the same by the wall clock, for others to compare */
 
 	struct pool *pool;
 	uint32_t slots_max, instances_max;

@@ -70,14 +70,14 @@ static struct sup_view look(struct out *out)
 static bool rows_start(struct out *out, uint32_t row)
 {
 	if (row == 0)
-		seconds(out, "", (uint64_t)log_wall_ms() - look(out).up_ms);
+		seconds(out, "", look(out).started_wall_ms);
 	return row == 0;
 }
 
 static bool rows_policy_time(struct out *out, uint32_t row)
 {
 	if (row == 0)
-		seconds(out, "", (uint64_t)log_wall_ms() - look(out).policy_age_ms);
+		seconds(out, "", look(out).policy_wall_ms);
 	return row == 0;
 }
 

@@ -78,6 +78,8 @@ enum state_tag {
 	STATE_SOCK_FORM,
 	STATE_SOCK_HOME,
 	STATE_SOCK_FLAGS,
+	STATE_STARTED_WALL_MS,
+	STATE_POLICY_WALL_MS,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -87,6 +87,8 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	uint64_t generation, flags, told;
 	const struct number numbers[] = {
 		{ STATE_STARTED_MS, &s->started_ms }, { STATE_POLICY_MS, &s->policy_ms },
+		{ STATE_STARTED_WALL_MS, &s->started_wall_ms },
+		{ STATE_POLICY_WALL_MS, &s->policy_wall_ms },
 		{ STATE_GENERATION, &generation },    { STATE_FLAGS, &flags },
 		{ STATE_WORKERS_TOLD, &told },        { STATE_OOM_KILLS, &s->oom_kills },
 		{ STATE_SYSTEMD_MS, &s->systemd_ms }, { STATE_BEGUN_US, &s->upgrade_us },

@@ -10,6 +10,7 @@ import struct
 import tempfile
 import time
 import unittest
+import urllib.request
 
 import harness
 
@@ -315,6 +316,73 @@ class RowN(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         manager.wait("STOPPING=1")
         self.assertFalse(pid_file.exists())
+
+    def test_N1_a_ready_command_is_under_way(self):
+        """The command is asked again, and the one of before leaves no zombie and no double answer."""
+        c = self.start("/bin/sleep", "1000", workers=1, policy="[ready]\nwhen = command\ncommand = /bin/sleep 0.3\n")
+        mark = c.mark()
+        c.ctl("restart", "0", "--no-wait")
+        c.wait_event("worker.start", since=mark)
+        time.sleep(0.1)
+        self.upgrade(c)
+        self.upgrade(c)
+        c.wait_event("roll.end", since=mark)
+        self.assertEqual(len(c.all("worker.ready", since=mark)), 1)
+        self.assertEqual(c.all("roll.end")[0].verdict, "done")
+
+    @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
+    def test_N1_health_checks_go_on(self):
+        c = self.start(harness.APP, workers=2, policy="[ready]\nwhen = notify\n[health]\nhttp = /get\ninterval = 100ms\n"
+                       "timeout = 100ms\nfailures = 2\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n",
+                       flags=("-b", "round-robin"))
+        c.announce("worker.hung", "worker.exit", "health", "worker.escalate", "note")
+        for _ in range(5):
+            self.upgrade(c)
+            time.sleep(0.15)
+        self.assertEqual(len(c.all("worker.start")), 2)
+        c.kill(signal.SIGSTOP, c.pid_of(0))
+        c.wait_event("worker.exit", slot=0, deadline=20 * harness.SLOW)
+
+    def test_M10_a_unix_socket_survives_and_goes_in_the_end(self):
+        folder = tempfile.mkdtemp(prefix="unix-")
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/web.sock"
+        c = self.start(harness.PROBE, "ready", "serve", workers=1, listen=False,
+                       policy=AT_ONCE.replace("alive", "notify") + f"[listen web]\naddress = unix:{path}\n")
+        inode = os.stat(path).st_ino
+        for _ in range(3):
+            self.upgrade(c)
+        self.assertEqual(os.stat(path).st_ino, inode)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(os.path.exists(path))
+
+    def test_N1_metrics_survive(self):
+        port = harness.free_port()
+        c = self.start(flags=("--set", f"metrics.listen=127.0.0.1:{port}"))
+
+        def starts():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=harness.DEADLINE) as answer:
+                text = answer.read().decode()
+            return [line for line in text.splitlines() if line.startswith("clusterd_start_time")]
+
+        before = starts()
+        self.assertTrue(before)
+        for _ in range(3):
+            self.upgrade(c)
+            self.assertEqual(starts(), before)
+
+    def test_N1_a_drain_delay_goes_on(self):
+        c = self.start(harness.PROBE, "ready", "serve", workers=1, policy="[ready]\nwhen = notify\n[stop]\n"
+                       "drain_delay = 1s\ntimeout = 5s\n")
+        mark = c.mark()
+        c.ctl("restart", "0", "--no-wait")
+        begin = c.wait_event("roll.slot", since=mark)
+        for _ in range(5):
+            self.upgrade(c)
+        end = c.wait_event("worker.exit", since=mark)
+        self.assertAlmostEqual(end["at"] - begin["at"], 1, delta=0.3 * harness.SLOW)
 
     def test_N6_a_state_that_is_not_understood(self):
         """What a trial run says to the state of another version, to half of one and to none."""

@@ -41,7 +41,8 @@ static struct supervisor *fake_create(uint32_t slots)
 	uv_loop_init(&s->loop);
 	policy_defaults(&s->policy);
 	s->view = (struct sup_view){ .name = "web", .policy_file = "web.conf", .pid = 4000,
-				     .up_ms = 3661000, .policy_age_ms = 61000, .listeners = 1 };
+				     .up_ms = 3661000, .policy_age_ms = 61000,
+				     .started_wall_ms = 1700000000250, .policy_wall_ms = 1700003600000, .listeners = 1 };
 	s->view.pool = (struct pool_view){ .wanted = slots, .slots_max = slots, .ready = slots,
 					   .live = slots, .generation = 7, .up = true };
 	for (uint32_t i = 0; i < slots; i++) {
