@@ -88,8 +88,10 @@ static bool look_at(struct supervisor *s, struct worker *worker, uint64_t now)
 		}
 		return true;
 	}
-	if (handed == a->idle_handed)
+	if (handed == a->idle_handed) {
+		a->stuck_ms = 0; /* nothing has waited while it was idle */
 		return a->trial_ms > 0;
+	}
 	queue = queue_of(s, worker);
 	taken = handed - (uint64_t)queue;
 	if (queue == 0) {
@@ -104,12 +106,14 @@ static bool look_at(struct supervisor *s, struct worker *worker, uint64_t now)
 	return true;
 }
 
-/* [health] accept: left out for so long, it counts as hung. */
+/* [health] accept: left out for so long, it counts as hung; but not before a trial has failed, for
+ * it may only have paused, or nobody has come since. */
 static void judge(struct supervisor *s, struct worker *worker, uint64_t now)
 {
 	uint64_t most = s->policy.health_accept;
 
-	if (most == 0 || worker->accepting.trial_ms == 0 || now - worker->accepting.since_ms < most)
+	if (most == 0 || !worker->accepting.out || worker->accepting.trial_ms <= TRIAL_MS ||
+	    now - worker->accepting.since_ms < most)
 		return;
 	worker->accepting = (struct accepting){ .trial_ms = 0 };
 	sup_feed(s, &(struct event){

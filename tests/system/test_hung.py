@@ -1,0 +1,124 @@
+"""A worker that hangs costs nobody else, and one that only idles is left in peace."""
+
+import signal
+import time
+import unittest
+
+import clients
+import harness
+
+POLICY = "[ready]\nwhen = notify\n[restart]\ndelay = 50ms\n[stop]\ntimeout = 1s\n"
+
+
+@unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+class Hung(harness.TestCase):
+    def start(self, more="", workers=4):
+        c = self.cluster(harness.PROBE, "ready", policy=POLICY + more,
+                         flags=("-n", workers, "-b", "round-robin"))
+        c.ready(workers)
+        return c
+
+    def wait_left_out(self, c, slot):
+        return next(e for e in c.wait_events(1, "balance", slot=slot) if "left out" in e.state)
+
+    def test_its_queue_goes_to_the_others(self):
+        c = self.start()
+        c.announce("balance")
+        victim = c.pid_of(2)
+        c.kill(signal.SIGSTOP, victim)
+        bodies, seconds = clients.answers(clients.queue(c.port, 100))
+        self.assertEqual(len(bodies), 100)
+        self.assertNotIn(str(victim), bodies)
+        self.assertLess(max(seconds), 1 * harness.SLOW)
+        self.wait_left_out(c, 2)
+        begun = time.monotonic()
+        counts = clients.count(c.port, 300)  # noticed: from now on nobody waits
+        self.assertLess(time.monotonic() - begun, 3 * harness.SLOW)
+        self.assertNotIn(str(victim), counts)
+        c.kill(signal.SIGCONT, victim)
+
+    def test_it_comes_back_by_itself(self):
+        c = self.start()
+        c.announce("balance")
+        c.kill(signal.SIGSTOP, c.pid_of(1))
+        waiting = clients.queue(c.port, 20)
+        self.wait_left_out(c, 1)
+        self.assertEqual(len(clients.answers(waiting)[0]), 20)
+        c.kill(signal.SIGCONT, c.pid_of(1))
+
+        def serves():
+            return str(c.pid_of(1)) in clients.count(c.port, 8)
+
+        harness.eventually(serves, "it serves again")
+        harness.eventually(lambda: c.all("balance", slot=1, state="takes connections again"), "and that is said")
+        self.assertEqual(c.all("worker.exit"), [])
+
+    def test_accept_makes_it_end(self):
+        c = self.start("[health]\naccept = 500ms\n")
+        c.announce("balance", "worker.hung", "worker.exit", "worker.escalate")
+        mark = c.mark()
+        victim = c.pid_of(0)
+        c.kill(signal.SIGSTOP, victim)
+        waiting = clients.queue(c.port, 20)
+        self.assertEqual(len(clients.answers(waiting)[0]), 20)
+
+        def hung():
+            clients.count(c.port, 4)  # a trial takes a client
+            return c.all("worker.hung", since=mark, pid=victim)
+
+        harness.eventually(hung, "it counts as hung")
+        c.wait_event("worker.exit", since=mark, pid=victim)
+        c.wait_event("worker.ready", since=mark, slot=0)
+        self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])
+
+    def test_a_probe_names_the_one_that_hangs(self):
+        c = self.start("[health]\nhttp = /\ninterval = 300ms\ntimeout = 300ms\nfailures = 2\n")
+        c.announce("balance", "health", "worker.hung", "worker.exit", "worker.escalate")
+        mark = c.mark()
+        victim = c.pid_of(3)
+        c.kill(signal.SIGSTOP, victim)
+        c.wait_event("worker.exit", since=mark, pid=victim)
+        self.assertEqual({e.slot for e in c.all("health")}, {3})
+        c.wait_event("worker.ready", since=mark, slot=3)
+        self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])
+
+    def test_ready_when_it_answers_itself(self):
+        c = self.cluster(harness.PROBE, policy="[ready]\nwhen = http /\n", flags=("-n", 3, "-b", "round-robin"))
+        self.assertEqual({e.how for e in c.wait_events(3, "worker.ready")}, {"http"})
+
+    def test_idle_workers_are_left_in_peace(self):
+        c = self.start("[health]\naccept = 200ms\n")
+        held = [harness.Connection(c.port) for _ in range(8)]
+        for connection in held:
+            connection.get("/")
+        time.sleep(2)  # a time in which nothing may happen
+        self.assertEqual(c.all("worker.exit") + c.all("balance", level="warn"), [])
+        for connection in held:
+            self.assertEqual(connection.get("/")[0], 200)
+            connection.close()
+
+    def test_all_stopped_at_once_and_continued(self):
+        """A machine that pauses: nobody is killed, nobody is lost."""
+        c = self.start("[health]\nhttp = /\ninterval = 300ms\ntimeout = 300ms\nfailures = 2\naccept = 500ms\n")
+        c.announce("balance", "health")
+        everybody = [*c.workers(), c.pid]
+        for pid in reversed(everybody):
+            c.kill(signal.SIGSTOP, pid)
+        waiting = clients.queue(c.port, 40)
+        time.sleep(1.5)  # the pause itself
+        for pid in everybody:
+            c.kill(signal.SIGCONT, pid)
+        self.assertEqual(len(clients.answers(waiting)[0]), 40)
+        self.assertEqual(c.all("worker.exit"), [])
+
+
+class Shared(harness.TestCase):
+    def test_others_take_all(self):
+        c = self.cluster(harness.PROBE, "ready", policy=POLICY, flags=("-n", 4))
+        c.ready(4)
+        c.kill(signal.SIGSTOP, c.pid_of(2))
+        self.assertEqual(len(clients.answers(clients.queue(c.port, 100))[0]), 100)
+        c.kill(signal.SIGCONT, c.pid_of(2))
+
+
+harness.main()
