@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "supervisor/core/names.h"
-#include "supervisor/log.h"
 #include "supervisor/metrics_internal.h"
 
 enum { ROW_SIZE = 2048 }; /* room that one row may take */
