@@ -145,7 +145,7 @@ class Gallery(harness.TestCase):
             for name, content in (files or {}).items():
                 path = pathlib.Path(name)
                 path.parent.mkdir(exist_ok=True)
-                path.write_text(content.replace("PORT", str(port)).replace("@FOLDER@", os.getcwd()))
+                path.write_text(content.replace("@PORT@", str(port)).replace("@FOLDER@", os.getcwd()))
 
         c = self.cluster(listen=False, policy=text, preexec=write_files)
         c.announce("balance", "listen", "note", "health")
