@@ -399,6 +399,8 @@ void control_reconnect(struct control *control)
 		if (!client)
 			continue;
 		reply_begin(client, &json, "reconnect");
+		/* What was not begun has not even been read, and is to be asked again. */
+		json_flag(&json, "begun", client->wait.what != WAIT_NOTHING);
 		reply_end(client, &json);
 		client_write(client);
 		client_drop(client);

@@ -84,9 +84,10 @@ bool ctl_folder(unsigned index, char *folder, size_t size);
  *   CTL_TIMEOUT   limit_ms (0: none) have passed
  *   CTL_FAILED    the connection ended, or what came is no answer
  *   -1            interrupted
- *   LINK_RECONNECT  clusterd upgrades itself: connect again
+ *   LINK_RECONNECT  clusterd upgrades itself: connect again, what was asked is under way
+ *   LINK_AGAIN      the same, but the request was not read: ask it again
  */
-enum { LINK_RECONNECT = -2 };
+enum { LINK_RECONNECT = -2, LINK_AGAIN = -4 };
 int ctl_ask(int fd, const char *request, uint64_t limit_ms, bool raw, ctl_line *line, void *context,
             json_t **ret_last);
 

@@ -198,19 +198,18 @@ int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
 
 /* ---- ask and read ---- */
 
-static int send_all(int fd, const char *text, size_t size)
+static void send_all(int fd, const char *text, size_t size)
 {
 	while (size > 0) {
 		ssize_t n = send(fd, text, size, MSG_NOSIGNAL);
 
 		if (n < 0 && errno != EINTR)
-			return -1;
+			return;
 		if (n > 0) {
 			text += n;
 			size -= (size_t)n;
 		}
 	}
-	return 0;
 }
 
 struct reader {
@@ -264,12 +263,14 @@ static int take_line(const char *text, size_t size, bool raw, ctl_line *line, vo
 {
 	json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
 	bool again;
+	int result;
 
 	if (!json_is_object(value) || number_of(value, "v") != 1) {
 		json_decref(value);
 		return CTL_FAILED;
 	}
 	again = strcmp(text_of(value, "kind"), "reconnect") == 0;
+	result = flag_of(value, "begun") ? LINK_RECONNECT : LINK_AGAIN;
 	if (raw && !again)
 		fwrite(text, 1, size, stdout);
 	if (flag_of(value, "done")) {
@@ -279,7 +280,7 @@ static int take_line(const char *text, size_t size, bool raw, ctl_line *line, vo
 	if (line && !again)
 		line(context, value);
 	json_decref(value);
-	return again ? LINK_RECONNECT : LINK_MORE;
+	return again ? result : LINK_MORE;
 }
 
 static int read_answer(struct reader *reader, bool raw, ctl_line *line, void *context,
@@ -314,8 +315,10 @@ int ctl_ask(int fd, const char *request, uint64_t limit_ms, bool raw, ctl_line *
 	char text[REQUEST_LINE_MAX];
 	int length = snprintf(text, sizeof text, "%s\n", request), r;
 
-	if (length < 0 || (size_t)length >= sizeof text || send_all(fd, text, (size_t)length) < 0)
+	if (length < 0 || (size_t)length >= sizeof text)
 		return CTL_FAILED;
+	/* Even a clusterd that takes no request may have said why. */
+	send_all(fd, text, (size_t)length);
 	r = read_answer(&reader, raw, line, context, ret_last);
 	free(reader.text);
 	return r;
@@ -355,7 +358,7 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 	}
 	if (r == -1) /* an interrupted `events -f` has done what it should */
 		return CTL_DONE;
-	if (r == LINK_RECONNECT)
+	if (r == LINK_RECONNECT || r == LINK_AGAIN)
 		return ctl_look(ctl, request, line, context);
 	fprintf(stderr, "%s: %s\n", ctl->shown,
 	        r == CTL_TIMEOUT ? "no answer in time" : "the connection ended before the answer did");

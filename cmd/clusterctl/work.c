@@ -243,6 +243,8 @@ int run_work(struct ctl *ctl)
 	r = ctl_ask(fd, request, ctl->timeout_ms, ctl->json, ctl->json ? NULL : on_line, &progress,
 	            &last);
 	close(fd);
+	if (r == LINK_AGAIN)
+		return run_work(ctl);
 	if (r == LINK_RECONNECT)
 		return after_upgrade(ctl);
 	if (r == CTL_TIMEOUT || r == -1)

@@ -243,6 +243,20 @@ class RowN(harness.TestCase):
             c.kill(signal.SIGUSR2)
             c.ctl("status")
 
+    def test_N1_a_request_in_the_gap_is_not_lost(self):
+        """Whoever connects while clusterd steps over asks again, and is heard once."""
+        c = self.start(workers=1)
+        c.announce("upgrade", "note")
+        for turn in range(60):
+            mark = c.mark()
+            c.kill(signal.SIGUSR2)
+            time.sleep(turn % 12 / 2000)
+            c.ctl("scale", str(2 - turn % 2), "--no-wait")
+            self.assertEqual(c.wait_event("scale", since=mark).to, 2 - turn % 2)
+            c.wait_event("upgrade", since=mark)
+        self.assertEqual(len(c.all("scale")), 60)
+        c.baseline = None
+
     def test_N1_upgrades_in_every_state(self):
         """Starting, draining, backing off: what was under way goes on."""
         c = self.start(harness.PROBE, "after=600", "ready", "drain=600", "serve",
