@@ -182,9 +182,14 @@ static void check_balance(struct checker *c, const struct listener *listener,
 	if (kind != ADDRESS_TCP && kind != ADDRESS_UDP)
 		complain_at(c, origin, "[listen %s] balance other than shared needs a TCP or UDP address",
 			    listener->name);
-	if (listener->balance != BALANCE_HASH && kind == ADDRESS_UDP)
-		complain_at(c, origin, "[listen %s] balance = round-robin counts connections; UDP has none",
-			    listener->name);
+}
+
+/* An abstract name can not be bound elsewhere and linked to. */
+static bool adoptable(const struct address *address)
+{
+	if (address->kind == ADDRESS_UNIX)
+		return ((const struct sockaddr_un *)&address->sa)->sun_path[0] == '/';
+	return address->kind == ADDRESS_TCP && address->port > 0;
 }
 
 static void check_adopt(struct checker *c, const struct listener *listener,
@@ -192,8 +197,8 @@ static void check_adopt(struct checker *c, const struct listener *listener,
 {
 	if (!listener->adopt)
 		return;
-	if (listener->address.kind != ADDRESS_TCP || listener->address.port == 0)
-		complain_at(c, origin, "[listen %s] adopt needs a TCP address with a port",
+	if (!adoptable(&listener->address))
+		complain_at(c, origin, "[listen %s] adopt needs a TCP address with a port, or a unix path",
 			    listener->name);
 	if (listener->stdin)
 		complain_at(c, origin, "[listen %s] adopt and stdin: a program binds its socket or gets "

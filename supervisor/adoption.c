@@ -35,6 +35,14 @@ bool policy_adopts(const struct policy *policy)
 	return false;
 }
 
+bool policy_adopts_path(const struct policy *policy)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (policy->listeners[i].adopt && policy->listeners[i].address.kind == ADDRESS_UNIX)
+			return true;
+	return false;
+}
+
 /* ---- which socket ---- */
 
 static bool v6only(const struct sock *sock)
@@ -48,7 +56,9 @@ static struct address form_of(const struct adopt_request *request)
 	struct address form = { .kind = ADDRESS_TCP, .size = (uint16_t)request->length };
 
 	form.sa = request->address;
-	if (request->address.ss_family == AF_INET6) {
+	if (request->address.ss_family == AF_UNIX) {
+		form.kind = ADDRESS_UNIX;
+	} else if (request->address.ss_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&request->address;
 
 		form.port = ntohs(in6->sin6_port);
@@ -137,7 +147,7 @@ static int socket_for(struct supervisor *s, const struct adopt_request *request,
 	struct address form = form_of(request);
 	int rc = 0;
 
-	*ret = same_form(s, request);
+	*ret = adopts_path(of) ? of : same_form(s, request);
 	if (*ret)
 		return 0;
 	if (of->adopted)
@@ -184,6 +194,8 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	}
 	rc = socket_for(s, request, of, &sock, &failed);
 	if (rc == 0)
+		rc = steer_furnish(s, a->seat, &failed);
+	if (rc == 0)
 		rc = adopt_replace(a->notify_fd, request, socket_fd(sock, a->slot, a->seat), &lost, &failed);
 	if (rc == -ENOENT)
 		return;
@@ -193,6 +205,8 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 		return;
 	}
 	sock->adopted = a->given = true;
+	if (adopts_path(sock))
+		adopt_link_publish(s, sock);
 	tell(a, request, lost ? "gets our socket, but not all of its options" : "gets our socket");
 }
 
@@ -247,12 +261,15 @@ static void on_listen(struct adoption *a, struct adopt_request *request)
 
 /* ---- life ---- */
 
-static void on_closed(uv_handle_t *handle)
+static void adoption_free(struct adoption *a)
 {
-	struct adoption *a = handle->data;
-
 	fd_close(&a->notify_fd);
 	free(a);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	adoption_free(handle->data);
 }
 
 static void adoption_close(struct adoption *a)
@@ -263,7 +280,11 @@ static void adoption_close(struct adoption *a)
 		at = &(*at)->next;
 	if (*at)
 		*at = a->next;
-	uv_close((uv_handle_t *)&a->poll, on_closed);
+	a->next = NULL;
+	if (a->watched)
+		uv_close((uv_handle_t *)&a->poll, on_closed);
+	else
+		adoption_free(a);
 }
 
 static void on_request(uv_poll_t *poll, int status, int events)
@@ -299,6 +320,7 @@ int adoption_watch(struct supervisor *s, struct adoption *a)
 	if (rc < 0)
 		return rc;
 	a->poll.data = a;
+	a->watched = true;
 	/* It goes on until the last process under the filter is gone; the loop need not. */
 	uv_unref((uv_handle_t *)&a->poll);
 	return uv_poll_start(&a->poll, UV_READABLE | UV_DISCONNECT, on_request);
@@ -348,7 +370,7 @@ void adoption_explain(struct supervisor *s, uint32_t cookie)
 		address_format(&a->other, text);
 		if (a->other.kind == ADDRESS_NONE)
 			sup_note(s, LOG_LEVEL_WARN,
-			         "adopt: worker %u never bound an IP address: if it takes its "
+			         "adopt: worker %u never bound an address: if it takes its "
 			         "socket from fd 3, leave out adopt", a->slot);
 		else
 			sup_note(s, LOG_LEVEL_WARN,

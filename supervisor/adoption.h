@@ -12,12 +12,21 @@ struct adoption {
 	struct supervisor *s;
 	uint32_t slot, seat, cookie;
 	int notify_fd;
+	bool watched;         /* the poll is open */
 	bool given;           /* it has one of our sockets */
 	struct address other; /* the last IP address it bound that is none of ours */
 	uv_poll_t poll;
 };
 
+/* adopt_link.c: the link of an adopting unix listener. */
+bool adopts_path(const struct sock *sock);
+int adopt_link_form(struct sock *sock, const char **failed);
+void adopt_link_begin(struct supervisor *s, struct sock *sock);
+void adopt_link_publish(struct supervisor *s, struct sock *sock);
+void adopt_link_end(struct sock *sock);
+
 bool policy_adopts(const struct policy *policy);
+bool policy_adopts_path(const struct policy *policy);
 
 /* Takes the fd over, on error too. */
 int adoption_begin(struct supervisor *s, const struct worker *worker, int notify_fd);

@@ -300,6 +300,7 @@ int steer_grow(struct supervisor *s, uint32_t slots);
 void steer_free(struct supervisor *s);
 uint32_t steer_seats(uint32_t workers);
 uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie);
+int steer_furnish(struct supervisor *s, uint32_t seat, const char **failed);
 void steer_leave_seat(struct supervisor *s, struct worker *worker);
 void steer_seat(struct supervisor *s, uint32_t seat, bool on);
 void steer_worker(struct supervisor *s, const struct worker *worker, bool on);

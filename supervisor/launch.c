@@ -389,6 +389,7 @@ static int run_filtered(struct errand *e, struct spawned *ret, const char **fail
 	struct supervisor *s = e->worker->s;
 	struct adopt_hook hook = {
 		.filter.keep_setuid = s->adopt_keeps_setuid && !e->launch->policy.cluster_no_new_privs,
+		.filter.unix_too = policy_adopts_path(&e->launch->policy),
 	};
 	int rc;
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "supervisor/internal.h"
+#include "supervisor/adoption.h"
 #include "supervisor/os/hangup.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
@@ -185,10 +185,12 @@ static void note_bound(struct sock *sock)
 
 int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
 {
-	int rc;
+	int rc = adopts_path(sock) ? adopt_link_form(sock, failed) : 0;
 
 	sock->listening.fd = -1;
 	sock->mode = BALANCE_SHARED;
+	if (rc < 0)
+		return rc;
 	if (sock->config.address.kind == ADDRESS_INHERIT)
 		rc = open_inherited(s, sock, failed);
 	else if (sock->config.balance == BALANCE_SHARED)
@@ -199,7 +201,9 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	if (rc == 0)
 		note_bound(sock);
 	if (rc == 0 && sock->home.kind == ADDRESS_NONE)
-		sock->home = sock->bound;
+		sock->home = adopts_path(sock) ? sock->config.address : sock->bound;
+	if (rc == 0 && adopts_path(sock))
+		adopt_link_begin(s, sock);
 	return rc;
 }
 
@@ -264,6 +268,8 @@ void sock_close(struct supervisor *s, struct sock *sock)
 {
 	const char *failed;
 
+	if (sock->in_use && adopts_path(sock))
+		adopt_link_end(sock);
 	sock->in_use = false;
 	if (sock->group) {
 		/* A worker may hold them open, and then they would go on to be watched. */

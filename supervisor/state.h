@@ -94,6 +94,9 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 /* Frees what state_load() made, whether it succeeded or not. The fds are not ours: closes none. */
 void state_forget(struct supervisor *s);
 
+/* Frees the image of a worker's output, once it is taken over or not needed. */
+void state_forget_output(struct worker *worker);
+
 /* After state_load(): takes the fds over, watches them, goes on. The loop is open. */
 int state_take_over(struct supervisor *s, const char **problem);
 

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +6,6 @@
 #include "supervisor/adoption.h"
 #include "supervisor/core/tlv.h"
 #include "supervisor/os/reuseport.h"
-#include "supervisor/probe.h"
 #include "supervisor/state.h"
 
 /* ---- helpers ---- */
@@ -395,7 +393,7 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 	return 0;
 }
 
-static void forget_image(struct worker *worker)
+void state_forget_output(struct worker *worker)
 {
 	if (!worker->image)
 		return;
@@ -412,7 +410,7 @@ void state_forget(struct supervisor *s)
 			struct worker *worker = s->workers[i];
 
 			s->workers[i] = worker->hash_next;
-			forget_image(worker);
+			state_forget_output(worker);
 			free(worker);
 		}
 	while (s->adoptions) {
@@ -428,78 +426,4 @@ void state_forget(struct supervisor *s)
 	launches_free(s);
 	memory_free(s);
 	free(s->pool);
-}
-
-/* ---- taking over ---- */
-
-static int take_sock(struct sock *sock, const char **failed)
-{
-	int rc;
-
-	if (!sock->image)
-		return 0;
-	rc = reuseport_adopt_fds(sock->image, sock->image_fds, sock->image->params.capacity,
-	                         &sock->group, failed);
-	free(sock->image);
-	free(sock->image_fds);
-	sock->image = NULL;
-	sock->image_fds = NULL;
-	return rc;
-}
-
-static void close_on_exec(int fd, void *context)
-{
-	(void)context;
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
-static void resume_probe(struct worker *worker)
-{
-	struct instance_view view;
-
-	if (!pool_instance(worker->s->pool, worker->cookie, &view))
-		return;
-	if (view.state == INSTANCE_STARTING)
-		probe_started(worker);
-	else if (view.state == INSTANCE_READY)
-		probe_ready(worker);
-}
-
-static int take_worker(struct worker *worker, const char **failed)
-{
-	struct supervisor *s = worker->s;
-	struct output_options options = {
-		.log = &s->log,
-		.slot = worker->slot,
-		.overflow = s->policy.log_overflow,
-		.tail = worker->launch->policy.log_tail,
-	};
-	int rc = 0;
-
-	if (worker->image)
-		rc = output_adopt(&options, worker->image, &worker->output, failed);
-	forget_image(worker);
-	if (rc < 0)
-		return rc;
-	resume_probe(worker);
-	return worker_watch(worker, failed);
-}
-
-int state_take_over(struct supervisor *s, const char **problem)
-{
-	int rc = 0;
-
-	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
-		rc = take_sock(&s->socks[i], problem);
-	for (uint32_t i = 0; rc == 0 && i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; rc == 0 && w; w = w->hash_next)
-			rc = take_worker(w, problem);
-	for (struct adoption *a = s->adoptions; rc == 0 && a; a = a->next)
-		rc = adoption_watch(s, a);
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			steer_restore(s, w);
-	state_each_fd(s, close_on_exec, NULL);
-	return rc;
 }

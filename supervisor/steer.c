@@ -88,7 +88,7 @@ static bool any_steered(const struct supervisor *s)
 }
 
 /* Sockets for the seat in every group that has none yet. */
-static int furnish(struct supervisor *s, uint32_t seat, const char **failed)
+int steer_furnish(struct supervisor *s, uint32_t seat, const char **failed)
 {
 	int rc = 0;
 
@@ -119,7 +119,7 @@ uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie)
 	if (steer->owner[slot] != 0)
 		for (seat = s->slots_max; seat < steer->size && steer->owner[seat] != 0; seat++)
 			;
-	if (seat >= steer->size || furnish(s, seat, &failed) < 0)
+	if (seat >= steer->size || steer_furnish(s, seat, &failed) < 0)
 		seat = slot;
 	if (steer->owner[seat] == 0)
 		steer->owner[seat] = cookie;
