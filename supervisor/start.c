@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
@@ -144,6 +145,34 @@ static int start_probes(struct supervisor *s)
 	return EXIT_POLICY;
 }
 
+/*
+ * LISTEN_PID names the process we start. A shell or a package runner that starts the
+ * program as its child instead of becoming it makes the program ignore its sockets, silently.
+ */
+static void name_wrapper(struct supervisor *s)
+{
+	static const char *const wrappers[] = { "sh", "bash", "dash", "npm", "npx", "yarn", "bundle" };
+	const struct policy *policy = &s->policy;
+	const char *program = policy->cluster_command.text;
+	const char *slash = strrchr(program, '/');
+	bool becomes = false;
+
+	for (uint16_t i = 0; i < policy->cluster_command.count; i++) {
+		becomes = becomes || strstr(program, "exec ");
+		program += strlen(program) + 1;
+	}
+	program = slash ? slash + 1 : policy->cluster_command.text;
+	if (becomes || policy->listener_count == 0 || policy_adopts(policy) ||
+	    !(policy->cluster_activation & STYLE_SYSTEMD))
+		return;
+	for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+		if (strcmp(program, wrappers[i]) == 0)
+			sup_note(s, LOG_LEVEL_INFO,
+			         "%s: a program that it starts as a child has another pid than "
+			         "LISTEN_PID says, and ignores its sockets: write `exec PROGRAM` or "
+			         "`clusterd-exec PROGRAM`", program);
+}
+
 static int start_pool(struct supervisor *s, uint32_t workers)
 {
 	if (sup_pool_grow(s, workers) == 0)
@@ -196,6 +225,7 @@ int start_all(struct supervisor *s)
 	if (status != 0)
 		return status;
 	sup_begun(s, workers);
+	name_wrapper(s);
 	sup_feed(s, &(struct event){ .what = EV_START, .count = workers });
 	return 0;
 }

@@ -188,6 +188,19 @@ class Adopt(harness.TestCase):
         self.even(self.start(str(folder / "web"), "127.0.0.1:%{port}"))
 
 
+class Wrappers(harness.TestCase):
+    """LISTEN_PID is wrong behind a shell that does not become the program."""
+
+    def notes(self, script):
+        c = self.sh(script, policy="[ready]\nwhen = notify\n", flags=("-n", 1))
+        c.ready(1)
+        return [e.text for e in c.all("note") if "LISTEN_PID" in e.text]
+
+    def test_said_once_and_only_then(self):
+        self.assertEqual(len(self.notes(f"{harness.PROBE} ready; true")), 1)
+        self.assertEqual(self.notes(f"exec {harness.PROBE} ready"), [])
+
+
 @unittest.skipUnless(shutil.which("node") and shutil.which("npm"), "node or npm is not installed")
 class Express(harness.TestCase):
     """The first example of the README: node app.js, four of them, each with its exact share."""
