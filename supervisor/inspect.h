@@ -108,7 +108,7 @@ int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed);
 
 /*
  * Reads and checks the policy anew. tell() gets one line per problem, or per
- * item of the plan. With dry_run nothing is changed. *ret_roll is the roll that
+ * item of the plan; NULL: the log does. With dry_run nothing is changed. *ret_roll is the roll that
  * it started, or 0. Returns 0, or -1 when nothing was changed because of a problem.
  */
 typedef void sup_tell(void *context, const char *line);

@@ -31,19 +31,39 @@ struct reload {
 	uint32_t live, roll, boot; /* keys changed, by what they need */
 };
 
+/* One line of the plan, or of what is wrong: to the caller, or to the log for a signal. */
+static void tell_line(const struct reload *r, enum log_level level, const char *format, va_list list)
+{
+	char line[LINE_MAX_TOLD];
+
+	vsnprintf(line, sizeof line, format, list);
+	if (r->tell)
+		r->tell(r->context, line);
+	else
+		sup_note(r->s, level, "reload: %s", line);
+}
+
 static void say(const struct reload *r, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void object(const struct reload *r, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 static void say(const struct reload *r, const char *format, ...)
 {
-	char line[LINE_MAX_TOLD];
 	va_list list;
 
 	va_start(list, format);
-	vsnprintf(line, sizeof line, format, list);
+	tell_line(r, LOG_LEVEL_INFO, format, list);
 	va_end(list);
-	if (r->tell)
-		r->tell(r->context, line);
+}
+
+static void object(const struct reload *r, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	tell_line(r, LOG_LEVEL_ERROR, format, list);
+	va_end(list);
 }
 
 /* ---- what has changed ---- */
@@ -157,10 +177,10 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		if (!sock_of(s, listener))
 			status = sockets_add(s, listener, workers);
 		if (status != 0)
-			say(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+			object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
 	}
 	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {
-		say(r, "%s; nothing was changed", problem);
+		object(r, "%s; nothing was changed", problem);
 		status = -1;
 	}
 	for (uint32_t i = 0; status != 0 && i < s->sock_count; i++)
@@ -285,7 +305,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	char problem[LINE_MAX_TOLD];
 
 	if (roll && launch_create(s, r->fresh, s->generation + 1, &launch, problem, sizeof problem) < 0) {
-		say(r, "%s; nothing was changed", problem);
+		object(r, "%s; nothing was changed", problem);
 		return -1;
 	}
 	if (open_new_sockets(r, workers) != 0) {
@@ -297,7 +317,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		apply_to_launches(s, r->fresh);
 	apply_live(s, r->fresh);
 	if (apply_count(s, workers, by_hand, &failed) < 0)
-		say(r, "cluster.workers: %s", failed);
+		object(r, "cluster.workers: %s", failed);
 	if (launch)
 		begin_roll(s, launch, ret_roll);
 	return 0;
@@ -339,7 +359,7 @@ void reload_settle(struct supervisor *s)
 
 static void complain_through(void *context, const char *line)
 {
-	say(context, "%s", line);
+	object(context, "%s", line);
 }
 
 static int read_policy(struct reload *r)
@@ -362,13 +382,13 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 	*ret_roll = 0;
 	r.fresh = malloc(sizeof *r.fresh);
 	if (!r.fresh) {
-		say(&r, "no memory; nothing was changed");
+		object(&r, "no memory; nothing was changed");
 		return -1;
 	}
 	if (!dry_run)
 		systemd_reloading(s);
 	if (s->stopping) {
-		say(&r, "the cluster is stopping; nothing was changed");
+		object(&r, "the cluster is stopping; nothing was changed");
 	} else if (read_policy(&r) == 0) {
 		compare_keys(&r);
 		compare_listeners(&r);

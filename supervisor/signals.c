@@ -25,17 +25,12 @@ static void on_quit(struct supervisor *s, int signo)
 	sup_request(s, &(struct event){ .what = EV_STOP, .fast = true });
 }
 
-static void tell_log(void *context, const char *line)
-{
-	sup_note(context, LOG_LEVEL_WARN, "reload: %s", line);
-}
-
 static void on_reload(struct supervisor *s, int signo)
 {
 	uint32_t roll;
 
 	(void)signo;
-	sup_reload(s, false, true, tell_log, s, &roll);
+	sup_reload(s, false, true, NULL, NULL, &roll);
 }
 
 static void on_reopen(struct supervisor *s, int signo)
