@@ -28,7 +28,8 @@ class RowA(harness.TestCase):
         c = self.sh(COUNTDOWN % 256, policy=AT_ONCE, flags=("-n", "1"))
         c.announce("worker.exit")
         c.ready(1)
-        harness.eventually((c.folder / "lives").exists, "the first life is counted")
+        lives = c.folder / "lives"
+        harness.eventually(lambda: lives.exists() and lives.read_text() == "1\n", "the first life is counted")
         c.kill(signal.SIGKILL, c.pid_of(0))
         ends = c.wait_events(257, "worker.exit", deadline=30 * harness.SLOW)
         self.assertEqual(ends[0].signal, "SIGKILL")
