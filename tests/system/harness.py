@@ -262,6 +262,9 @@ class Cluster:
 
     def kill(self, signo, pid=None):
         os.kill(pid or self.pid, signo)
+        if signo == signal.SIGSTOP:
+            # On another CPU it runs on for a moment, and may take a connection with it.
+            eventually(lambda: (stat_of(pid or self.pid) or "T")[0] in "TtZX", "stopped")
 
     def announce(self, *names):
         """Events of level warn or error that belong to this test."""
@@ -312,7 +315,8 @@ class Cluster:
         """What must hold of a clusterd that runs."""
         eventually(lambda: "Z" not in children(self.pid).values(), "no zombie", 2 * SLOW)
         if self.baseline and len(self.workers()) == self.baseline[0]:
-            eventually(lambda: len(fds(self.pid)) == self.baseline[1],
+            # Fewer is fine: what a readiness was asked with may have been open when they were counted.
+            eventually(lambda: len(fds(self.pid)) <= self.baseline[1],
                        f"{self.baseline[1]} descriptors as before, not {len(fds(self.pid))}: {fds(self.pid)}",
                        3 * SLOW)
 

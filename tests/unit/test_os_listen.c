@@ -170,17 +170,23 @@ END_TEST
 START_TEST(ipv6_host_is_v6only)
 {
 	struct address address = inet6(false, 0);
-	struct listening made;
-	int only = 0, error = try_open(&address, &made);
-	socklen_t size = sizeof only;
+	bool apart = false;
 
-	if (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)
-		return; /* a machine without IPv6 */
-	ck_assert_int_eq(error, 0);
-	ck_assert_int_eq(getsockopt(made.fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size), 0);
-	ck_assert_int_eq(only, 1);
-	ck_assert(!reachable4(listen_port(made.fd)));
-	listen_close(&made);
+	/* Somebody else may have the same port of IPv4: some other port then shows it. */
+	for (int tries = 0; tries < 10 && !apart; tries++) {
+		struct listening made;
+		int only = 0, error = try_open(&address, &made);
+		socklen_t size = sizeof only;
+
+		if (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)
+			return; /* a machine without IPv6 */
+		ck_assert_int_eq(error, 0);
+		ck_assert_int_eq(getsockopt(made.fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size), 0);
+		ck_assert_int_eq(only, 1);
+		apart = !reachable4(listen_port(made.fd));
+		listen_close(&made);
+	}
+	ck_assert(apart);
 }
 END_TEST
 
