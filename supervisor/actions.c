@@ -118,6 +118,8 @@ static void act_report(struct supervisor *s, const struct action *action)
 		steer_worker(s, worker, false);
 		probe_stop(worker);
 	}
+	if (report->what == REPORT_GIVE_UP && report->next == NEXT_EXIT)
+		sup_stopping(s);
 	/* It holds from the moment it is told, and before the signal that follows. */
 	steer_apply(s);
 	sup_report(s, report);

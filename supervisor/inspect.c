@@ -173,9 +173,9 @@ struct uv_loop_s *sup_loop(struct supervisor *s)
 
 void sup_request(struct supervisor *s, const struct event *event)
 {
-	if (event->what == EV_STOP && !s->stopping) {
-		s->stopping = true;
-		systemd_stopping(s);
+	if (event->what == EV_STOP && !s->stop_asked) {
+		s->stop_asked = true;
+		sup_stopping(s);
 		sup_note_stop(s, event->fast);
 	}
 	sup_feed(s, event);

@@ -223,7 +223,8 @@ struct supervisor {
 	bool begun;           /* start has been logged */
 	bool up;              /* the first start is over */
 	bool scaled;          /* the number of workers was set by hand */
-	bool stopping;
+	bool stopping;        /* nothing new is begun any more */
+	bool stop_asked;      /* and that by somebody */
 	bool closing;
 	bool exited;          /* ACT_EXIT was seen */
 	enum why exit_why;
@@ -233,6 +234,7 @@ struct supervisor {
 /* supervisor.c */
 void sup_feed(struct supervisor *s, const struct event *event);
 void sup_settle(struct supervisor *s);
+void sup_stopping(struct supervisor *s); /* the end begins: tells systemd; may be called again */
 void sup_shutdown(struct supervisor *s);
 int sup_pool_grow(struct supervisor *s, uint32_t slots);
 void strangers_soon(struct supervisor *s);

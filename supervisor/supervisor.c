@@ -194,6 +194,14 @@ static int loop_open(struct supervisor *s)
 	return 0;
 }
 
+void sup_stopping(struct supervisor *s)
+{
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	systemd_stopping(s);
+}
+
 /* Everything has ended: let the loop run empty. Called once. */
 void sup_shutdown(struct supervisor *s)
 {

@@ -3,6 +3,9 @@
 import os
 import pathlib
 import signal
+import socket
+import subprocess
+import tempfile
 import time
 import unittest
 
@@ -161,6 +164,38 @@ wait; wait; wait; sleep 1000
 
     def test_B8_process(self):
         self.assertEqual(self.tree("process"), [True, True])
+
+    def test_giving_up_is_stopping_too(self):
+        """systemd is told, and nothing new is begun while the workers that are left finish."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(folder + "/notify")
+            systemd.settimeout(harness.DEADLINE)
+            c = self.sh("""
+                if [ $CLUSTERD_SLOT = 1 ]; then trap 'while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; fi
+                echo armed
+                while [ $CLUSTERD_SLOT = 1 ] || [ ! -e die ]; do sleep 0.02; done
+                exit 1""", policy=stop_policy("60s", "[restart]\nburst = 1\ngive_up = exit\nstable = 60s\n"),
+                        flags=("-n", "2"), env={"NOTIFY_SOCKET": folder + "/notify"})
+            c.ready(2)
+            harness.eventually(lambda: c.other.count("armed") == 2, "the trap is set")
+            c.announce("worker.exit", "give_up", "note", "reload", "stop")
+            c.expected_status = 69
+            (c.folder / "die").touch()
+            c.wait_event("give_up")
+            told = b""
+            while b"STOPPING=1" not in told:
+                told = systemd.recv(4096)
+            for verb in ("roll", "reload", "upgrade"):
+                answer = subprocess.run([harness.CLUSTERCTL, "-s", f"{c.folder}/control.sock", verb],
+                                        capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
+                self.assertEqual(answer.returncode, 1)
+                self.assertIn("the cluster is stopping", answer.stdout + answer.stderr)
+            self.assertEqual(c.all("roll.begin"), [])
+            (c.folder / "go").touch()
+            self.assertEqual(c.wait(), 69)
+            systemd.setblocking(False)
+            with self.assertRaises(BlockingIOError):  # said once, and nothing after it
+                systemd.recv(4096)
 
     def test_drain_delay_comes_before_the_signal(self):
         c = self.sh("trap 'exit 0' TERM; echo armed; while :; do sleep 0.02; done",
