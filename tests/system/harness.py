@@ -324,7 +324,10 @@ class Cluster:
         """What must hold when clusterd has ended."""
         self.test.assertEqual(self.stopped, self.expected_status, self.tail())
         for report in self.folder.glob("*san.*"):
-            self.test.fail(report.read_text()[:8000])
+            text = report.read_text()
+            # A leak checker that was killed together with its process has found nothing.
+            if "ERROR" in text or "Unable to get registers" not in text:
+                self.test.fail(text[:8000])
         for path in self.folder.rglob("*"):
             self.test.assertFalse(stat.S_ISSOCK(path.lstat().st_mode), f"{path} was left behind")
             self.test.assertNotEqual(path.suffix, ".pid", f"{path} was left behind")
