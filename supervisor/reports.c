@@ -68,7 +68,6 @@ static const char *rule_text(const struct supervisor *s, const struct report *r,
 static void remember(struct supervisor *s, const struct report *r, const struct worker *worker,
                      uint16_t rule)
 {
-	struct slot_view slot;
 	struct end_record end = {
 		.wall_ms = log_wall_ms(),
 		.lived_ms = r->ms,
@@ -83,6 +82,7 @@ static void remember(struct supervisor *s, const struct report *r, const struct 
 		.cause = (uint8_t)r->cause,
 		.next = (uint8_t)r->next,
 		.why = (uint8_t)r->why,
+		.streak = (uint16_t)(r->streak > UINT16_MAX ? UINT16_MAX : r->streak),
 		.rule = rule,
 	};
 
@@ -91,8 +91,6 @@ static void remember(struct supervisor *s, const struct report *r, const struct 
 		end.cpu_sys_ms = (uint32_t)worker->reaped.sys_ms;
 		end.max_rss_kb = (uint32_t)worker->reaped.max_rss_kb;
 	}
-	if (pool_slot(s->pool, r->slot, &slot))
-		end.streak = (uint16_t)(slot.streak > UINT16_MAX ? UINT16_MAX : slot.streak);
 	memory_add_end(s, r->slot, &end);
 	if (!r->asked)
 		s->memory[r->slot].unasked++;

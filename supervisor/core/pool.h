@@ -155,7 +155,7 @@ enum why {
 
 enum report_what {
 	REPORT_READY,       /* cookie, how, ms since spawn */
-	REPORT_EXIT,        /* cookie, end, cause, asked, next, why, delay_ms, lived_ms */
+	REPORT_EXIT,        /* cookie, end, cause, asked, next, why, streak, delay_ms, ms */
 	REPORT_STOP,        /* cookie, signal, cause: a stop was asked for (0 = draining first) */
 	REPORT_ESCALATE,    /* cookie, signal: the stop timeout has passed */
 	REPORT_UNKILLABLE,  /* cookie, ms since SIGKILL */
@@ -179,6 +179,7 @@ struct report {
 	uint32_t generation;
 	uint32_t roll;
 	uint32_t count;
+	uint32_t streak; /* short lives in a row, this one included */
 	int error;
 	int signal;
 	struct ended end;

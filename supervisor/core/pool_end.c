@@ -89,6 +89,15 @@ static void current_ended(struct pool *pool, uint32_t s, const struct decision *
 		follow(pool, s, d);
 }
 
+/* An end is reported before its decision is carried out, which is when the slot counts it. */
+static uint32_t streak_after(const struct pool *pool, const struct instance *i,
+			     const struct decision *d)
+{
+	bool decided = d->next != NEXT_NONE && d->why != WHY_REQUEST;
+
+	return decided ? d->streak : pool->slots[i->slot].history.streak;
+}
+
 static void report_end(struct pool *pool, const struct instance *i, const struct event *event,
 		       const struct decision *d)
 {
@@ -100,6 +109,7 @@ static void report_end(struct pool *pool, const struct instance *i, const struct
 					    .cause = i->cause,
 					    .asked = decide_asked(i->cause),
 					    .next = d->next,
+					    .streak = streak_after(pool, i, d),
 					    .why = d->why,
 					    .delay_ms = d->delay_ms,
 					    .ms = pool->now_ms - i->spawned_ms });
