@@ -73,6 +73,16 @@ class Ctl(harness.TestCase):
         return subprocess.Popen([CLUSTERCTL, "-s", socket_of(cluster), *words], text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
+    def read_until(self, pipe, text):
+        """Reads past the buffer of Python: select(2) does not see the lines that wait in there."""
+        seen = b""
+        while text not in seen:
+            ready, _, _ = select.select([pipe], [], [], DEADLINE)
+            self.assertTrue(ready, seen)
+            data = os.read(pipe.fileno(), 65536)
+            self.assertTrue(data, seen)
+            seen += data
+
     # -- looking --
 
     def test_status_for_people(self):
@@ -376,14 +386,10 @@ class Ctl(harness.TestCase):
     def test_follower_survives_an_upgrade(self):
         c = self.quick()
         follower = self.background(c, "--json", "events", "-f")
-        follower.stdout.readline()
+        self.read_until(follower.stdout, b"\n")
         c.ctl("upgrade")
         c.ctl("restart", "0")
-        seen = ""
-        while '"roll.end"' not in seen:
-            ready, _, _ = select.select([follower.stdout], [], [], DEADLINE)
-            self.assertTrue(ready, seen)
-            seen += follower.stdout.readline()
+        self.read_until(follower.stdout, b'"roll.end"')
         follower.send_signal(signal.SIGTERM)
         follower.communicate(timeout=DEADLINE)
 
