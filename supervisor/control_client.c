@@ -198,6 +198,15 @@ void client_read(struct client *client)
 		client_drop(client);
 }
 
+/* Einhorn's clients neither read the answer nor mind it. */
+static void serve_ack(struct client *client)
+{
+	if (sup_ack(client->control->s, peer_pid(client->fd)))
+		client_ok(client);
+	else
+		client_fail(client, CODE_FAILED, "not sent by a worker with activation = einhorn");
+}
+
 /* Takes one line and answers it, or begins to. */
 static void client_serve(struct client *client)
 {
@@ -214,7 +223,9 @@ static void client_serve(struct client *client)
 	}
 	client->line_taken = (size_t)(newline - client->line) + 1;
 	client->busy = true;
-	if (request_parse(client->line, client->line_taken - 1, &client->request, &problem) < 0)
+	if (proto_is_ack(client->line, client->line_taken - 1))
+		serve_ack(client);
+	else if (request_parse(client->line, client->line_taken - 1, &client->request, &problem) < 0)
 		client_fail(client, CODE_USAGE, problem);
 	else
 		request_serve(client);

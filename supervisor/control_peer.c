@@ -36,6 +36,14 @@ bool peer_may(const struct control *control, int fd)
 	return peer.gid == control->group || has_group(fd, control->group);
 }
 
+pid_t peer_pid(int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? -1 : peer.pid;
+}
+
 int group_of(const char *name, gid_t *ret)
 {
 	char text[4096], *end;

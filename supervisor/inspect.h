@@ -117,6 +117,9 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 
 /* Sends a signal to the worker(s) of a slot or ALL_SLOTS; returns how many got it. */
 uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo);
+/* The process says that its worker is ready, as Einhorn's do. False: it belongs to none that was
+ * told how. */
+bool sup_ack(struct supervisor *s, pid_t pid);
 void sup_reopen(struct supervisor *s);
 /* Starts an upgrade of clusterd itself. On success it does not return here: control
  * clients are told to connect again. Returns -1 with *failed a sentence otherwise. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "supervisor/adoption.h"
+#include "supervisor/control.h"
 #include "supervisor/core/envp.h"
 #include "supervisor/os/adopt.h"
 #include "supervisor/os/cpus.h"
@@ -317,7 +318,11 @@ static int build_env(struct errand *e, const char **failed)
 		.ready_fd = e->ready_write < 0 ? -1 : FIRST_FD + (int)e->socket_count,
 		.master_pid = getpid(),
 	};
-	size_t need = envp_build(&in, s->scratch, s->scratch_size, &e->env);
+	size_t need;
+
+	if (control_path(s->control)[0])
+		in.einhorn_socket = control_path(s->control);
+	need = envp_build(&in, s->scratch, s->scratch_size, &e->env);
 
 	*failed = "memory for the environment";
 	if (need <= s->scratch_size)

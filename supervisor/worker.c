@@ -204,6 +204,41 @@ static void on_notify(uv_poll_t *poll, int status, int events)
 	}
 }
 
+static struct worker *find_by_pid(struct supervisor *s, pid_t pid, pid_t group)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (w->end_open && (w->pid == pid || w->pid == group))
+				return w;
+	return NULL;
+}
+
+/* Whose the process is, as belongs() sees it; the ancestors are read once for all workers. */
+static struct worker *worker_of(struct supervisor *s, pid_t pid)
+{
+	struct worker *worker = NULL;
+	struct proc_info info;
+
+	for (int i = 0; !worker && i < ANCESTORS_MAX && pid > 1; i++) {
+		worker = find_by_pid(s, pid, getpgid(pid));
+		if (proc_read("/proc", pid, &info) < 0)
+			break;
+		pid = info.ppid;
+	}
+	return worker;
+}
+
+bool sup_ack(struct supervisor *s, pid_t pid)
+{
+	struct worker *worker = worker_of(s, pid);
+
+	if (!worker || !(worker->launch->policy.cluster_activation & STYLE_EINHORN))
+		return false;
+	if (heeds_notify(worker))
+		feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
+	return true;
+}
+
 static void on_ready_fd(uv_poll_t *poll, int status, int events)
 {
 	struct worker *worker = poll->data;

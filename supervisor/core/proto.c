@@ -135,6 +135,41 @@ int request_parse(char *line, size_t size, struct request *ret, const char **pro
 	return 0;
 }
 
+/* Where the text ends in the line, or NULL. */
+static const char *after(const char *line, size_t size, const char *text)
+{
+	size_t length = strlen(text);
+
+	for (size_t at = 0; at + length <= size; at++)
+		if (memcmp(line + at, text, length) == 0)
+			return line + at + length;
+	return NULL;
+}
+
+static const char *skip_blanks(const char *at, const char *end)
+{
+	while (at < end && (*at == ' ' || *at == '\t'))
+		at++;
+	return at;
+}
+
+bool proto_is_ack(const char *line, size_t size)
+{
+	static const char ack[] = "\"worker:ack\"";
+	const char *end = line + size, *at;
+
+	if (size > 3 && memcmp(line, "---", 3) == 0)
+		return after(line, size, "%0Acommand: worker:ack%0A") != NULL;
+	if (size == 0 || line[0] != '{')
+		return false;
+	at = after(line, size, "\"command\"");
+	at = at ? skip_blanks(at, end) : end;
+	if (at == end || *at != ':')
+		return false;
+	at = skip_blanks(at + 1, end);
+	return (size_t)(end - at) >= sizeof ack - 1 && memcmp(at, ack, sizeof ack - 1) == 0;
+}
+
 bool proto_number(const char *word, uint32_t max, uint32_t *ret)
 {
 	uint64_t value = 0;

@@ -50,6 +50,14 @@ struct request {
  */
 int request_parse(char *line, size_t size, struct request *ret, const char **problem);
 
+/*
+ * Is the line, of `size` bytes, what Einhorn's workers write when they are ready?
+ * Their message is a map with a "command" of "worker:ack": in JSON (Go's goji/bind), or in
+ * YAML with % and newline escaped as in a URL (Einhorn's own client). Who sent it is
+ * for the caller to find out: the pid in it is not read.
+ */
+bool proto_is_ack(const char *line, size_t size);
+
 /* A decimal number up to `max`: digits only, nothing after them. */
 bool proto_number(const char *word, uint32_t max, uint32_t *ret);
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import harness
@@ -38,6 +39,44 @@ class RowE(harness.TestCase):
         self.assertEqual(how[0][0], "notify")
         self.assertEqual(how[1][0], "alive")
         self.assertGreaterEqual(how[1][1], 690)
+
+    def test_ready_by_the_ack_of_einhorn(self):
+        """Only the process that sends it counts, not the pid in the text; a child may send it too."""
+        c = self.cluster(*PYTHON, """
+import os, socket, sys, time
+slot = int(os.environ['CLUSTERD_SLOT'])
+def ack(pid):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(os.environ['EINHORN_SOCK_PATH'])
+        s.send(b'{"command":"worker:ack","pid":%d}\\n' % pid)
+        return s.recv(4096).decode() if slot == 1 else ''
+if slot == 0:
+    while not os.path.exists('go'): time.sleep(0.02)
+    ack(os.getpid())
+elif slot == 1:
+    if os.fork() == 0:
+        os.setsid()
+        print('answer', ack(1), flush=True)
+        os._exit(0)
+    os.wait()
+time.sleep(1000)
+""", policy="[cluster]\nactivation = systemd einhorn\n" + NOTIFY % "60s", flags=("-n", "3"))
+        c.wait_event("worker.ready", slot=1)
+        c.wait_line('answer {"v":1,"ok":true,"done":true}')
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(f"{c.folder}/control.sock")
+            stranger.send(b'{"command":"worker:ack","pid":%d}\n' % c.pid_of(2))
+            self.assertIn(b"not sent by a worker", stranger.recv(4096))
+        self.assertEqual([e.slot for e in c.all("worker.ready")], [1])
+        (c.folder / "go").touch()
+        self.assertEqual(c.wait_event("worker.ready", slot=0).how, "notify")
+        self.assertEqual([e.slot for e in c.all("worker.ready")], [1, 0])
+
+    def test_without_a_control_socket_einhorn_has_no_path(self):
+        c = self.sh("echo path=${EINHORN_SOCK_PATH-none} fds=$EINHORN_FD_COUNT; exec sleep 1000",
+                    policy="[cluster]\nactivation = einhorn\n",
+                    flags=("-n", "1", "--set", "control.socket=off"))
+        c.wait_line("path=none fds=1")
 
     def test_E1_start_timeout(self):
         c = self.cluster("/bin/sleep", "1000", policy=NOTIFY % "400ms", flags=("-n", "1"))

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "config/keys.h"
@@ -26,7 +27,7 @@ struct supervisor {
 	struct control *control;
 	struct metrics *metrics;
 	/* what was asked for */
-	unsigned requests, rolls, scales, signals, reopens, reloads, upgrades;
+	unsigned requests, rolls, scales, signals, acks, reopens, reloads, upgrades;
 	struct event last;
 	const char *refuse; /* scale, roll, reload and upgrade fail with it */
 	const char *note;   /* what a reload tells */
@@ -177,6 +178,12 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
 	s->signals++;
 	s->last = (struct event){ .slot = slot, .cause = signo };
 	return slot == ALL_SLOTS ? s->view.pool.live : 1;
+}
+
+bool sup_ack(struct supervisor *s, pid_t pid)
+{
+	s->acks++;
+	return pid == getpid() && !s->refuse;
 }
 
 void sup_reopen(struct supervisor *s)

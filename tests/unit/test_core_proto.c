@@ -78,6 +78,31 @@ START_TEST(request_row)
 }
 END_TEST
 
+static const struct {
+	const char *line;
+	bool ack;
+} acks[] = {
+	{ "{\"command\":\"worker:ack\",\"pid\":123}", true },
+	{ "{\"pid\": 123, \"command\" :\t\"worker:ack\"}", true },
+	{ "---%0Acommand: worker:ack%0Apid: 123%0A", true },
+	{ "--- %0Apid: 123%0Acommand: worker:ack%0A", true },
+	{ "{\"command\":\"worker:ack", false },
+	{ "{\"command\":\"worker:ping\"}", false },
+	{ "{\"command\":", false },
+	{ "{\"command\"", false },
+	{ "{\"worker:ack\":\"command\"}", false },
+	{ "---%0Acommand: worker:acknowledge%0A", false },
+	{ "---", false },
+	{ "worker:ack", false },
+	{ "", false },
+};
+
+START_TEST(ack_row)
+{
+	ck_assert_int_eq(proto_is_ack(acks[_i].line, strlen(acks[_i].line)), acks[_i].ack);
+}
+END_TEST
+
 START_TEST(request_nul_byte)
 {
 	char line[] = "status\0roll\n";
@@ -295,6 +320,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tcase, request_row, 0, ROWS(lines));
+	tcase_add_loop_test(tcase, ack_row, 0, ROWS(acks));
 	tcase_add_test(tcase, request_nul_byte);
 	tcase_add_loop_test(tcase, count_row, 0, ROWS(counts));
 	tcase_add_test(tcase, folders);

@@ -283,11 +283,33 @@ START_TEST(logs_of_one_slot)
 }
 END_TEST
 
+/* The sender is who connected, also when it has gone without waiting for an answer. */
+START_TEST(ack_of_einhorn)
+{
+	static const char ack[] = "{\"command\":\"worker:ack\",\"pid\":1}\n";
+	int fd;
+
+	ask(ack);
+	HAS("\"ok\":true,\"done\":true}");
+	fd = dial();
+	say(fd, ack);
+	close(fd);
+	for (int i = 0; i < 1000 && s->acks < 2; i++)
+		turns(1);
+	ck_assert_uint_eq(s->acks, 2);
+	s->refuse = "no";
+	ask(ack);
+	HAS("\"ok\":false");
+	ck_assert_uint_eq(s->requests, 0);
+}
+END_TEST
+
 static TCase *answers(void)
 {
 	TCase *tcase = tests("answers");
 
 	tcase_add_test(tcase, status_answer);
+	tcase_add_test(tcase, ack_of_einhorn);
 	tcase_add_test(tcase, hostile_words_are_escaped);
 	tcase_add_loop_test(tcase, each_request, 0, (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tcase, requests_reach_the_core);
