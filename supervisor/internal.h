@@ -48,6 +48,7 @@ enum {
 	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
 	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
 	STRANGERS_TURN = 256,
+	RELISTEN_MS = 1000,
 	KILLED_MS = 200,         /* for a process of ours to end that was just killed */
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
@@ -143,6 +144,7 @@ struct sock {
 	struct reuseport_image *image; /* of the group, between two clusterds; fds by slot */
 	int *image_fds;
 	bool fresh; /* opened by a reload that may yet be refused */
+	bool down; /* it, or one of the group, could not be made to listen again yet */
 	uint64_t repaired;
 };
 
@@ -187,6 +189,7 @@ struct supervisor {
 	uv_check_t after_poll;     /* judges deadlines after pending news was read */
 	uv_idle_t no_wait;
 	uv_timer_t strangers;
+	uv_timer_t relisten; /* runs while a listener is down */
 	uv_timer_t systemd_timer;
 	int signal_fd;
 	uv_poll_t signal_poll;

@@ -332,7 +332,30 @@ static int repair(struct supervisor *s, struct sock *sock, uint32_t slot, const 
 	return rc < 0 ? rc : 1;
 }
 
-static void hung_up(struct supervisor *s, uint32_t tag)
+static void on_relisten(uv_timer_t *timer);
+
+/* Said once: as long as it is down, silence and another try every second. */
+static void repair_failed(struct supervisor *s, struct sock *sock, const char *step, int error)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	if (sock->inherited && error == -ENOTCONN) {
+		complain(s, sock, step, error); /* only who made it can make it anew */
+		return;
+	}
+	uv_timer_start(&s->relisten, on_relisten, RELISTEN_MS, 0);
+	if (sock->down)
+		return;
+	sock->down = true;
+	address_format(&sock->bound, address);
+	sup_note(s, LOG_LEVEL_ERROR,
+	         "listener %s %s is down: %s: %s; next try in %ds, and then each %ds until it listens",
+	         sock->config.name, address, step, strerror(-error), RELISTEN_MS / 1000,
+	         RELISTEN_MS / 1000);
+}
+
+/* False when it is down still. */
+static bool hung_up(struct supervisor *s, uint32_t tag)
 {
 	struct sock *sock = &s->socks[tag / TAG_SLOTS];
 	const char *failed = "shutdown by a worker";
@@ -340,16 +363,33 @@ static void hung_up(struct supervisor *s, uint32_t tag)
 	int rc;
 
 	if (tag / TAG_SLOTS >= s->sock_count || !sock->in_use)
-		return;
+		return true;
 	rc = repair(s, sock, tag % TAG_SLOTS, &failed);
 	if (rc < 0)
-		complain(s, sock, failed, rc);
+		repair_failed(s, sock, failed, rc);
 	if (rc <= 0)
-		return;
+		return rc == 0;
 	sock->repaired++;
 	sup_listen_repaired(s, sock, tag % TAG_SLOTS);
 	if (rc > 1)
 		sup_roll(s, &roll, &failed);
+	return true;
+}
+
+static void on_relisten(uv_timer_t *timer)
+{
+	struct supervisor *s = timer->data;
+
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+		uint32_t seats = per_slot(sock) ? s->steer.size : 1;
+		bool down = false;
+
+		for (uint32_t seat = 0; sock->in_use && sock->down && seat < seats; seat++)
+			if (socket_fd(sock, seat, seat) >= 0 && !hung_up(s, i * TAG_SLOTS + seat))
+				down = true;
+		sock->down = down;
+	}
 }
 
 static void on_hangup(uv_poll_t *poll, int status, int events)

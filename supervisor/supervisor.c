@@ -185,10 +185,11 @@ static int loop_open(struct supervisor *s)
 	s->loop.data = s;
 	uv_timer_init(&s->loop, &s->deadline);
 	uv_timer_init(&s->loop, &s->strangers);
+	uv_timer_init(&s->loop, &s->relisten);
 	uv_timer_init(&s->loop, &s->systemd_timer);
 	uv_check_init(&s->loop, &s->after_poll);
 	uv_idle_init(&s->loop, &s->no_wait);
-	s->deadline.data = s->strangers.data = s->systemd_timer.data = s;
+	s->deadline.data = s->strangers.data = s->relisten.data = s->systemd_timer.data = s;
 	s->after_poll.data = s->no_wait.data = s;
 	s->deadline_ms = NEVER_MS;
 	return 0;
@@ -222,6 +223,7 @@ void sup_shutdown(struct supervisor *s)
 	sockets_close(s);
 	uv_close((uv_handle_t *)&s->deadline, NULL);
 	uv_close((uv_handle_t *)&s->strangers, NULL);
+	uv_close((uv_handle_t *)&s->relisten, NULL);
 	uv_close((uv_handle_t *)&s->systemd_timer, NULL);
 	uv_close((uv_handle_t *)&s->after_poll, NULL);
 	uv_close((uv_handle_t *)&s->no_wait, NULL);

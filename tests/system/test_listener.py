@@ -94,6 +94,36 @@ class RowK(harness.TestCase):
         print(f"{len(times)} attacks, back after p50 {times[50] * 1000:.2f} ms, max {times[-1] * 1000:.2f} ms")
         self.assertLess(times[50], 0.05 * harness.SLOW)
 
+    def squat(self, address):
+        """Another process has the port by the time that clusterd looks; it gives it up later."""
+        squatter = socket.socket()
+        self.addCleanup(squatter.close)
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind(address)
+        squatter.listen()
+        return squatter
+
+    def test_a_port_that_was_taken_is_tried_again(self):
+        c = self.server(count=1)
+        c.announce("note")
+        address = ("127.0.0.1", c.port)
+        before = c.workers()
+        c.kill(signal.SIGSTOP)
+        try:
+            self.ask(address, b"rdwr")
+            squatter = self.squat(address)
+        finally:
+            c.kill(signal.SIGCONT)
+        note = c.wait_event("note", level="error")
+        self.assertIn("Address already in use; next try in 1s", note.text)
+        time.sleep(2.2)  # two more tries, in silence
+        self.assertEqual(len(c.all("note", level="error")), 1)
+        self.assertEqual(c.all("listen.repaired"), [])
+        squatter.close()
+        c.wait_event("listen.repaired")
+        self.assertTrue(self.ask(address).startswith(b"slot"))
+        self.assertEqual(c.workers(), before)
+
     def test_K2_unix(self):
         path = f"/tmp/clusterd-k2-{os.getpid()}.sock"
         c = self.server(flags=("-l", f"unix:{path}"))
