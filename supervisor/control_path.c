@@ -39,26 +39,9 @@ static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PRO
 	return 0;
 }
 
-/* The pid of who listens at `path`: SO_PEERCRED of a connection names the caller of listen(2)
- * (unix(7)). 0 when nobody does. */
-static pid_t listener_pid(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	struct ucred peer;
-	socklen_t size = sizeof peer;
-	scoped_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || strlen(path) >= sizeof sa.sun_path)
-		return 0;
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	if (connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0)
-		return 0;
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : peer.pid;
-}
-
 static int in_use(const char *path, char problem[CONTROL_PROBLEM_MAX])
 {
-	pid_t pid = listener_pid(path);
+	pid_t pid = listen_pid_at(path);
 	char what[64];
 
 	if (pid > 0)
@@ -170,19 +153,13 @@ int control_adopt(struct control *control, const struct policy *policy, int fd,
 {
 	struct sockaddr_un *sa = (struct sockaddr_un *)&control->listening.sa;
 	const char *failed;
-	struct stat info;
 	int r = listen_check_inherited(fd, &control->listening, &failed);
 
 	if (r < 0)
 		return tell(problem, r, "inherited", failed);
 	if (policy->control_group[0])
 		group_of(policy->control_group, &control->group);
-	snprintf(control->path, sizeof control->path, "%s", sa->sun_path);
-	/* The path is ours as long as whoever connects to it meets this process. */
-	if (listener_pid(control->path) == getpid() && stat(control->path, &info) == 0) {
-		control->listening.dev = info.st_dev;
-		control->listening.ino = info.st_ino;
-		snprintf(control->listening.path, sizeof control->listening.path, "%s", control->path);
-	}
+	snprintf(control->path, sizeof control->path, "%s",
+	         listen_claim(&control->listening) ? control->listening.path : sa->sun_path);
 	return 0;
 }

@@ -329,6 +329,8 @@ static int door_listen(struct door *door, const struct address *address, int inh
 	}
 	r = inherited_fd < 0 ? listen_open(&spec, &door->listening, &failed)
 	                     : listen_check_inherited(inherited_fd, &door->listening, &failed);
+	if (r == 0 && inherited_fd >= 0)
+		listen_claim(&door->listening);
 	if (r < 0)
 		snprintf(problem, METRICS_PROBLEM_MAX, "%s: %s: %s", text, failed,
 		         strerror(-r));

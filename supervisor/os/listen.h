@@ -81,6 +81,17 @@ int listen_inspect(int fd, struct listen_facts *ret, const char **failed);
  */
 int listen_check_inherited(int fd, struct listening *ret, const char **failed);
 
+/* The pid of who listens at a unix path: SO_PEERCRED of a connection names the caller of
+ * listen(2) (unix(7)). 0 when nobody does. */
+pid_t listen_pid_at(const char *path);
+
+/*
+ * After an execve(2): takes charge again of the path of a unix socket that this very process made,
+ * so that listen_close() unlinks it. It is ours while who connects there meets this process.
+ * *listening is what listen_check_inherited() filled; true when its path is known now.
+ */
+bool listen_claim(struct listening *listening);
+
 /*
  * 1 after a worker's shutdown(2) or connect(AF_UNSPEC), 0 while it listens, or -errno. poll(2)
  * wakes for it: TCP with POLLHUP, AF_UNIX with POLLRDHUP, which must be asked for.

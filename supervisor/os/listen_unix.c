@@ -222,3 +222,50 @@ int listen_unix_open(const struct listen_spec *spec, struct listening *ret, cons
 		*ret = made;
 	return error;
 }
+
+pid_t listen_pid_at(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+	scoped_fd fd = -1;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return 0;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || sys_connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
+		return 0;
+	return sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : peer.pid;
+}
+
+/* A socket that replaced a dead one goes on being called what replace() had called it beside that. */
+static void cut_beside(char *path)
+{
+	char suffix[sizeof ".2147483647"];
+	size_t size = strlen(path), length;
+
+	length = (size_t)snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
+	if (size > length && strcmp(path + size - length, suffix) == 0)
+		path[size - length] = '\0';
+}
+
+bool listen_claim(struct listening *listening)
+{
+	const struct sockaddr_un *address = (const struct sockaddr_un *)&listening->sa;
+	char path[sizeof address->sun_path + 1] = "";
+	struct stat info;
+
+	if (listening->sa.ss_family != AF_UNIX)
+		return false;
+	memcpy(path, address->sun_path, sizeof address->sun_path);
+	if (listen_pid_at(path) != getpid())
+		cut_beside(path);
+	if (!path[0] || strlen(path) >= sizeof listening->path || listen_pid_at(path) != getpid() ||
+	    sys_lstat(path, &info) < 0)
+		return false;
+	listening->dev = info.st_dev;
+	listening->ino = info.st_ino;
+	memcpy(listening->path, path, strlen(path) + 1);
+	return true;
+}

@@ -58,6 +58,24 @@ class RowN(harness.TestCase):
         new.chmod(0o755)
         os.rename(new, binary)
 
+    def test_own_unix_paths_are_taken_away_at_the_end(self):
+        """Also after an upgrade, and when they were those of a clusterd that had crashed."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="paths-"))
+        self.addCleanup(shutil.rmtree, folder)
+        paths = [folder / "control", folder / "metrics"]
+        for crashed in (False, True):
+            with self.subTest(crashed=crashed):
+                for path in paths if crashed else ():
+                    with socket.socket(socket.AF_UNIX) as stale:
+                        stale.bind(str(path))
+                c = self.start(flags=("--set", f"control.socket={paths[0]}",
+                                      "--set", f"metrics.listen=unix:{paths[1]}"))
+                self.upgrade(c)
+                self.upgrade(c)
+                self.assertTrue(all(path.is_socket() for path in paths))
+                self.assertEqual(c.stop(), 0)
+                self.assertEqual(list(folder.iterdir()), [])
+
     def test_N1_hundred_upgrades_under_load(self):
         c = self.app(workers=3)
         workers, open_before = sorted(c.workers()), len(harness.fds(c.pid))

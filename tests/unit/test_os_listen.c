@@ -268,6 +268,51 @@ START_TEST(stale_path_is_replaced)
 }
 END_TEST
 
+/* The path belongs to who listens there, also when the socket was made beside a dead one. */
+START_TEST(path_is_claimed_again)
+{
+	struct address address = local(socket_path, false);
+	struct listening made = must_open(&address), got;
+	const char *failed;
+
+	if (_i == 1) {
+		close(made.fd);
+		made = must_open(&address);
+	}
+	ck_assert_int_eq(listen_pid_at(socket_path), getpid());
+	ck_assert_int_eq(listen_check_inherited(made.fd, &got, &failed), 0);
+	ck_assert(listen_claim(&got));
+	ck_assert_str_eq(got.path, socket_path);
+	ck_assert(got.dev == made.dev && got.ino == made.ino);
+	listen_close(&got);
+	ck_assert_int_eq(access(socket_path, F_OK), -1);
+	ck_assert_int_eq(listen_pid_at(socket_path), 0);
+}
+END_TEST
+
+START_TEST(path_of_another_is_not_claimed)
+{
+	struct address address = local(socket_path, false), inet = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address), tcp = must_open(&inet), got;
+	const char *failed;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		listen_check_inherited(made.fd, &got, &failed);
+		_exit(listen_claim(&got) || got.ino || got.path[0]);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert(!listen_claim(&tcp));
+	unlink(socket_path);
+	ck_assert_int_eq(listen_check_inherited(made.fd, &got, &failed), 0);
+	ck_assert(!listen_claim(&got));
+	close(made.fd);
+	listen_close(&tcp);
+}
+END_TEST
+
 START_TEST(live_path_is_refused)
 {
 	struct address address = local(socket_path, false);
@@ -480,6 +525,8 @@ int main(void)
 	tcase_add_test(tcase, shared_port_has_one_founder);
 	tcase_add_test(tcase, unix_path_mode_and_owner);
 	tcase_add_test(tcase, stale_path_is_replaced);
+	tcase_add_loop_test(tcase, path_is_claimed_again, 0, 2);
+	tcase_add_test(tcase, path_of_another_is_not_claimed);
 	tcase_add_test(tcase, live_path_is_refused);
 	tcase_add_loop_test(tcase, foreign_files_are_refused, 0, 4);
 	tcase_add_loop_test(tcase, simultaneous_starts, 0, 2);
