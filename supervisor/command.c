@@ -79,7 +79,7 @@ int launch_command(const struct worker *worker, struct spawned *ret, const char 
 	};
 	int rc;
 
-	*failed = "ready.command";
+	*failed = "find the program";
 	rc = build(&command, worker);
 	plan.envp = command.envp;
 	if (rc == 0)

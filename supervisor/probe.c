@@ -25,6 +25,7 @@ struct probe {
 	int fd;                /* of the connection, or pidfd of the command; -1 */
 	pid_t pid;             /* of the command, or 0 */
 	bool connected;
+	bool told;             /* that the command can not be run */
 	size_t answer_size;
 	char answer[ANSWER_MAX];
 	unsigned handles;
@@ -303,6 +304,19 @@ static int ask_command(struct probe *p, const char **failed)
 	return uv_poll_start(&p->poll, UV_READABLE, on_command);
 }
 
+/* Else the worker would seem to be the one that is not ready. Once for each. */
+static void tell_unable(struct probe *p, const char *step, int error)
+{
+	const struct worker *worker = p->worker;
+	const char *command = worker->launch->policy.ready_command.text;
+
+	if (p->told)
+		return;
+	p->told = true;
+	sup_note(p->s, LOG_LEVEL_WARN, "worker %u: ready.command %s can not be run: %s: %s", worker->slot,
+	         command, step, strerror(-error));
+}
+
 /* ---- beginning ---- */
 
 static void ask(struct probe *p)
@@ -317,6 +331,8 @@ static void ask(struct probe *p)
 	p->cpu_ms = cpu_of(p->worker, &state);
 	uv_timer_start(&p->timer, on_timer, p->s->policy.health_timeout, 0);
 	rc = command ? ask_command(p, &failed) : ask_http(p, &failed);
+	if (rc < 0 && command)
+		tell_unable(p, failed, rc);
 	if (rc < 0)
 		no(p, failed);
 }

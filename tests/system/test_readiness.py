@@ -1,8 +1,11 @@
 """Row E: when a worker counts as ready, and what it can not do with its notify socket."""
 
 import os
+import pathlib
+import shutil
 import signal
 import socket
+import tempfile
 import time
 
 import harness
@@ -77,6 +80,36 @@ time.sleep(1000)
                     policy="[cluster]\nactivation = einhorn\n",
                     flags=("-n", "1", "--set", "control.socket=off"))
         c.wait_line("path=none fds=1")
+
+    def test_a_ready_command_that_can_not_be_run_is_told(self):
+        for what, mode, why in (("gone", None, "exec: No such file or directory"),
+                                ("plain", 0o644, "exec: Permission denied"),
+                                ("binary", 0o755, "exec: Exec format error")):
+            with self.subTest(what=what):
+                folder = pathlib.Path(tempfile.mkdtemp(prefix="command-"))
+                self.addCleanup(shutil.rmtree, folder)
+                if mode:
+                    (folder / what).write_bytes(b"\0\0\0\0")
+                    (folder / what).chmod(mode)
+                c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"),
+                                 policy=f"[ready]\nwhen = command\ncommand = {folder / what}\ntimeout = 60s\n")
+                c.announce("note")
+                note = c.wait_event("note", level="warn")
+                self.assertEqual(note.text, f"worker 0: ready.command {folder / what} can not be run: {why}")
+                (folder / "right").write_text("#!/bin/sh\n")
+                (folder / "right").chmod(0o755)
+                time.sleep(0.6)  # asked twice more: it is told once
+                os.rename(folder / "right", folder / what)
+                self.assertEqual(c.wait_event("worker.ready").how, "command")
+                self.assertEqual(len(c.all("note", level="warn")), 1)
+
+    def test_a_ready_command_that_is_not_in_the_path_is_told(self):
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "2"),
+                         policy="[ready]\nwhen = command\ncommand = no-such-program\ntimeout = 60s\n")
+        c.announce("note")
+        texts = {note.text for note in c.wait_events(2, "note", level="warn")}
+        self.assertEqual(texts, {f"worker {slot}: ready.command no-such-program can not be run: "
+                                 "find the program: No such file or directory" for slot in (0, 1)})
 
     def test_E1_start_timeout(self):
         c = self.cluster("/bin/sleep", "1000", policy=NOTIFY % "400ms", flags=("-n", "1"))
