@@ -100,6 +100,7 @@ struct worker {
 	uint32_t cookie, slot, generation;
 	uint32_t seat;          /* steer.c; the slot where no connections are steered */
 	struct accepting accepting;
+	uint64_t word_ms, word_cpu_ms; /* when it last said WATCHDOG=1, and its CPU time by then */
 	uint64_t handed_before; /* connections the seat had been given before this worker */
 	pid_t pid;
 	int pidfd;
@@ -198,6 +199,7 @@ struct supervisor {
 	uv_timer_t monitor, watch;
 	bool monitor_open, watch_open;
 	uint64_t watch_ms, reattach_ms;
+	uint64_t starved_ms; /* when a starved worker was last told of */
 	uint32_t watch_idle; /* looks in a row that found nothing to do */
 
 	struct sdnotify sd;
@@ -217,6 +219,7 @@ struct supervisor {
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
 	struct rlimit nofile; /* as we were started, for the workers */
 	uint64_t oom_kills;   /* of our cgroup, as far as told; UINT64_MAX: not counted here */
+	int oom_fd;           /* their counter, or -1 */
 	const char *spawn_step; /* of the last spawn that failed */
 	const struct launch *settle_policy; /* whose policy is to be in force, or NULL */
 	uint32_t told_workers; /* CLUSTERD_WORKERS of the next one to start */
@@ -341,6 +344,10 @@ int launch_command(const struct worker *worker, struct spawned *ret, const char 
 void watch_policy(struct supervisor *s);
 int watch_start(struct supervisor *s);
 void watch_stop(struct supervisor *s);
+
+/* starved.c: after a word of the worker; before its watchdog is judged */
+void starved_mark(struct worker *worker);
+void starved_spare(struct supervisor *s);
 
 /* upgrade.c */
 int upgrade_load(struct supervisor *s, int fd, const char **problem);

@@ -195,6 +195,13 @@ static int start_loop(struct supervisor *s)
 	return EXIT_SYSTEM;
 }
 
+static void open_oom_counter(struct supervisor *s)
+{
+	int fd = cgroup_oom_open("", 0);
+
+	s->oom_fd = fd < 0 ? -1 : fd;
+}
+
 int start_all(struct supervisor *s)
 {
 	uint32_t workers = workers_wanted(&s->policy);
@@ -202,7 +209,8 @@ int start_all(struct supervisor *s)
 
 	raise_fd_limit(s);
 	s->adopt_keeps_setuid = geteuid() == 0;
-	if (cgroup_oom_kills("", 0, &s->oom_kills) < 0)
+	open_oom_counter(s);
+	if (s->oom_fd < 0 || cgroup_oom_read(s->oom_fd, &s->oom_kills) < 0)
 		s->oom_kills = UINT64_MAX;
 	status = start_log(s);
 	if (status == 0)
@@ -249,6 +257,7 @@ int start_upgraded(struct supervisor *s)
 		return EXIT_BUG;
 	}
 	close(s->options->state_fd);
+	open_oom_counter(s);
 	s->adopt_keeps_setuid = geteuid() == 0;
 	status = resume_log(s);
 	if (status == 0 && state_take_over(s, &problem) < 0) {

@@ -17,6 +17,7 @@
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/scope.h"
 #include "supervisor/state.h"
 
 enum { INBOX_MIN = 64 };
@@ -112,6 +113,7 @@ static void on_after_poll(uv_check_t *check)
 	s->deadline_ms = NEVER_MS;
 	if (due != NEVER_MS && now > due + LATE_MS)
 		sup_feed(s, &(struct event){ .what = EV_SKIPPED, .delay_ms = now - due });
+	starved_spare(s);
 	sup_feed(s, &(struct event){ .what = EV_TICK });
 }
 
@@ -236,6 +238,7 @@ static void free_all(struct supervisor *s)
 	memory_free(s);
 	free(s->pool);
 	free(s->inbox);
+	fd_close(&s->oom_fd);
 	sdnotify_finish(&s->sd);
 	if (s->pidfile.fd >= 0)
 		pidfile_close(&s->pidfile, s->policy.supervisor_pid_file);
@@ -277,7 +280,7 @@ static struct supervisor *supervisor_new(void)
 		return NULL;
 	}
 	s->generation = 1;
-	s->hangup_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
+	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
 	return s;
 }
 

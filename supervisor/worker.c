@@ -89,7 +89,7 @@ static bool killed_by_oom(struct worker *worker)
 		return false;
 	if (!pool_instance(s->pool, worker->cookie, &view) || view.state == INSTANCE_KILLED)
 		return false;
-	if (cgroup_oom_kills("", 0, &now) < 0 || now <= s->oom_kills)
+	if (s->oom_fd < 0 || cgroup_oom_read(s->oom_fd, &now) < 0 || now <= s->oom_kills)
 		return false;
 	s->oom_kills++;
 	return true;
@@ -177,8 +177,10 @@ static void heed(struct worker *worker, const struct notify_message *message)
 		feed(worker, (struct event){ .what = EV_EXTEND, .delay_ms = message->extend_usec / 1000 });
 	if (message->ready && heeds_notify(worker))
 		feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
-	if (message->watchdog)
+	if (message->watchdog) {
+		starved_mark(worker);
 		feed(worker, (struct event){ .what = EV_PING });
+	}
 	if (message->watchdog_trigger)
 		feed(worker, (struct event){ .what = EV_UNHEALTHY, .cause = END_WATCHDOG });
 	if (message->stopping)

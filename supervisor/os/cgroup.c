@@ -5,7 +5,7 @@
 
 #include "supervisor/os/sys.h"
 
-enum { LINE_TEXT_MAX = 4096 };
+enum { LINE_TEXT_MAX = 4096, OOM_TEXT_MAX = 1024 };
 
 /* One mount of a cgroup tree, or one line of /proc/PID/cgroup: the parts point into the line. */
 struct tree {
@@ -204,36 +204,39 @@ int cgroup_read(const struct cgroup_dir *dir, const char *name, char *ret, size_
 	return 0;
 }
 
-/* The line `oom_kill N`, among others. */
-static int read_kills(const struct cgroup_dir *dir, const char *name, uint64_t *ret)
+int cgroup_oom_read(int fd, uint64_t *ret)
 {
-	char line[128];
-	int error = -ENOENT;
-	FILE *file = open_file(dir, name);
+	char text[OOM_TEXT_MAX];
+	ssize_t size = sys_pread(fd, text, sizeof text - 1, 0);
+	unsigned long long count;
+	const char *line = text;
 
-	if (!file)
+	if (size < 0)
 		return -errno;
-	while (error == -ENOENT && fgets(line, sizeof line, file)) {
-		unsigned long long count;
-
-		if (sscanf(line, "oom_kill %llu", &count) == 1) {
-			*ret = count;
-			error = 0;
-		}
+	text[size] = '\0';
+	while (sscanf(line, "oom_kill %llu", &count) != 1) {
+		line = strchr(line, '\n');
+		if (!line++)
+			return -ENOENT;
 	}
-	fclose(file);
-	return error;
+	*ret = count;
+	return 0;
 }
 
-int cgroup_oom_kills(const char *root, pid_t pid, uint64_t *ret)
+int cgroup_oom_open(const char *root, pid_t pid)
 {
+	const char *name = "memory.oom_control";
 	struct cgroup_dir dir;
-	int error = cgroup_find(root, pid, "memory", &dir);
+	char path[PATH_MAX];
+	int error = cgroup_find(root, pid, "memory", &dir), fd;
 
-	if (!error)
-		return read_kills(&dir, "memory.oom_control", ret);
-	if (error != -ENOENT)
+	if (error == -ENOENT) {
+		name = "memory.events";
+		error = cgroup_find(root, pid, "", &dir);
+	}
+	if (error)
 		return error;
-	error = cgroup_find(root, pid, "", &dir);
-	return error ? error : read_kills(&dir, "memory.events", ret);
+	snprintf(path, sizeof path, "%s/%s", dir.path, name);
+	fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
 }

@@ -39,11 +39,17 @@ bool cgroup_parent(struct cgroup_dir *dir);
 int cgroup_read(const struct cgroup_dir *dir, const char *name, char *ret, size_t size);
 
 /*
- * Processes that the kernel killed in the cgroup of `pid` for lack of memory:
- * oom_kill of v2 memory.events or v1 memory.oom_control. Compare before and
- * after a death: only then an OOM kill is known and not guessed. -ENOENT: not
- * counted here. It counts for the whole cgroup, which workers share with clusterd.
+ * The counter of processes that the kernel killed in the cgroup of `pid` for lack of memory:
+ * oom_kill of v2 memory.events or v1 memory.oom_control. Compare before and after a death: only
+ * then an OOM kill is known and not guessed. It counts for the whole cgroup, which workers share
+ * with clusterd. The fd is kept, because to find the file costs more than to start a worker; it
+ * stays that of the cgroup which `pid` was in when it was opened.
+ *
+ * The fd, which is the caller's, close-on-exec and never blocks; -ENOENT: there is no such file.
  */
-int cgroup_oom_kills(const char *root, pid_t pid, uint64_t *ret);
+int cgroup_oom_open(const char *root, pid_t pid);
+
+/* The count now. -ENOENT if the file (of a kernel before 4.13) does not tell it. */
+int cgroup_oom_read(int fd, uint64_t *ret);
 
 #endif

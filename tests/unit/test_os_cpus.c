@@ -3,6 +3,7 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,28 +239,61 @@ START_TEST(affinity)
 }
 END_TEST
 
+/* Opens and reads it as clusterd does, but at once. */
+static int oom_kills_of(pid_t pid, uint64_t *ret)
+{
+	int fd = cgroup_oom_open(folder, pid), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = cgroup_oom_read(fd, ret);
+	close(fd);
+	return rc;
+}
+
 START_TEST(oom_kills)
 {
 	uint64_t kills = 77;
 
-	ck_assert_int_eq(cgroup_oom_kills(folder, 42, &kills), -ENOENT);
+	ck_assert_int_eq(oom_kills_of(42, &kills), -ENOENT);
 	put("proc/self/mountinfo", V2_MOUNT);
 	put("proc/42/cgroup", "0::/a\n");
-	ck_assert_int_eq(cgroup_oom_kills(folder, 42, &kills), -ENOENT);
+	ck_assert_int_eq(oom_kills_of(42, &kills), -ENOENT);
 	put("sys/fs/cgroup/a/memory.events",
 	    "low 0\nhigh 9\nmax 4\noom 3\noom_kill 2\noom_group_kill 1\n");
-	ck_assert_int_eq(cgroup_oom_kills(folder, 42, &kills), 0);
+	ck_assert_int_eq(oom_kills_of(42, &kills), 0);
 	ck_assert_uint_eq(kills, 2);
 	put("proc/self/mountinfo",
 	    V2_MOUNT "40 23 0:40 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
 	put("proc/42/cgroup", "5:memory:/m\n0::/a\n");
 	put("sys/fs/cgroup/memory/m/memory.oom_control",
 	    "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n");
-	ck_assert_int_eq(cgroup_oom_kills(folder, 42, &kills), 0);
+	ck_assert_int_eq(oom_kills_of(42, &kills), 0);
 	ck_assert_uint_eq(kills, 5);
 	put("sys/fs/cgroup/memory/m/memory.oom_control", "oom_kill_disable 0\n");
-	ck_assert_int_eq(cgroup_oom_kills(folder, 42, &kills), -ENOENT);
+	ck_assert_int_eq(oom_kills_of(42, &kills), -ENOENT);
 	ck_assert_uint_eq(kills, 5);
+}
+END_TEST
+
+START_TEST(oom_counter_is_kept)
+{
+	uint64_t kills;
+	int fd;
+
+	put("proc/self/mountinfo", V2_MOUNT);
+	put("proc/42/cgroup", "0::/a\n");
+	put("sys/fs/cgroup/a/memory.events", "oom 0\noom_kill 1\n");
+	fd = cgroup_oom_open(folder, 42);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(cgroup_oom_read(fd, &kills), 0);
+	ck_assert_uint_eq(kills, 1);
+	put("sys/fs/cgroup/a/memory.events", "oom 9\noom_kill 10\n");
+	ck_assert_int_eq(cgroup_oom_read(fd, &kills), 0);
+	ck_assert_uint_eq(kills, 10);
+	close(fd);
+	ck_assert_int_eq(cgroup_oom_read(fd, &kills), -EBADF);
 }
 END_TEST
 
@@ -316,6 +350,7 @@ int main(void)
 	tcase_add_loop_test(tcase, quota, 0, sizeof trees / sizeof *trees);
 	tcase_add_test(tcase, affinity);
 	tcase_add_test(tcase, oom_kills);
+	tcase_add_test(tcase, oom_counter_is_kept);
 	tcase_add_test(tcase, proc_of_a_tree);
 	tcase_add_test(tcase, proc_of_ourselves);
 	suite_add_tcase(suite, tcase);
