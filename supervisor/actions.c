@@ -113,6 +113,7 @@ static void act_report(struct supervisor *s, const struct action *action)
 
 	if (worker && report->what == REPORT_READY) {
 		steer_worker(s, worker, true);
+		starved_mark(worker);
 		probe_ready(worker);
 	} else if (worker && report->what == REPORT_STOP) {
 		steer_worker(s, worker, false);
