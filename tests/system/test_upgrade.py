@@ -260,6 +260,8 @@ class RowN(harness.TestCase):
         for _ in range(10):
             c.kill(signal.SIGUSR2)
             c.ctl("status")
+        # None is under way any more: the end would refuse it.
+        harness.eventually(lambda: "upgrade" in c.ctl("upgrade", status=None), "an upgrade of our own")
 
     def test_N1_a_request_in_the_gap_is_not_lost(self):
         """Whoever connects while clusterd steps over asks again, and is heard once."""
