@@ -24,6 +24,7 @@ class RowH(harness.TestCase):
         for count in (3, 2, 1):
             c.kill(signal.SIGTTOU)
             harness.eventually(lambda count=count: len(c.workers()) == count, f"{count} workers")
+        c.wait_events(3, "worker.exit")
         self.assertEqual([e.slot for e in c.all("worker.exit")], [3, 2, 1])  # the highest slot goes
         for event in c.all("worker.exit"):
             self.assertTrue(event.asked)

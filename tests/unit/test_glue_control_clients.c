@@ -121,7 +121,7 @@ START_TEST(dead_connections)
 
 			ask("status\n");
 			HAS("\"ok\":true");
-			ck_assert_uint_lt(sup_now_ms(s) - start, 100);
+			ck_assert_uint_lt(sup_now_ms(s) - start, IDLE_MS / 5); /* of a busy machine */
 		}
 	}
 	for (int i = 0; i < 1000; i++)
