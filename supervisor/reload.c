@@ -32,7 +32,8 @@ struct reload {
 };
 
 /* One line of the plan, or of what is wrong: to the caller, or to the log for a signal. */
-static void tell_line(const struct reload *r, enum log_level level, const char *format, va_list list)
+__attribute__((format(printf, 3, 0))) static void
+tell_line(const struct reload *r, enum log_level level, const char *format, va_list list)
 {
 	char line[LINE_MAX_TOLD];
 
