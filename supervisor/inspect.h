@@ -26,7 +26,7 @@ enum { ENDS_MAX = 100 };
 struct end_record {
 	int64_t wall_ms; /* Unix time of its end */
 	uint64_t lived_ms;
-	uint64_t delay_ms;
+	uint32_t delay_ms;
 	uint32_t generation;
 	int32_t pid;
 	uint32_t cpu_user_ms, cpu_sys_ms;

@@ -54,6 +54,8 @@ enum {
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
 	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
 	SLOTS_LIMIT = 16384,     /* = max of cluster.workers */
+	ENDS_CHUNK = 25,         /* records of a death history that are allocated together */
+	ENDS_CHUNKS = ENDS_MAX / ENDS_CHUNK,
 	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */
 };
 
@@ -119,8 +121,8 @@ struct worker {
 
 /* What outlives the processes of a slot. */
 struct slot_memory {
-	struct end_record *ends; /* ring, grown as it fills up to ENDS_MAX */
-	uint32_t ends_size, ends_count; /* count ever */
+	struct end_record *ends[ENDS_CHUNKS]; /* one ring, in parts made when they are needed */
+	uint32_t ends_size, ends_count; /* room for; count ever */
 	uint64_t starts, unasked;
 	uint64_t handed; /* connections steered to its former workers */
 	char *last_line; /* NULL until a worker ended abnormally with captured output */

@@ -2,7 +2,9 @@
  * memory - what outlives the processes of a slot: its death history, last words, counts.
  *
  * GLUE. A history starts empty and grows with the deaths, so a slot that never
- * dies costs nothing; without memory for more the oldest record makes room.
+ * dies costs nothing; without memory for more the oldest record makes room. It
+ * grows by chunks of one size and not by realloc(3), which would leave holes that
+ * the next size does not fit into.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +12,7 @@
 
 #include "supervisor/internal.h"
 
-enum { ENDS_FIRST = 4 };
+_Static_assert(ENDS_MAX % ENDS_CHUNK == 0, "the history is made of whole chunks");
 
 int memory_grow(struct supervisor *s, uint32_t slots)
 {
@@ -27,19 +29,22 @@ int memory_grow(struct supervisor *s, uint32_t slots)
 	return 0;
 }
 
+static struct end_record *end_at(const struct slot_memory *m, uint32_t index)
+{
+	uint32_t at = index % m->ends_size;
+
+	return &m->ends[at / ENDS_CHUNK][at % ENDS_CHUNK];
+}
+
+/* The ring is full and has not wrapped yet, so more room at its end keeps the order. */
 static void ends_grow(struct slot_memory *m)
 {
-	uint32_t size = m->ends_size ? 2 * m->ends_size : ENDS_FIRST;
-	struct end_record *ends;
+	struct end_record *chunk = malloc(ENDS_CHUNK * sizeof *chunk);
 
-	if (size > ENDS_MAX)
-		size = ENDS_MAX;
-	/* The ring is full and has not wrapped yet, so realloc keeps the order. */
-	ends = realloc(m->ends, size * sizeof *ends);
-	if (!ends)
+	if (!chunk)
 		return;
-	m->ends = ends;
-	m->ends_size = size;
+	m->ends[m->ends_size / ENDS_CHUNK] = chunk;
+	m->ends_size += ENDS_CHUNK;
 }
 
 void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record *end)
@@ -49,7 +54,7 @@ void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record
 	if (m->ends_count == m->ends_size && m->ends_size < ENDS_MAX)
 		ends_grow(m);
 	if (m->ends_size > 0)
-		m->ends[m->ends_count++ % m->ends_size] = *end;
+		*end_at(m, m->ends_count++) = *end;
 }
 
 bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_record *ret)
@@ -58,7 +63,7 @@ bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_rec
 
 	if (!m || index >= m->ends_count || index >= m->ends_size)
 		return false;
-	*ret = m->ends[(m->ends_count - 1 - index) % m->ends_size];
+	*ret = *end_at(m, m->ends_count - 1 - index);
 	return true;
 }
 
@@ -73,7 +78,8 @@ void memory_last_line(struct supervisor *s, uint32_t slot, const char *line)
 void memory_free(struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->slots_max; i++) {
-		free(s->memory[i].ends);
+		for (uint32_t chunk = 0; chunk < ENDS_CHUNKS; chunk++)
+			free(s->memory[i].ends[chunk]);
 		free(s->memory[i].last_line);
 	}
 	free(s->memory);

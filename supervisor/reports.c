@@ -71,7 +71,7 @@ static void remember(struct supervisor *s, const struct report *r, const struct 
 	struct end_record end = {
 		.wall_ms = log_wall_ms(),
 		.lived_ms = r->ms,
-		.delay_ms = r->delay_ms,
+		.delay_ms = (uint32_t)r->delay_ms,
 		.generation = r->generation,
 		.pid = worker ? worker->pid : 0,
 		.code = (int16_t)r->end.code,
