@@ -27,7 +27,7 @@ def turn(make, chosen, count):
 def main():
     chosen = figures.options(__doc__)
     rows = []
-    for count, turns in ((50, 1),) if chosen.quick else ((1000, 5), (10000, 3)):
+    for count, turns in ((50, 1),) if chosen.quick else ((1000, 3), (10000, 1)):
         took = {figures.clusterd: [], figures.bare: []}
         for _ in range(turns):
             for make, results in took.items():
