@@ -163,7 +163,7 @@ class Corners(harness.TestCase):
                          "[log]\noutput = capture\n")
         c.ready(2)
         counts = []
-        for _ in range(3):
+        for _ in range(6):
             mark = c.mark()
             c.kill(signal.SIGUSR2)
             c.wait_event("upgrade", since=mark, result="done")
@@ -171,7 +171,8 @@ class Corners(harness.TestCase):
             harness.eventually(lambda: not [p for p in harness.fds(c.pid).values() if "clusterd-state" in p],
                                "the state is closed")
             counts.append(len(harness.fds(c.pid)))
-        self.assertEqual(counts[0], counts[2], harness.fds(c.pid))
+        # The client that has just gone may still be in the first count; five leaks are more than that.
+        harness.eventually(lambda: len(harness.fds(c.pid)) <= counts[0], f"{counts}: {harness.fds(c.pid)}")
         c.rebase()
 
     def test_an_upgrade_goes_on_without_its_log_file(self):
