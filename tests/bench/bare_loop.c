@@ -131,6 +131,8 @@ int main(int argc, char **argv)
 				return 0; /* and PR_SET_PDEATHSIG ends the workers */
 			if (waitid(P_PIDFD, (id_t)pidfds[slot], &info, WEXITED) < 0)
 				die("waitid");
+			/* A child keeps its copy for a moment after execve(2) has let us go on. */
+			epoll_ctl(epoll, EPOLL_CTL_DEL, pidfds[slot], NULL);
 			close(pidfds[slot]);
 			pidfds[slot] = start(&plan, epoll, slot);
 		}
