@@ -80,6 +80,7 @@ class AdoptUnix(harness.TestCase):
         mark = c.mark()
         c.kill(signal.SIGHUP)
         c.wait_event("roll.end", since=mark, verdict="done")
+        c.wait_events(3, "worker.exit", since=mark)  # each takes the link away once more
         self.linked()
         self.answers(c)
         mark = c.mark()
