@@ -99,6 +99,8 @@ class Supervisor:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        while self.process.stdout.read(65536):  # until the last worker has gone, and its socket
+            pass
         self.process.stdout.close()
 
 
