@@ -366,13 +366,13 @@ class RowN(harness.TestCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
     def test_N1_health_checks_go_on(self):
-        c = self.start(harness.APP, workers=2, policy="[ready]\nwhen = notify\n[health]\nhttp = /get\ninterval = 100ms\n"
-                       "timeout = 100ms\nfailures = 2\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n",
+        c = self.start(harness.APP, workers=2, policy="[ready]\nwhen = notify\n[health]\nhttp = /get\ninterval = 400ms\n"
+                       "timeout = 400ms\nfailures = 3\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n",
                        flags=("-b", "round-robin"))
         c.announce("worker.hung", "worker.exit", "health", "worker.escalate", "note")
         for _ in range(5):
             self.upgrade(c)
-            time.sleep(0.15)
+            time.sleep(0.45)
         self.assertEqual(len(c.all("worker.start")), 2)
         c.kill(signal.SIGSTOP, c.pid_of(0))
         c.wait_event("worker.exit", slot=0, deadline=20 * harness.SLOW)
