@@ -57,7 +57,7 @@ static void act_signal(struct supervisor *s, const struct action *action)
 {
 	struct worker *worker = worker_find(s, action->cookie);
 
-	if (!worker || worker->pidfd < 0 || !worker->end_open)
+	if (!worker || worker->pidfd < 0 || !worker->end.open)
 		return;
 	if (action->group)
 		reap_signal_group(worker->pid, action->signal);

@@ -208,7 +208,7 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
 
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if ((slot == ALL_SLOTS || w->slot == slot) && w->end_open)
+			if ((slot == ALL_SLOTS || w->slot == slot) && w->end.open)
 				sent += reap_signal(w->pidfd, signo) == 0;
 	return sent;
 }

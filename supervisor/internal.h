@@ -7,7 +7,7 @@
  *
  * Lifetimes  struct supervisor lives on the stack of supervisor_run's caller side
  *            until the loop has closed every handle. A struct worker lives from
- *            ACT_SPAWN until it was reaped, told, and its last handle has closed.
+ *            ACT_SPAWN until it was reaped and told, and nothing of it is under way.
  *            A struct launch lives while any slot may still be started from it.
  */
 #ifndef CLUSTERD_SUPERVISOR_INTERNAL_H
@@ -20,6 +20,7 @@
 #include "config/policy.h"
 #include "supervisor/core/notify.h"
 #include "supervisor/core/pool.h"
+#include "supervisor/hear.h"
 #include "supervisor/inspect.h"
 #include "supervisor/log.h"
 #include "supervisor/os/inherit.h"
@@ -112,10 +113,8 @@ struct worker {
 	uint32_t last_cpu_ms;
 	uint64_t last_look_ms;
 	struct reaped reaped;
-	unsigned handles;      /* open libuv handles; the last one to close frees the worker */
-	bool gone;             /* reaped and told */
-	bool end_open, notify_open, ready_open; /* which of the polls are open */
-	uv_poll_t end_poll, notify_poll, ready_poll;
+	bool gone;             /* reaped and told; then hash_next links those to be freed */
+	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
 };
 
@@ -177,6 +176,8 @@ struct supervisor {
 	struct launch *launches;
 
 	struct worker *workers[WORKER_HASH];
+	struct worker *departed; /* gone, to be freed where none of them is in use */
+	struct hearing hearing;
 	struct slot_memory *memory; /* slots_max of them */
 
 	struct steer steer;
@@ -278,6 +279,7 @@ int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t 
                  const char **failed);
 void worker_told(struct worker *worker); /* its exit has been reported: let go of it */
 void workers_abandon(struct supervisor *s);
+void workers_bury(struct supervisor *s); /* frees the departed; not within anything a worker has begun */
 void workers_policy(struct supervisor *s); /* [log] overflow may have changed */
 int worker_reap_strangers(struct supervisor *s);
 

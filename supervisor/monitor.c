@@ -14,7 +14,7 @@ static void look(struct supervisor *s, struct worker *worker)
 {
 	struct proc_info info;
 
-	if (!worker->end_open || proc_read("/proc", worker->pid, &info) < 0)
+	if (!worker->end.open || proc_read("/proc", worker->pid, &info) < 0)
 		return;
 	if (info.rss_bytes > s->policy.recycle_max_rss)
 		sup_feed(s, &(struct event){

@@ -14,7 +14,7 @@ enum { SHARE = 10, TELL_MS = 60000 };
 
 static bool watched(const struct worker *worker)
 {
-	return worker->end_open && worker->launch->policy.health_watchdog > 0;
+	return worker->end.open && worker->launch->policy.health_watchdog > 0;
 }
 
 void starved_mark(struct worker *worker)

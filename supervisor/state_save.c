@@ -103,8 +103,8 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_GENERATION, worker->generation);
 	tlv_put_number(w, STATE_WORKER_PID, (uint64_t)worker->pid);
 	tlv_put_number(w, STATE_WORKER_PIDFD, (uint64_t)worker->pidfd);
-	tlv_put_number(w, STATE_WORKER_NOTIFY_FD, (uint64_t)(worker->notify_open ? worker->notify_fd : -1));
-	tlv_put_number(w, STATE_WORKER_READY_FD, (uint64_t)(worker->ready_open ? worker->ready_fd : -1));
+	tlv_put_number(w, STATE_WORKER_NOTIFY_FD, (uint64_t)(worker->notify.open ? worker->notify_fd : -1));
+	tlv_put_number(w, STATE_WORKER_READY_FD, (uint64_t)(worker->ready.open ? worker->ready_fd : -1));
 	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
 	if (worker->output) {
@@ -233,9 +233,9 @@ static void each_of_worker(const struct worker *worker, void (*visit)(int, void 
 	struct output_image image;
 
 	visit(worker->pidfd, context);
-	if (worker->notify_open)
+	if (worker->notify.open)
 		visit(worker->notify_fd, context);
-	if (worker->ready_open)
+	if (worker->ready.open)
 		visit(worker->ready_fd, context);
 	if (!worker->output)
 		return;

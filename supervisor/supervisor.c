@@ -115,6 +115,7 @@ static void on_after_poll(uv_check_t *check)
 		sup_feed(s, &(struct event){ .what = EV_SKIPPED, .delay_ms = now - due });
 	starved_spare(s);
 	sup_feed(s, &(struct event){ .what = EV_TICK });
+	workers_bury(s);
 }
 
 static void on_no_wait(uv_idle_t *idle)
@@ -178,6 +179,11 @@ void strangers_soon(struct supervisor *s)
 		uv_timer_start(&s->strangers, on_strangers, STRANGERS_MS, 0);
 }
 
+static void after_batch(void *context)
+{
+	workers_bury(context);
+}
+
 static int loop_open(struct supervisor *s)
 {
 	int rc = uv_loop_init(&s->loop);
@@ -194,7 +200,7 @@ static int loop_open(struct supervisor *s)
 	s->deadline.data = s->strangers.data = s->relisten.data = s->systemd_timer.data = s;
 	s->after_poll.data = s->no_wait.data = s;
 	s->deadline_ms = NEVER_MS;
-	return 0;
+	return hear_start(&s->hearing, &s->loop, after_batch, s);
 }
 
 void sup_stopping(struct supervisor *s)
@@ -234,6 +240,7 @@ void sup_shutdown(struct supervisor *s)
 
 static void free_all(struct supervisor *s)
 {
+	workers_bury(s);
 	launches_free(s);
 	memory_free(s);
 	free(s->pool);
@@ -281,6 +288,7 @@ static struct supervisor *supervisor_new(void)
 	}
 	s->generation = 1;
 	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
+	s->hearing.set = -1;
 	return s;
 }
 

@@ -47,23 +47,14 @@ static void worker_free(struct worker *worker)
 	free(worker);
 }
 
-/* The last handle to close frees the worker: libuv may touch them until then. */
-static void on_handle_closed(uv_handle_t *handle)
+void workers_bury(struct supervisor *s)
 {
-	struct worker *worker = handle->data;
+	while (s->departed) {
+		struct worker *worker = s->departed;
 
-	if (handle == (uv_handle_t *)&worker->ready_poll)
-		fd_close(&worker->ready_fd);
-	if (--worker->handles == 0 && worker->gone)
+		s->departed = worker->hash_next;
 		worker_free(worker);
-}
-
-static void close_poll(uv_poll_t *poll, bool *open)
-{
-	if (!*open)
-		return;
-	*open = false;
-	uv_close((uv_handle_t *)poll, on_handle_closed);
+	}
 }
 
 static void feed(struct worker *worker, struct event event)
@@ -95,15 +86,11 @@ static bool killed_by_oom(struct worker *worker)
 	return true;
 }
 
-static void on_end(uv_poll_t *poll, int status, int events)
+static void on_end(void *owner)
 {
-	struct worker *worker = poll->data;
-	int rc;
+	struct worker *worker = owner;
+	int rc = reap_peek(worker->pidfd, &worker->reaped);
 
-	(void)events;
-	if (status < 0)
-		return;
-	rc = reap_peek(worker->pidfd, &worker->reaped);
 	if (rc == 0)
 		return;
 	if (rc > 0) {
@@ -113,8 +100,8 @@ static void on_end(uv_poll_t *poll, int status, int events)
 		rc = reap(worker->pidfd, &worker->reaped);
 	}
 	if (rc < 0 && rc != -ECHILD)
-		return; /* the poll is level-triggered: it is tried again */
-	close_poll(&worker->end_poll, &worker->end_open);
+		return; /* the set is level-triggered: it is tried again */
+	ear_close(&worker->s->hearing, &worker->end);
 	if (worker->output)
 		output_drain(worker->output);
 	feed(worker, (struct event){
@@ -128,20 +115,29 @@ static void on_end(uv_poll_t *poll, int status, int events)
 		     });
 }
 
+static void close_ears(struct worker *worker)
+{
+	struct hearing *h = &worker->s->hearing;
+
+	ear_close(h, &worker->end);
+	ear_close(h, &worker->notify);
+	ear_close(h, &worker->ready);
+}
+
 void worker_told(struct worker *worker)
 {
+	struct supervisor *s = worker->s;
+
 	worker->gone = true;
 	probe_stop(worker);
-	steer_leave_seat(worker->s, worker);
+	steer_leave_seat(s, worker);
 	unlink_worker(worker);
 	if (worker->output)
 		output_close(worker->output);
 	worker->output = NULL;
-	close_poll(&worker->end_poll, &worker->end_open);
-	close_poll(&worker->notify_poll, &worker->notify_open);
-	close_poll(&worker->ready_poll, &worker->ready_open);
-	if (worker->handles == 0)
-		worker_free(worker);
+	close_ears(worker);
+	worker->hash_next = s->departed;
+	s->departed = worker;
 }
 
 /* ---- what it says ---- */
@@ -187,14 +183,13 @@ static void heed(struct worker *worker, const struct notify_message *message)
 		feed(worker, (struct event){ .what = EV_STOPPING });
 }
 
-static void on_notify(uv_poll_t *poll, int status, int events)
+static void on_notify(void *owner)
 {
 	static struct notifysock_message datagram;
 	static struct notify_message message;
-	struct worker *worker = poll->data;
+	struct worker *worker = owner;
 
-	(void)events;
-	for (int turn = 0; status >= 0 && turn < NOTIFY_TURN && !worker->gone; turn++) {
+	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone; turn++) {
 		if (notifysock_receive(worker->notify_fd, &datagram) <= 0)
 			return;
 		if (!belongs(worker, datagram.pid)) {
@@ -210,7 +205,7 @@ static struct worker *find_by_pid(struct supervisor *s, pid_t pid, pid_t group)
 {
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->end_open && (w->pid == pid || w->pid == group))
+			if (w->end.open && (w->pid == pid || w->pid == group))
 				return w;
 	return NULL;
 }
@@ -241,48 +236,35 @@ bool sup_ack(struct supervisor *s, pid_t pid)
 	return true;
 }
 
-static void on_ready_fd(uv_poll_t *poll, int status, int events)
+static void on_ready_fd(void *owner)
 {
-	struct worker *worker = poll->data;
+	struct worker *worker = owner;
 	char text[READY_FD_MAX];
-	ssize_t n = status < 0 ? 0 : read(worker->ready_fd, text, sizeof text);
+	ssize_t n = read(worker->ready_fd, text, sizeof text);
 
-	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0 && !memchr(text, '\n', (size_t)n))
 		return;
-	close_poll(&worker->ready_poll, &worker->ready_open);
+	ear_close(&worker->s->hearing, &worker->ready);
+	fd_close(&worker->ready_fd);
 	if (n > 0)
 		feed(worker, (struct event){ .what = EV_READY, .how = HOW_FD });
 }
 
 /* ---- the beginning ---- */
 
-static int open_poll(struct worker *worker, uv_poll_t *poll, bool *open, int fd, uv_poll_cb heard)
-{
-	int rc = uv_poll_init(&worker->s->loop, poll, fd);
-
-	if (rc < 0)
-		return rc;
-	poll->data = worker;
-	worker->handles++;
-	*open = true;
-	return uv_poll_start(poll, UV_READABLE, heard);
-}
-
 int worker_watch(struct worker *worker, const char **failed)
 {
+	struct hearing *h = &worker->s->hearing;
 	int rc;
 
 	*failed = "watch";
-	rc = open_poll(worker, &worker->end_poll, &worker->end_open, worker->pidfd, on_end);
+	rc = ear_open(h, &worker->end, worker->pidfd, on_end, worker);
 	if (rc == 0 && worker->notify_fd >= 0)
-		rc = open_poll(worker, &worker->notify_poll, &worker->notify_open,
-		               worker->notify_fd, on_notify);
+		rc = ear_open(h, &worker->notify, worker->notify_fd, on_notify, worker);
 	if (rc == 0 && worker->ready_fd >= 0)
-		rc = open_poll(worker, &worker->ready_poll, &worker->ready_open, worker->ready_fd,
-		               on_ready_fd);
+		rc = ear_open(h, &worker->ready, worker->ready_fd, on_ready_fd, worker);
 	return rc;
 }
 
@@ -348,6 +330,7 @@ void workers_abandon(struct supervisor *s)
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		while (s->workers[i])
 			worker_told(s->workers[i]);
+	hear_stop(&s->hearing);
 }
 
 void workers_policy(struct supervisor *s)
@@ -367,7 +350,7 @@ static bool is_ours(void *context, pid_t pid)
 		return true;
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if ((w->pid == pid && w->end_open) || probe_command(w) == pid)
+			if ((w->pid == pid && w->end.open) || probe_command(w) == pid)
 				return true;
 	return false;
 }

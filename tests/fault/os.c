@@ -24,6 +24,7 @@
 #include "supervisor/os/logsink.h"
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/pidfile.h"
+#include "supervisor/os/pollset.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reap.h"
 #include "supervisor/os/sdnotify.h"
@@ -324,6 +325,27 @@ static int of_cpus(const char **failed)
 	return number < 0 ? number : cpus_usable("", &cpus);
 }
 
+/* A set with the end of a pipe in it, on which something is to be read. */
+static int poll_set(const char **failed)
+{
+	struct epoll_event event = { .data.ptr = NULL };
+	int ends[2], set, rc;
+
+	*failed = "pollset";
+	set = pollset_open();
+	if (set < 0)
+		return set;
+	rc = pipe(ends) < 0 ? -EPROTO : pollset_add(set, ends[0], path);
+	if (rc == 0)
+		rc = write(ends[1], "x", 1) == 1 ? pollset_look(set, &event, 1) : -EPROTO;
+	if (rc >= 0)
+		rc = rc == 1 && event.data.ptr == path ? pollset_drop(set, ends[0]) : -EPROTO;
+	close(ends[0]);
+	close(ends[1]);
+	close(set);
+	return rc;
+}
+
 static const struct fault_case cases[] = {
 	{ "spawn", spawn_everything, 1 }, /* waitid is repeated after EINTR */
 	{ "strangers", strangers, 0 },
@@ -338,6 +360,7 @@ static const struct fault_case cases[] = {
 	{ "pidfile", pid_file, 1 }, /* the lstat before the unlink */
 	{ "logsink", log_file, 0 },
 	{ "proc", of_proc, 0 },
+	{ "pollset", poll_set, 1 }, /* EINTR of the look */
 	{ "cpus", of_cpus, 100 },
 };
 
