@@ -39,6 +39,7 @@ struct probe;
 struct reuseport_image;
 struct reuseport;
 struct adoption;
+struct kept_end;
 
 enum {
 	FIRST_FD = 3,            /* of a worker's sockets */
@@ -120,7 +121,7 @@ struct worker {
 
 /* What outlives the processes of a slot. */
 struct slot_memory {
-	struct end_record *ends[ENDS_CHUNKS]; /* one ring, in parts made when they are needed */
+	struct kept_end *ends[ENDS_CHUNKS]; /* one ring, in parts made when they are needed */
 	uint32_t ends_size, ends_count; /* room for; count ever */
 	uint64_t starts, unasked;
 	uint64_t handed; /* connections steered to its former workers */

@@ -4,7 +4,8 @@
  * GLUE. A history starts empty and grows with the deaths, so a slot that never
  * dies costs nothing; without memory for more the oldest record makes room. It
  * grows by chunks of one size and not by realloc(3), which would leave holes that
- * the next size does not fit into.
+ * the next size does not fit into. A thousand workers that died a hundred times each are the most
+ * of what clusterd ever holds, so a record is kept packed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,7 +30,66 @@ int memory_grow(struct supervisor *s, uint32_t slots)
 	return 0;
 }
 
-static struct end_record *end_at(const struct slot_memory *m, uint32_t index)
+/* An end_record; 48 bits of milliseconds are 8,900 years. */
+struct kept_end {
+	uint64_t wall_ms : 48, rule : 16;
+	uint64_t lived_ms : 48, streak : 16;
+	uint32_t delay_ms, generation, pid, cpu_user_ms, cpu_sys_ms, max_rss_kb;
+	uint32_t code : 8, signal : 7, core : 1, oom : 1, asked : 1, cause : 5, next : 3, why : 5;
+} __attribute__((packed, aligned(4)));
+
+_Static_assert(sizeof(struct kept_end) == 44, "no padding");
+_Static_assert(END_CAUSES <= 32 && NEXT_ACTIONS <= 8 && WHYS <= 32, "they fit into their bits");
+
+static struct kept_end pack(const struct end_record *end)
+{
+	return (struct kept_end){
+		.wall_ms = (uint64_t)end->wall_ms & 0xffffffffffff,
+		.rule = end->rule,
+		.lived_ms = end->lived_ms & 0xffffffffffff,
+		.streak = end->streak,
+		.delay_ms = end->delay_ms,
+		.generation = end->generation,
+		.pid = (uint32_t)end->pid,
+		.cpu_user_ms = end->cpu_user_ms,
+		.cpu_sys_ms = end->cpu_sys_ms,
+		.max_rss_kb = end->max_rss_kb,
+		.code = (unsigned)end->code & 0xff,
+		.signal = (unsigned)end->signal & 0x7f,
+		.core = end->core != 0,
+		.oom = end->oom != 0,
+		.asked = end->asked != 0,
+		.cause = (unsigned)end->cause & 0x1f,
+		.next = (unsigned)end->next & 0x7,
+		.why = (unsigned)end->why & 0x1f,
+	};
+}
+
+static struct end_record unpack(const struct kept_end *kept)
+{
+	return (struct end_record){
+		.wall_ms = (int64_t)kept->wall_ms,
+		.rule = kept->rule,
+		.lived_ms = kept->lived_ms,
+		.streak = kept->streak,
+		.delay_ms = kept->delay_ms,
+		.generation = kept->generation,
+		.pid = (int32_t)kept->pid,
+		.cpu_user_ms = kept->cpu_user_ms,
+		.cpu_sys_ms = kept->cpu_sys_ms,
+		.max_rss_kb = kept->max_rss_kb,
+		.code = kept->code,
+		.signal = kept->signal,
+		.core = kept->core,
+		.oom = kept->oom,
+		.asked = kept->asked,
+		.cause = kept->cause,
+		.next = kept->next,
+		.why = kept->why,
+	};
+}
+
+static struct kept_end *end_at(const struct slot_memory *m, uint32_t index)
 {
 	uint32_t at = index % m->ends_size;
 
@@ -39,7 +99,7 @@ static struct end_record *end_at(const struct slot_memory *m, uint32_t index)
 /* The ring is full and has not wrapped yet, so more room at its end keeps the order. */
 static void ends_grow(struct slot_memory *m)
 {
-	struct end_record *chunk = malloc(ENDS_CHUNK * sizeof *chunk);
+	struct kept_end *chunk = malloc(ENDS_CHUNK * sizeof *chunk);
 
 	if (!chunk)
 		return;
@@ -54,7 +114,7 @@ void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record
 	if (m->ends_count == m->ends_size && m->ends_size < ENDS_MAX)
 		ends_grow(m);
 	if (m->ends_size > 0)
-		*end_at(m, m->ends_count++) = *end;
+		*end_at(m, m->ends_count++) = pack(end);
 }
 
 bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_record *ret)
@@ -63,7 +123,7 @@ bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_rec
 
 	if (!m || index >= m->ends_count || index >= m->ends_size)
 		return false;
-	*ret = *end_at(m, m->ends_count - 1 - index);
+	*ret = unpack(end_at(m, m->ends_count - 1 - index));
 	return true;
 }
 
