@@ -221,6 +221,8 @@ struct supervisor {
 	struct trial *trial;  /* of an upgrade, or NULL */
 	uint64_t upgrade_us;  /* when the present upgrade took the step over */
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
+	int null_fd;          /* /dev/null for the workers, or SPAWN_NULL: each opens its own */
+	uint64_t signals;     /* whose action is not the default; none is changed after the start */
 	struct rlimit nofile; /* as we were started, for the workers */
 	uint64_t oom_kills;   /* of our cgroup, as far as told; UINT64_MAX: not counted here */
 	int oom_fd;           /* their counter, or -1 */

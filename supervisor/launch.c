@@ -287,7 +287,7 @@ static int gather_fds(struct errand *e, const char **failed)
 		rc = open_ready(e, failed);
 	if (rc < 0)
 		return rc;
-	place(e, SPAWN_NULL, STDIN_FILENO);
+	place(e, e->worker->s->null_fd, STDIN_FILENO);
 	place(e, e->output_fds[0] < 0 ? STDOUT_FILENO : e->output_fds[0], STDOUT_FILENO);
 	place(e, e->output_fds[1] < 0 ? STDERR_FILENO : e->output_fds[1], STDERR_FILENO);
 	rc = place_sockets(e, failed);
@@ -365,6 +365,7 @@ static int run_program(struct errand *e, struct adopt_hook *hook, struct spawned
 		.pid_text = { e->env.pid_text[0], e->env.pid_text[1] },
 		.fds = e->fds,
 		.fd_count = e->fd_count,
+		.signals = e->worker->s->signals,
 		.process_group = true,
 		.no_new_privs = policy->cluster_no_new_privs,
 		.clear_ambient = launch->identity.given,

@@ -5,6 +5,7 @@
  * section 1). Nothing is started before all of it has succeeded.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -181,10 +182,18 @@ static int start_pool(struct supervisor *s, uint32_t workers)
 	return EXIT_SYSTEM;
 }
 
+/* What every start of a worker needs, so that none has to look for it. */
+static void prepare_spawns(struct supervisor *s)
+{
+	s->signals = spawn_signals();
+	s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
 static int start_loop(struct supervisor *s)
 {
 	int rc = sockets_watch(s);
 
+	prepare_spawns(s);
 	if (rc == 0)
 		rc = monitor_start(s);
 	if (rc == 0)

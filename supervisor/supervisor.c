@@ -246,6 +246,7 @@ static void free_all(struct supervisor *s)
 	free(s->pool);
 	free(s->inbox);
 	fd_close(&s->oom_fd);
+	fd_close(&s->null_fd);
 	sdnotify_finish(&s->sd);
 	if (s->pidfile.fd >= 0)
 		pidfile_close(&s->pidfile, s->policy.supervisor_pid_file);
@@ -289,6 +290,7 @@ static struct supervisor *supervisor_new(void)
 	s->generation = 1;
 	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
 	s->hearing.set = -1;
+	s->null_fd = SPAWN_NULL;
 	return s;
 }
 

@@ -58,7 +58,9 @@ static int run_hook(struct child *c)
 	return c->plan->hook ? c->plan->hook(c->plan->hook_context, &c->step) : 0;
 }
 
-/* Copies every source above all targets first: so no target can hit a source that is still needed.
+/*
+ * Copies the sources that lie among the targets above them all: so no target can hit a source that
+ * is still needed. A source that is its own target stays, as no other target has its number.
  */
 ON_CHILD_STACK static int lift_fds(struct child *c, int above, int lifted[SPAWN_FDS_MAX])
 {
@@ -67,11 +69,20 @@ ON_CHILD_STACK static int lift_fds(struct child *c, int above, int lifted[SPAWN_
 	for (size_t i = 0; i < c->plan->fd_count; i++) {
 		int source = fds[i].source == SPAWN_NULL ? c->null_fd : fds[i].source;
 
+		lifted[i] = source;
+		if (source >= above || source == fds[i].target)
+			continue;
 		lifted[i] = sys_fcntl(source, F_DUPFD_CLOEXEC, above);
 		if (lifted[i] < 0)
 			return -errno;
 	}
 	return 0;
+}
+
+static int place_fd(int source, int target)
+{
+	return source == target ? result(sys_fcntl(target, F_SETFD, 0))
+				: result(sys_dup3(source, target, 0));
 }
 
 static int close_between(int first, int end)
@@ -93,7 +104,7 @@ ON_CHILD_STACK static int place_fds(struct child *c)
 	for (size_t i = 0; i < count && !error; i++) {
 		error = close_between(next, fds[i].target);
 		if (!error)
-			error = result(sys_dup3(lifted[i], fds[i].target, 0));
+			error = place_fd(lifted[i], fds[i].target);
 		next = fds[i].target + 1;
 	}
 	return error ? error : result(sys_close_range((unsigned int)above, ~0U, 0));
@@ -190,15 +201,40 @@ static int set_death_signal(struct child *c)
 	return getppid() == c->parent ? 0 : -ESRCH;
 }
 
+static uint64_t bit(int signal)
+{
+	return (uint64_t)1 << (signal - 1);
+}
+
+static bool can_act(int signal)
+{
+	return signal != SIGKILL && signal != SIGSTOP;
+}
+
+uint64_t spawn_signals(void)
+{
+	/* libc's own two get their handlers with the first thread and the first change of a uid. */
+	uint64_t changed = bit(32) | bit(33);
+
+	for (int signal = 1; signal <= SIGNALS; signal++) {
+		unsigned long action[8] = { 0 };
+
+		/* Who can not be asked is reset. */
+		if (can_act(signal) && (sys_rt_sigaction(signal, NULL, action, SET_SIZE) < 0 ||
+					action[0] != (unsigned long)SIG_DFL))
+			changed |= bit(signal);
+	}
+	return changed;
+}
+
 /* All handlers go first: only then a signal that waits can end the child and do nothing else. */
 ON_CHILD_STACK static int default_signals(struct child *c)
 {
 	const unsigned long action[8] = { (unsigned long)SIG_DFL }; /* >= struct sigaction's size */
 	const unsigned long none = 0;
 
-	(void)c;
 	for (int signal = 1; signal <= SIGNALS; signal++) {
-		if (signal == SIGKILL || signal == SIGSTOP)
+		if (!(c->plan->signals ? c->plan->signals & bit(signal) : can_act(signal)))
 			continue;
 		if (sys_rt_sigaction(signal, action, NULL, SET_SIZE) < 0)
 			return -errno;
@@ -368,7 +404,8 @@ int spawn(const struct spawn_plan *plan, struct spawned *ret, const char **faile
 	if (error)
 		return error;
 	c.null_fd = null_fd;
-	snprintf(c.oom_score, sizeof c.oom_score, "%d", plan->oom_score);
+	if (plan->has_oom_score)
+		snprintf(c.oom_score, sizeof c.oom_score, "%d", plan->oom_score);
 	error = run_quietly(&c, &made, failed);
 	if (!error)
 		*ret = made;

@@ -71,6 +71,12 @@ struct spawn_plan {
 	const struct spawn_fd *fds;
 	size_t fd_count;
 
+	/*
+	 * Which signals are to get their default action, bit n - 1 for signal n: spawn_signals(), if
+	 * no action has been changed since; 0 = all of them, for 15 us more.
+	 */
+	uint64_t signals;
+
 	bool process_group; /* setpgid: the child leads a group of its own */
 	bool no_new_privs;
 	bool clear_ambient; /* drop ambient capabilities, which execve would keep */
@@ -107,6 +113,9 @@ struct spawned {
  * one that arrived before that ends it instead of being lost.
  */
 int spawn(const struct spawn_plan *plan, struct spawned *ret, const char **failed);
+
+/* The signals of this process that are not at their default, and those that libc may take. */
+uint64_t spawn_signals(void);
 
 /*
  * Finds `program` as execvp(3) does: a name with a slash is taken as it is, any

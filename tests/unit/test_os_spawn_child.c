@@ -161,9 +161,10 @@ static void assert_mask(const char *status, const char *name, bool empty)
 	ck_assert_msg((strtoull(at + strlen(name), NULL, 16) == 0) == empty, "%.40s", at);
 }
 
-/* I3 */
+/* I3: whether all signals are reset or those that spawn_signals() found. */
 START_TEST(signals_are_clean)
 {
+	struct spawn_plan plan;
 	sigset_t mask, after;
 	char *status;
 
@@ -175,7 +176,9 @@ START_TEST(signals_are_clean)
 	signal(SIGUSR1, SIG_IGN);
 	signal(SIGRTMIN, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
-	status = report(plan_of(NULL), "status");
+	plan = plan_of(NULL);
+	plan.signals = _i ? spawn_signals() : 0;
+	status = report(plan, "status");
 	assert_mask(status, "SigIgn:", true);
 	assert_mask(status, "SigBlk:", true);
 	sigprocmask(SIG_SETMASK, NULL, &after);
@@ -191,6 +194,27 @@ static void on_signal(int signo)
 	(void)signo;
 	handled++;
 }
+
+static uint64_t signal_bit(int signo)
+{
+	return (uint64_t)1 << (signo - 1);
+}
+
+START_TEST(signals_that_are_not_default)
+{
+	const uint64_t of_libc = signal_bit(32) | signal_bit(33);
+	uint64_t before;
+
+	for (int signo = 1; signo < 32; signo++)
+		signal(signo, SIG_DFL);
+	before = spawn_signals();
+	ck_assert_uint_eq(before & (signal_bit(32) - 1), 0);
+	ck_assert_uint_eq(before & of_libc, of_libc);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, on_signal);
+	ck_assert_uint_eq(spawn_signals(), before | signal_bit(SIGPIPE) | signal_bit(SIGUSR1));
+}
+END_TEST
 
 /* A handler of the parent never runs in the child, and still runs in the parent. */
 START_TEST(handlers_survive_in_the_parent)
@@ -355,7 +379,8 @@ int main(int argc, char **argv)
 	tcase_add_test(tcase, exactly_the_given_fds);
 	tcase_add_loop_test(tcase, fd_permutation, 0, 16);
 	tcase_add_test(tcase, stdin_is_dev_null);
-	tcase_add_test(tcase, signals_are_clean);
+	tcase_add_loop_test(tcase, signals_are_clean, 0, 2);
+	tcase_add_test(tcase, signals_that_are_not_default);
 	tcase_add_test(tcase, handlers_survive_in_the_parent);
 	tcase_add_test(tcase, nobody_stays_nobody);
 	tcase_add_test(tcase, identity_is_all_or_nothing);
