@@ -71,9 +71,8 @@ static uint64_t promised(const struct log *log)
 	return log->out.notice ? log->out.telling : log->told;
 }
 
-void log_tell_lost(struct log *log)
+static void tell_lost(struct log *log, uint64_t lines)
 {
-	uint64_t lines = log->lost - promised(log);
 	const struct log_field fields[] = {
 		F_NUM("lines", lines),
 		F_NUM("total", log->lost),
@@ -82,12 +81,18 @@ void log_tell_lost(struct log *log)
 	const struct logline line = line_of(log, LOG_LOG_LOST, LOG_LEVEL_WARN, fields, 3);
 	char text[LOGLINE_MAX];
 
-	if (lines == 0 || log->fill.used > LOG_BUFFER_MAX / 2)
-		return;
 	if (!append(log, text, logline_write(&line, log->format, text, sizeof text)))
 		return;
 	log->fill.notice = log->fill.used;
 	log->fill.telling = log->lost;
+}
+
+void log_tell_lost(struct log *log)
+{
+	uint64_t lines = log->lost - promised(log);
+
+	if (lines > 0 && log->fill.used <= LOG_BUFFER_MAX / 2)
+		tell_lost(log, lines);
 }
 
 static void tell_taps(struct log *log, struct logline *line)

@@ -127,7 +127,8 @@ static int start_control(struct supervisor *s)
 		return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
 	}
 	s->tap = (struct log_tap){ .line = on_log_line, .output = on_output_line, .context = s };
-	log_tap_add(&s->log, &s->tap);
+	if (s->control)
+		log_tap_add(&s->log, &s->tap);
 	rc = metrics_start(s, &s->policy, s->carried_metrics, &s->metrics, problem);
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "metrics: %s", problem);

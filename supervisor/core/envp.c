@@ -7,7 +7,10 @@
 #include <string.h>
 #include <sys/un.h>
 
-enum { BOUND_TEXT_MAX = 160, NUMBER_MAX = 16 };
+#include "supervisor/core/escape.h"
+#include "supervisor/core/reserved.h"
+
+enum { BOUND_TEXT_MAX = 160 };
 
 /*
  * Two runs over the same code: the first counts strings and bytes with nothing
@@ -41,10 +44,9 @@ static void add_word(struct build *b, const char *word)
 
 static void add_number(struct build *b, int64_t number)
 {
-	char digits[NUMBER_MAX + 8];
+	char digits[NUMBER_TEXT_MAX];
 
-	snprintf(digits, sizeof digits, "%lld", (long long)number);
-	add_word(b, digits);
+	add(b, digits, number_text(number, digits));
 }
 
 static void begin(struct build *b)
@@ -406,13 +408,6 @@ static void add_ours(struct build *b)
 
 /* ---- variables of others ---- */
 
-/* A trailing * stands for any rest. PORT is ours when a socket has one. */
-static const char *const reserved[] = {
-	"LISTEN_*",   "NOTIFY_SOCKET",    "WATCHDOG_*", "READY_FD",   "CLUSTERD_*",     "UPSTART_FDS",
-	"EINHORN_*",  "SERVER_STARTER_*", "NGINX",      "UNICORN_FD", "PUMA_INHERIT_*", "FPM_SOCKETS",
-	"GUNICORN_FD", "GUNICORN_PID",
-};
-
 static size_t name_size(const char *variable)
 {
 	const char *equals = strchr(variable, '=');
@@ -420,18 +415,10 @@ static size_t name_size(const char *variable)
 	return equals ? (size_t)(equals - variable) : strlen(variable);
 }
 
+/* PORT is ours when a socket has one. */
 static bool ours(const struct envp_input *in, const char *variable)
 {
-	size_t size = name_size(variable);
-
-	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
-		size_t length = strlen(reserved[i]);
-
-		if (reserved[i][length - 1] == '*' ? strncmp(variable, reserved[i], length - 1) == 0
-		                                   : name_is(variable, size, reserved[i]))
-			return true;
-	}
-	return name_is(variable, size, "PORT") && first_tcp(in);
+	return env_reserved(variable) || (name_is(variable, name_size(variable), "PORT") && first_tcp(in));
 }
 
 /* Is the name given in [env], from its string `from` on? Of two equal names the last one counts. */

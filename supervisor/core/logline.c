@@ -138,8 +138,8 @@ static const struct log_field *find(const struct logline *line, const char *name
 	for (size_t i = 0; i < line->field_count; i++) {
 		const struct log_field *field = &line->fields[i];
 
-		if (field->kind != LOG_KIND_NONE && strncmp(field->name, name, size) == 0 &&
-		    field->name[size] == '\0')
+		if (field->kind != LOG_KIND_NONE && field->name[0] == name[0] &&
+		    strncmp(field->name, name, size) == 0 && field->name[size] == '\0')
 			return field;
 	}
 	return NULL;
@@ -229,8 +229,10 @@ static void put_template(struct out *out, const struct logline *line, const char
 
 			if (hidden == 0 && field)
 				put_value(out, field, quoted ? HUMAN_QUOTED : HUMAN);
-		} else if (hidden == 0) {
-			put(out, at, 1);
+		} else {
+			size = strcspn(at, "[]{");
+			if (hidden == 0)
+				put(out, at, size);
 		}
 		at += size;
 	}

@@ -2,31 +2,51 @@
  * moment - durations and the time of day as text.
  */
 #include <stdio.h>
+#include <string.h>
 
+#include "supervisor/core/escape.h"
 #include "supervisor/core/logline.h"
+
+/*
+ * By hand, as every line begins with a time stamp and the end of a worker is answered only after
+ * its line: printf(3) would bring 10 KB of cold code with it.
+ */
+static char *put_digits(char *at, unsigned value, unsigned width)
+{
+	for (unsigned i = width; i > 0; i--, value /= 10)
+		at[i - 1] = (char)('0' + value % 10);
+	return at + width;
+}
+
+static char *put_amount(char *at, uint64_t value, const char *unit)
+{
+	char digits[NUMBER_TEXT_MAX];
+	size_t size = number_text((int64_t)value, digits);
+
+	memcpy(at, digits, size);
+	memcpy(at + size, unit, strlen(unit) + 1);
+	return at + size + strlen(unit);
+}
 
 /* Two units are enough to judge a duration by; the smaller one is left out when it is 0. */
 static void two_units(char *text, uint64_t big, const char *big_unit, uint64_t small,
                       const char *small_unit)
 {
+	text = put_amount(text, big, big_unit);
 	if (small)
-		snprintf(text, DURATION_TEXT_MAX, "%llu%s%llu%s", (unsigned long long)big, big_unit,
-		         (unsigned long long)small, small_unit);
-	else
-		snprintf(text, DURATION_TEXT_MAX, "%llu%s", (unsigned long long)big, big_unit);
+		put_amount(text, small, small_unit);
 }
 
 const char *duration_text(uint64_t ms, char text[DURATION_TEXT_MAX])
 {
-	uint64_t s = ms / 1000, minutes = s / 60, hours = minutes / 60;
-	unsigned tenths = (unsigned)(ms % 1000 / 100);
+	uint64_t s = ms / 1000, minutes = s / 60, hours = minutes / 60, tenths = ms % 1000 / 100;
 
 	if (ms < 1000)
-		snprintf(text, DURATION_TEXT_MAX, "%ums", (unsigned)ms);
+		put_amount(text, ms, "ms");
 	else if (ms < 10000 && tenths)
-		snprintf(text, DURATION_TEXT_MAX, "%u.%us", (unsigned)s, tenths);
+		put_amount(put_amount(text, s, "."), tenths, "s");
 	else if (s < 60)
-		snprintf(text, DURATION_TEXT_MAX, "%us", (unsigned)s);
+		put_amount(text, s, "s");
 	else if (hours == 0)
 		two_units(text, minutes, "m", s % 60, "s");
 	else if (hours < 24)
@@ -65,14 +85,30 @@ static struct date date_of(int64_t days)
 	};
 }
 
+static char *put_part(char *at, unsigned value, unsigned width, char after)
+{
+	at = put_digits(at, value, width);
+	*at = after;
+	return at + 1;
+}
+
 const char *stamp_text(int64_t wall_ms, char text[STAMP_TEXT_MAX])
 {
-	enum { DAY_MS = 86400000 };
+	enum { DAY_MS = 86400000, YEAR_MAX = 9999 };
 	int64_t days = wall_ms / DAY_MS - (wall_ms % DAY_MS < 0);
 	unsigned ms = (unsigned)(wall_ms - days * DAY_MS);
 	struct date date = date_of(days);
+	char *at = text;
 
-	snprintf(text, STAMP_TEXT_MAX, "%04d-%02u-%02uT%02u:%02u:%02u.%03uZ", (int)date.year,
-	         date.month, date.day, ms / 3600000, ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
+	if (date.year >= 0 && date.year <= YEAR_MAX)
+		at = put_part(at, (unsigned)date.year, 4, '-');
+	else
+		at += snprintf(text, STAMP_TEXT_MAX / 2, "%04d-", (int)date.year);
+	at = put_part(at, date.month, 2, '-');
+	at = put_part(at, date.day, 2, 'T');
+	at = put_part(at, ms / 3600000, 2, ':');
+	at = put_part(at, ms / 60000 % 60, 2, ':');
+	at = put_part(at, ms / 1000 % 60, 2, '.');
+	*put_part(at, ms % 1000, 3, 'Z') = '\0';
 	return text;
 }

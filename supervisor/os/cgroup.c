@@ -206,20 +206,20 @@ int cgroup_read(const struct cgroup_dir *dir, const char *name, char *ret, size_
 
 int cgroup_oom_read(int fd, uint64_t *ret)
 {
+	static const char key[] = "oom_kill ";
 	char text[OOM_TEXT_MAX];
 	ssize_t size = sys_pread(fd, text, sizeof text - 1, 0);
-	unsigned long long count;
 	const char *line = text;
 
 	if (size < 0)
 		return -errno;
 	text[size] = '\0';
-	while (sscanf(line, "oom_kill %llu", &count) != 1) {
+	while (strncmp(line, key, sizeof key - 1) != 0) {
 		line = strchr(line, '\n');
 		if (!line++)
 			return -ENOENT;
 	}
-	*ret = count;
+	*ret = strtoull(line + sizeof key - 1, NULL, 10);
 	return 0;
 }
 
