@@ -58,6 +58,17 @@ static int start_listening(int fd, const struct reuseport_params *p, const char 
 	return 0;
 }
 
+int reuseport_set_backlog(struct reuseport *group, int backlog, const char **failed)
+{
+	int error = 0;
+
+	group->params.backlog = backlog;
+	for (uint32_t slot = 0; error == 0 && slot < group->params.capacity; slot++)
+		if (has_socket(group, slot))
+			error = start_listening(group->slots[slot].fd, &group->params, failed);
+	return error;
+}
+
 static int learn_address(int fd, struct reuseport_params *p, const char **failed)
 {
 	socklen_t length = sizeof(p->address);

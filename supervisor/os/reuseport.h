@@ -96,6 +96,9 @@ int reuseport_relisten(struct reuseport *group, uint32_t slot, const char **fail
  */
 int reuseport_reattach(struct reuseport *group, const char **failed);
 
+/* Another backlog, for the sockets there are and those to come. */
+int reuseport_set_backlog(struct reuseport *group, int backlog, const char **failed);
+
 /* The slot's socket, lent, or -1. */
 int reuseport_fd(const struct reuseport *group, uint32_t slot);
 
