@@ -121,6 +121,25 @@ static const struct listener *listener_of(const struct policy *policy, const cha
 	return NULL;
 }
 
+/* An open socket stays as it is; only its backlog may change. */
+static void compare_open(struct reload *r, struct listener *fresh, const struct listener *was)
+{
+	uint32_t backlog = fresh->backlog;
+
+	fresh->backlog = was->backlog;
+	if (memcmp(was, fresh, sizeof *was) != 0) {
+		say(r, "[listen %s]: other settings of an open socket need a restart of "
+		       "clusterd; the old ones stay", fresh->name);
+		*fresh = *was;
+		r->boot++;
+	}
+	if (backlog != was->backlog) {
+		say(r, "[listen %s]: backlog: %u -> %u: applies at once", fresh->name, was->backlog, backlog);
+		fresh->backlog = backlog;
+		r->live++;
+	}
+}
+
 static void compare_listeners(struct reload *r)
 {
 	const struct policy *old = &r->s->policy;
@@ -132,10 +151,7 @@ static void compare_listeners(struct reload *r)
 		if (was && memcmp(was, fresh, sizeof *was) == 0)
 			continue;
 		if (was && address_equal(&was->address, &fresh->address)) {
-			say(r, "[listen %s]: other settings of an open socket need a restart of "
-			       "clusterd; the old ones stay", fresh->name);
-			*fresh = *was;
-			r->boot++;
+			compare_open(r, fresh, was);
 			continue;
 		}
 		say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);

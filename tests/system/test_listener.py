@@ -197,6 +197,16 @@ class RowK(harness.TestCase):
         self.wake(c, 1)
         self.assertEqual(self.look(c)[1:4], (0, 0, 1))
 
+    def test_another_backlog_applies_at_a_reload(self):
+        for balance in ("shared", "hash"):
+            with self.subTest(balance=balance):
+                c = self.server(keys=f"balance = {balance}\nbacklog = 77\n")
+                before = sorted(c.workers())
+                c.policy_file.write_text(c.policy_file.read_text().replace("= 77", "= 88"))
+                c.ctl("reload")
+                harness.eventually(lambda c=c: self.look(c)[0] == 88, "the other backlog")
+                self.assertEqual(sorted(c.workers()), before)
+
     def test_K5_filters_are_locked(self):
         c = self.server(count=1)
         address = ("127.0.0.1", c.port)
