@@ -1,5 +1,6 @@
 """Row D: a program that can not be started is told by step and reason, and retried."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -173,6 +174,51 @@ class RowD(harness.TestCase):
         self.assertEqual(c.wait(), 77)
         self.assertIn("only root may run workers as another user", c.tail())
         self.assertFalse(os.path.exists(f"{self.folder}/ran"))
+
+    def hung(self):
+        """A cluster of two whose slot 0 can not be started again: its execve hangs. (c, who lets it go on)"""
+        program = f"{self.folder}/program"
+        shutil.copy(harness.PROBE, program)
+        c = self.cluster(program, "ready", "serve", policy=AT_ONCE.replace("alive", "notify"), flags=("-n", "2"))
+        c.announce("worker.exit")
+        c.ready(2)
+        shutil.copy(harness.PROBE, f"{program}.new")
+        # Who opens a leased file waits until the lease is given up (fcntl(2)); execve(2) does too.
+        lease = open(f"{program}.new", "rb")
+        self.addCleanup(lease.close)
+        self.addCleanup(signal.signal, signal.SIGIO, signal.signal(signal.SIGIO, signal.SIG_IGN))
+        try:
+            fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError as error:
+            self.skipTest(f"no leases here: {error.strerror}")
+        os.rename(f"{program}.new", program)
+        before = c.pid_of(0)
+        c.kill(signal.SIGKILL, before)
+        harness.eventually(lambda: set(harness.children(c.pid)) - {before, c.pid_of(1)}, "the child before its exec")
+        return c, lease
+
+    def test_D10_an_exec_that_hangs(self):
+        """Nothing is supervised meanwhile, as clusterd(8) says; the workers serve on, and nothing is lost."""
+        c, lease = self.hung()
+        with self.assertRaises(subprocess.TimeoutExpired):
+            c.ctl("status", deadline=1)
+        for _ in range(20):
+            client = harness.Connection(c.port)
+            self.assertEqual(int(client.get("/")[2]), c.pid_of(1))
+            client.close()
+        mark = c.mark()
+        lease.close()
+        c.wait_event("worker.ready", since=mark, slot=0)
+        c.ctl("status")
+
+    def test_D10_only_SIGKILL_ends_it(self):
+        c, _ = self.hung()
+        c.kill(signal.SIGTERM)
+        with self.assertRaises(AssertionError):
+            c.wait(0.3)
+        c.expected_status = -signal.SIGKILL
+        self.assertEqual(c.stop(signal.SIGKILL), -signal.SIGKILL)
+        os.unlink(f"{c.folder}/control.sock")
 
     def test_D11_the_program_is_replaced_under_us(self):
         """Each worker is wholly the old program or wholly the new one."""
