@@ -82,5 +82,7 @@ int state_take_over(struct supervisor *s, const char **problem)
 		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
 			steer_restore(s, w);
 	state_each_fd(s, close_on_exec, NULL);
+	close_on_exec(s->carried_control, NULL); /* who they are for has yet to begin */
+	close_on_exec(s->carried_metrics, NULL);
 	return rc;
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -440,6 +441,83 @@ class RowN(harness.TestCase):
                 self.assertEqual(done.returncode, 71)
                 self.assertIn(says, done.stderr)
                 self.assertEqual(done.stderr.count("\n"), 1)
+
+    # A trial run that ends well, but not before the test has spoilt the step that follows.
+    GATE = b"#!/bin/sh\n: >$0.begun\nwhile [ ! -e $0.go ]; do sleep 0.01; done\n"
+
+    def failing_exec(self, c, binary, spoil):
+        """An upgrade whose trial run succeeds and whose execve(2) does not; returns what was said of it."""
+        self.put(binary, self.GATE)
+        begun, go = (binary.with_name(binary.name + end) for end in (".begun", ".go"))
+        mark = c.mark()
+        c.kill(signal.SIGUSR2)
+        harness.eventually(begun.exists, "the trial run")
+        mend = spoil()
+        go.touch()
+        said = c.wait_event("upgrade", since=mark).detail
+        mend()
+        begun.unlink()
+        go.unlink()
+        return said
+
+    def test_N3_the_step_over_fails(self):
+        """execve(2) comes back: nothing has changed, and the next one succeeds."""
+        binary = self.own_binary()
+        good = binary.read_bytes()
+        # Restarts wait for a timer, so that one is armed.
+        c = self.start(binary=binary, policy=AT_ONCE + "[restart]\ndelay = 30ms\ndelay_max = 30ms\n",
+                       flags=("--set", f"metrics.listen=127.0.0.1:{harness.free_port()}"),
+                       env={f"BIG{i}": "x" * 100000 for i in range(3)})
+        c.announce("upgrade", "worker.exit")
+
+        def too_big():  # arguments and environment may take a quarter of the stack
+            before = resource.prlimit(c.pid, resource.RLIMIT_STACK)
+            resource.prlimit(c.pid, resource.RLIMIT_STACK, (1 << 20, before[1]))
+            return lambda: resource.prlimit(c.pid, resource.RLIMIT_STACK, before)
+
+        def busy():
+            return open(binary, "r+b").close
+
+        def forbidden():
+            binary.chmod(0o644)
+            return lambda: None
+
+        def missing():
+            binary.unlink()
+            return lambda: None
+
+        def garbage():
+            self.put(binary, b"\x7fELF" + bytes(range(256)))
+            return lambda: None
+
+        def blocked():
+            return harness.status_field(c.pid, "SigBlk")
+
+        def stay_open():
+            """Descriptors that a program executed now would get."""
+            flags = {fd: (pathlib.Path(f"/proc/{c.pid}/fdinfo") / str(fd)).read_text() for fd in harness.fds(c.pid)}
+            return {fd for fd, text in flags.items() if not int(text.split("flags:")[1].split()[0], 8) & os.O_CLOEXEC}
+
+        for spoil, reason in ((too_big, "Argument list too long"), (busy, "Text file busy"),
+                              (forbidden, "Permission denied"), (missing, "No such file"),
+                              (garbage, "Exec format error")):
+            with self.subTest(reason=reason):
+                before, workers = (blocked(), {0, 1, 2}), sorted(c.workers())
+                self.assertIn(reason, self.failing_exec(c, binary, spoil))
+                self.assertEqual((blocked(), stay_open()), before)
+                self.assertEqual(sorted(c.workers()), workers)
+                mark = c.mark()
+                c.kill(signal.SIGKILL, c.pid_of(0))
+                self.assertGreater(c.wait_event("worker.exit", since=mark).delay_ms, 0)
+                c.wait_event("worker.ready", since=mark, slot=0)
+                mark = c.mark()
+                c.kill(signal.SIGTTIN)
+                c.wait_event("worker.ready", since=mark, slot=2)
+                c.kill(signal.SIGTTOU)
+                c.wait_event("worker.exit", since=mark, slot=2)
+                self.put(binary, good)
+                self.upgrade(c)
+                self.assertEqual(len(c.workers()), 2)
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""
