@@ -16,6 +16,7 @@ import urllib.request
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+GAPS, GAPS_SECONDS = 1000, 40  # rounds of N4, and how long they may take
 TRIAL = 10  # seconds that a trial run may take
 
 
@@ -166,6 +167,37 @@ class RowN(harness.TestCase):
         os.rename(folder / "next", link)
         self.upgrade(c)
         self.assertEqual(os.readlink(f"/proc/{c.pid}/exe"), str(folder / "v2" / "clusterd"))
+
+    @unittest.skipUnless(os.path.exists("/usr/bin/perl"), "a shell would reap the worker itself; perl does not")
+    def test_N4_a_worker_dies_in_the_gap_each_time(self):
+        """The program that clusterd executes kills one worker, then becomes the new clusterd: always in the gap."""
+        binary = self.own_binary()
+        real, victim_file = binary.with_name("real"), binary.with_name("victim")
+        os.rename(binary, real)
+        self.put(binary, b"""#!/usr/bin/perl
+if ($ENV{CLUSTERD_UPGRADE} =~ /^take:/) {
+    open F, "<%s"; chomp($victim = <F>); close F;
+    kill 'KILL', $victim;
+    do { open F, "</proc/$victim/stat"; $stat = <F>; close F } while $stat !~ /\\) Z/;
+}
+exec {"%s"} $0, @ARGV;
+""" % (str(victim_file).encode(), str(real).encode()))
+        c = self.start(binary=binary, workers=4, policy=AT_ONCE + "[restart]\ndelay = 1ms\ndelay_max = 1ms\n")
+        c.announce("worker.exit")
+        begin, rounds = time.monotonic(), 0
+        while rounds < GAPS and time.monotonic() - begin < GAPS_SECONDS:
+            slot = rounds % 4
+            victim = c.pid_of(slot)
+            victim_file.write_text(f"{victim}\n")
+            mark = c.mark()
+            self.upgrade(c)
+            self.assertEqual(c.wait_event("worker.exit", since=mark, pid=victim).signal, "SIGKILL")
+            c.wait_event("worker.ready", since=mark, slot=slot)
+            rounds += 1
+        print(f"{rounds} workers died in the gap of {rounds} upgrades, each was noticed")
+        self.assertEqual(len(c.all("worker.exit")), rounds)
+        self.assertEqual(len(c.all("worker.start")), 4 + rounds)
+        self.assertEqual(len(c.workers()), 4)
 
     def test_N4_a_worker_dies_in_the_gap(self):
         c = self.start(workers=4, policy=AT_ONCE + "[restart]\ndelay = 1ms\ndelay_max = 1ms\n")
