@@ -70,12 +70,12 @@ class RowK(harness.TestCase):
     def server(self, policy="", count=2, keys=None, **options):
         """keys: of a section [listen web]; without them -l makes the socket."""
         if keys is not None:
-            port = harness.free_port()
+            options["listen"], port = False, harness.free_port()
             policy += f"[listen web]\naddress = 127.0.0.1:{port}\n{keys}"
-            options["listen"] = False
         c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", SERVER, policy=AT_ONCE.replace("alive", "notify") + policy,
                          flags=("-n", count, *options.pop("flags", ())), **options)
-        c.port = c.port or port
+        if keys is not None:
+            c.port = port
         c.announce("worker.exit", "listen.repaired")
         c.ready(count)
         return c
@@ -196,6 +196,21 @@ class RowK(harness.TestCase):
         self.ask(("127.0.0.1", c.port), b"timeout")
         self.wake(c, 1)
         self.assertEqual(self.look(c)[1:4], (0, 0, 1))
+
+    def test_a_port_that_the_kernel_chooses(self):
+        """It stays what it is through reloads, rolls and upgrades."""
+        for balance in ("shared", "hash"):
+            with self.subTest(balance=balance):
+                policy = f"[listen web]\naddress = 127.0.0.1:0\nbalance = {balance}\n"
+                c = self.server(policy=policy, count=1, listen=False)
+                address = c.wait_event("listen").address
+                c.port = int(address.rpartition(":")[2])
+                self.assertGreater(c.port, 0)
+                self.assertIn(str(c.port).encode(), harness.environ(c.pid_of(0))[b"PORT"])
+                for act in ("reload", "roll", "upgrade", "reload"):
+                    c.ctl(act)
+                    self.assertTrue(self.ask(("127.0.0.1", c.port)).startswith(b"slot"), act)
+                c.rebase()
 
     def test_another_backlog_applies_at_a_reload(self):
         for balance in ("shared", "hash"):
