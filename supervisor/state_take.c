@@ -21,6 +21,7 @@ static int take_sock(struct supervisor *s, struct sock *sock, const char **faile
 		return 0;
 	rc = reuseport_adopt_fds(sock->image, sock->image_fds, sock->image->params.capacity,
 	                         &sock->group, failed);
+	sock->probe_base = sock->image->params.probe_base;
 	free(sock->image);
 	free(sock->image_fds);
 	sock->image = NULL;

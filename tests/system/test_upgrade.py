@@ -399,13 +399,17 @@ exec {"%s"} $0, @ARGV;
 
     @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
     def test_N1_health_checks_go_on(self):
-        c = self.start(harness.APP, workers=2, policy="[ready]\nwhen = notify\n[health]\nhttp = /get\ninterval = 400ms\n"
-                       "timeout = 400ms\nfailures = 3\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n",
-                       flags=("-b", "round-robin"))
+        checked = pathlib.Path(tempfile.mkdtemp(prefix="checks-"))
+        self.addCleanup(shutil.rmtree, checked)
+        c = self.start(harness.PROBE, "ready", "serve", workers=2, flags=("-b", "round-robin"),
+                       policy=f"[ready]\nwhen = notify\n[health]\nhttp = /touch={checked}/yes\ninterval = 500ms\n"
+                       "timeout = 500ms\nfailures = 4\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n")
         c.announce("worker.hung", "worker.exit", "health", "worker.escalate", "note")
-        for _ in range(5):
+        for _ in range(3):
             self.upgrade(c)
-            time.sleep(0.45)
+            for _ in range(2):  # the first may have been asked for before
+                (checked / "yes").unlink(missing_ok=True)
+                harness.eventually((checked / "yes").exists, "a check")
         self.assertEqual(len(c.all("worker.start")), 2)
         c.kill(signal.SIGSTOP, c.pid_of(0))
         c.wait_event("worker.exit", slot=0, deadline=20 * harness.SLOW)
