@@ -111,7 +111,7 @@ class RowK(harness.TestCase):
         self.assertEqual(sorted(c.workers()), before)
         times.sort()
         print(f"{len(times)} attacks, back after p50 {times[50] * 1000:.2f} ms, max {times[-1] * 1000:.2f} ms")
-        self.assertLess(times[50], 0.05 * harness.SLOW)
+        self.assertLess(times[50], 0.05 * harness.SLOW + self.slack())
 
     def squat(self, address):
         """Another process has the port by the time that clusterd looks; it gives it up later."""
