@@ -421,7 +421,7 @@ START_TEST(queue_moves_under_load)
 	enum { MOVES = 1500, ASKING = 2 };
 	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
 	pthread_t asking[ASKING], answering;
-	struct crowd crowd = { NULL };
+	struct crowd crowd = { .group = NULL };
 
 	if (!can_steer())
 		return;
