@@ -248,6 +248,16 @@ static bool is_unspecified(const struct address *address)
 	return IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
 }
 
+bool address_same(const struct address *a, const struct address *b)
+{
+	bool chosen = (a->kind == ADDRESS_TCP || a->kind == ADDRESS_UDP) && a->port == 0;
+
+	if (!chosen)
+		return address_equal(a, b);
+	return a->kind == b->kind && b->port == 0 && a->size == b->size &&
+	       memcmp(&a->sa, &b->sa, a->size) == 0;
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
 	if (a->kind != b->kind)

@@ -33,8 +33,10 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 {
 	struct event event = { .what = EV_SPAWNED, .slot = action->slot, .cookie = action->cookie };
 	const char *failed = "";
-	int rc = worker_start(s, action->slot, action->cookie, action->generation, &failed);
+	int rc;
 
+	keep_all(s);
+	rc = worker_start(s, action->slot, action->cookie, action->generation, &failed);
 	if (rc < 0) {
 		event.what = EV_SPAWN_FAILED;
 		event.error = -rc;

@@ -148,6 +148,9 @@ struct sock {
 	int *image_fds;
 	bool fresh; /* opened by a reload that may yet be refused */
 	bool down; /* it, or one of the group, could not be made to listen again yet */
+	bool kept; /* keep is filled in */
+	struct listen_keep keep;
+	uint64_t kept_told_ms;
 	uint64_t repaired;
 };
 
@@ -195,6 +198,7 @@ struct supervisor {
 	uv_idle_t no_wait;
 	uv_timer_t strangers;
 	uv_timer_t relisten; /* runs while a listener is down */
+	uv_check_t awake;    /* keep.c */
 	uv_timer_t systemd_timer;
 	int signal_fd;
 	uv_poll_t signal_poll;
@@ -309,6 +313,11 @@ void sockets_close(struct supervisor *s);
 void sock_close(struct supervisor *s, struct sock *sock);
 /* The fd that the worker of a slot, in a seat, gets. */
 int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
+
+/* keep.c: now; after the policy in force has changed; each time the loop has slept */
+void keep_all(struct supervisor *s);
+void keep_policy(struct supervisor *s);
+void keep_start(struct supervisor *s);
 
 /* steer.c */
 int steer_grow(struct supervisor *s, uint32_t slots);

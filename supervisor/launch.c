@@ -234,9 +234,6 @@ static int place_sockets(struct errand *e, const char **failed)
 		/* The program of an adopting listener makes its own, and gets ours in its place. */
 		if (sock->config.adopt)
 			continue;
-		if (sock->config.nonblock != NONBLOCK_KEEP && !sock->group)
-			listen_assert(fd, (int)sock->config.backlog,
-			              sock->config.nonblock == NONBLOCK_YES, failed);
 		if (sock->config.stdin)
 			e->fds[0].source = fd;
 		place(e, fd, target++);

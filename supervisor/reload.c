@@ -121,6 +121,25 @@ static const struct listener *listener_of(const struct policy *policy, const cha
 	return NULL;
 }
 
+/* An open socket stays as it is; only its backlog may change. */
+static void compare_open(struct reload *r, struct listener *fresh, const struct listener *was)
+{
+	uint32_t backlog = fresh->backlog;
+
+	fresh->backlog = was->backlog;
+	if (memcmp(was, fresh, sizeof *was) != 0) {
+		say(r, "[listen %s]: other settings of an open socket need a restart of "
+		       "clusterd; the old ones stay", fresh->name);
+		*fresh = *was;
+		r->boot++;
+	}
+	if (backlog != was->backlog) {
+		say(r, "[listen %s]: backlog: %u -> %u: applies at once", fresh->name, was->backlog, backlog);
+		fresh->backlog = backlog;
+		r->live++;
+	}
+}
+
 static void compare_listeners(struct reload *r)
 {
 	const struct policy *old = &r->s->policy;
@@ -131,11 +150,8 @@ static void compare_listeners(struct reload *r)
 
 		if (was && memcmp(was, fresh, sizeof *was) == 0)
 			continue;
-		if (was && address_equal(&was->address, &fresh->address)) {
-			say(r, "[listen %s]: other settings of an open socket need a restart of "
-			       "clusterd; the old ones stay", fresh->name);
-			*fresh = *was;
-			r->boot++;
+		if (was && address_same(&was->address, &fresh->address)) {
+			compare_open(r, fresh, was);
 			continue;
 		}
 		say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
@@ -144,7 +160,7 @@ static void compare_listeners(struct reload *r)
 	for (uint32_t i = 0; i < old->listener_count; i++) {
 		const struct listener *now = listener_of(r->fresh, old->listeners[i].name);
 
-		if (now && address_equal(&now->address, &old->listeners[i].address))
+		if (now && address_same(&now->address, &old->listeners[i].address))
 			continue;
 		say(r, "[listen %s]: closed when the workers have been replaced",
 		    old->listeners[i].name);
@@ -158,7 +174,7 @@ struct sock *sock_of(struct supervisor *s, const struct listener *listener)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (s->socks[i].in_use && !s->socks[i].variant && strcmp(s->socks[i].config.name, listener->name) == 0 &&
-		    address_equal(&s->socks[i].config.address, &listener->address))
+		    address_same(&s->socks[i].config.address, &listener->address))
 			return &s->socks[i];
 	return NULL;
 }
@@ -202,7 +218,7 @@ static bool listener_named(const struct policy *policy, const struct sock *sock)
 {
 	const struct listener *listener = listener_of(policy, sock->config.name);
 
-	return listener && address_equal(&listener->address, &sock->config.address);
+	return listener && address_same(&listener->address, &sock->config.address);
 }
 
 static bool sock_needed(const struct supervisor *s, const struct sock *sock)
@@ -251,6 +267,7 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	s->policy_wall_ms = (uint64_t)log_wall_ms();
 	log_configure(&s->log, s->policy.log_format, s->policy.log_level, s->policy.log_file);
 	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &s->policy });
+	keep_policy(s);
 	monitor_policy(s);
 	watch_policy(s);
 	probe_policy(s);

@@ -311,6 +311,7 @@ static int replace_unix(struct supervisor *s, struct sock *sock, const char **fa
 	if (rc < 0)
 		return rc;
 	sock->listening = fresh;
+	sock->kept = false;
 	hangup_forget(s->hangup_fd, old.fd, failed);
 	close(old.fd);
 	hangup_watch(s->hangup_fd, fresh.fd, (uint32_t)(sock - s->socks) * TAG_SLOTS, failed);

@@ -21,6 +21,7 @@ static int take_sock(struct supervisor *s, struct sock *sock, const char **faile
 		return 0;
 	rc = reuseport_adopt_fds(sock->image, sock->image_fds, sock->image->params.capacity,
 	                         &sock->group, failed);
+	sock->probe_base = sock->image->params.probe_base;
 	free(sock->image);
 	free(sock->image_fds);
 	sock->image = NULL;
@@ -82,5 +83,7 @@ int state_take_over(struct supervisor *s, const char **problem)
 		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
 			steer_restore(s, w);
 	state_each_fd(s, close_on_exec, NULL);
+	close_on_exec(s->carried_control, NULL); /* who they are for has yet to begin */
+	close_on_exec(s->carried_metrics, NULL);
 	return rc;
 }

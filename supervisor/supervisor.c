@@ -194,6 +194,7 @@ static int loop_open(struct supervisor *s)
 	uv_timer_init(&s->loop, &s->deadline);
 	uv_timer_init(&s->loop, &s->strangers);
 	uv_timer_init(&s->loop, &s->relisten);
+	keep_start(s);
 	uv_timer_init(&s->loop, &s->systemd_timer);
 	uv_check_init(&s->loop, &s->after_poll);
 	uv_idle_init(&s->loop, &s->no_wait);
@@ -232,6 +233,7 @@ void sup_shutdown(struct supervisor *s)
 	uv_close((uv_handle_t *)&s->deadline, NULL);
 	uv_close((uv_handle_t *)&s->strangers, NULL);
 	uv_close((uv_handle_t *)&s->relisten, NULL);
+	uv_close((uv_handle_t *)&s->awake, NULL);
 	uv_close((uv_handle_t *)&s->systemd_timer, NULL);
 	uv_close((uv_handle_t *)&s->after_poll, NULL);
 	uv_close((uv_handle_t *)&s->no_wait, NULL);

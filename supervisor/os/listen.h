@@ -3,7 +3,7 @@
  *
  * A listening socket is one open file description held by clusterd and all
  * workers, so any worker can shut it down, shrink its backlog or change its
- * flags for everybody. listen_is_down() and listen_repair() undo that.
+ * flags for everybody. listen_is_down(), listen_repair() and listen_keep() undo that.
  *
  * Functions return 0 or a positive answer, or -errno; on error *failed names the
  * step ("bind"). Fds are close-on-exec. No function here waits for the network.
@@ -107,8 +107,34 @@ int listen_is_down(int fd);
  */
 int listen_repair(const struct listening *listening, int backlog, const char **failed);
 
-/* Undoes a worker's change of backlog and O_NONBLOCK. Cheap, may be called on every tick. */
-int listen_assert(int fd, int backlog, bool nonblock, const char **failed);
+/* What a shared socket is to be like; made by listen_keep_init(). */
+struct listen_keep {
+	int domain;
+	int backlog;       /* 0: whatever it is; may be changed: then limit = 0 too */
+	int receive, send; /* buffer sizes, as getsockopt(2) tells them; 0: whatever they are */
+	uint32_t limit;    /* the backlog that the kernel made of it; 0: not known yet */
+};
+
+/* Whether accept(2) waits, and who decides that. */
+enum listen_blocking { LISTEN_AS_WORKERS_LIKE, LISTEN_BLOCK, LISTEN_NONBLOCK };
+
+/* What had been changed: bits of the answer of listen_keep(). */
+enum {
+	LISTEN_BACKLOG = 1,
+	LISTEN_FLAGS = 2,    /* O_NONBLOCK, O_ASYNC */
+	LISTEN_TIMEOUTS = 4, /* SO_RCVTIMEO, SO_SNDTIMEO: there are none */
+	LISTEN_BUFFERS = 8,  /* SO_RCVBUF, SO_SNDBUF, SO_BUF_LOCK: those of a new socket */
+};
+
+/* The buffer sizes are those of a new socket of the same kind, which is made for that, or 0. */
+int listen_keep_init(int fd, int backlog, bool buffers, struct listen_keep *ret, const char **failed);
+
+/*
+ * Puts back what workers changed of a socket that listens; the bits say what. Cheap (one system call
+ * for LISTEN_AS_WORKERS_LIKE, which keeps the backlog only, else six), so that it may be called each
+ * time that clusterd wakes up. A backlog of another size than the last time is taken for a change.
+ */
+int listen_keep(int fd, struct listen_keep *keep, enum listen_blocking blocking, const char **failed);
 
 /* Connections that wait for accept(2), and the limit (TCP_INFO of a listener: tcp(7),
  * net/ipv4/tcp.c tcp_get_info). -EOPNOTSUPP for other sockets. */

@@ -118,22 +118,6 @@ int listen_repair(const struct listening *listening, int backlog, const char **f
 	return sys_listen(listening->fd, backlog) < 0 ? -errno : 0;
 }
 
-int listen_assert(int fd, int backlog, bool nonblock, const char **failed)
-{
-	int flags, wanted;
-
-	*failed = "F_GETFL";
-	flags = sys_fcntl(fd, F_GETFL, 0);
-	if (flags < 0)
-		return -errno;
-	wanted = (flags & ~(O_NONBLOCK | O_ASYNC)) | (nonblock ? O_NONBLOCK : 0);
-	*failed = "F_SETFL";
-	if (wanted != flags && sys_fcntl(fd, F_SETFL, wanted) < 0)
-		return -errno;
-	*failed = "listen";
-	return sys_listen(fd, backlog) < 0 ? -errno : 0;
-}
-
 int listen_queue(int fd, uint32_t *ret_queue, uint32_t *ret_limit)
 {
 	struct tcp_info info = { 0 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "supervisor/os/bpf_map.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/reuseport_group.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
@@ -56,6 +57,17 @@ static int start_listening(int fd, const struct reuseport_params *p, const char 
 	if (p->type == SOCK_STREAM && sys_listen(fd, p->backlog) < 0)
 		return -errno;
 	return 0;
+}
+
+int reuseport_set_backlog(struct reuseport *group, int backlog, const char **failed)
+{
+	int error = 0;
+
+	group->params.backlog = backlog;
+	for (uint32_t slot = 0; error == 0 && slot < group->params.capacity; slot++)
+		if (has_socket(group, slot))
+			error = start_listening(group->slots[slot].fd, &group->params, failed);
+	return error;
 }
 
 static int learn_address(int fd, struct reuseport_params *p, const char **failed)
@@ -211,6 +223,7 @@ static void write_list(struct reuseport *group)
 		list->next = next_turn(list_of(group, current), list);
 	}
 	__atomic_store_n(&control_of(group)->current, !current, __ATOMIC_RELEASE);
+	group->changed_us = clock_us();
 }
 
 int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n, const char **failed)
@@ -231,13 +244,35 @@ int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n, 
 
 static void unlist(struct reuseport *group, uint32_t slot)
 {
+	bool listed = group->slots[slot].listed;
+
 	if (!group->params.steer)
 		return;
 	group->slots[slot].listed = false;
+	/* Of connections; flows count all sockets, and with nobody listed all of them are. */
+	if (group->params.type == SOCK_STREAM && !listed && collect(group, true, group->actives) > 0)
+		return;
 	write_list(group);
 }
 
 /* Queues ------------------------------------------------------------------------------------- */
+
+/*
+ * A handshake that began by the former list may be half done: should its last step meet the shutdown
+ * of its socket on another CPU, the kernel resets it (inet_csk_complete_hashdance). On the machine
+ * itself a handshake takes a few microseconds, so wait until there can be none.
+ */
+static void settle(const struct reuseport *group)
+{
+	enum { HANDSHAKE_US = 200 };
+	uint64_t since = clock_us() - group->changed_us;
+	struct timespec rest = { 0 };
+
+	if (group->params.type != SOCK_STREAM || since >= HANDSHAKE_US)
+		return;
+	rest.tv_nsec = (long)(HANDSHAKE_US - since) * 1000;
+	nanosleep(&rest, NULL);
+}
 
 int reuseport_remove(struct reuseport *group, uint32_t slot, const char **failed)
 {
@@ -252,6 +287,7 @@ int reuseport_remove(struct reuseport *group, uint32_t slot, const char **failed
 	if (group->params.steer) {
 		unlist(group, slot);
 		error = bpf_socket_delete(group->sockets_fd, slot, failed);
+		settle(group);
 		/* The worker may hold a copy, so close(2) alone would not move the queue. */
 		if (sys_shutdown(fd, SHUT_RDWR) < 0 && errno != ENOTCONN && error == 0) {
 			*failed = "shutdown";
@@ -299,7 +335,9 @@ int reuseport_move_queue(struct reuseport *group, uint32_t slot, const char **fa
 		*failed = "no sibling";
 		return -EAGAIN;
 	}
-	write_list(group);
+	if (listed)
+		write_list(group);
+	settle(group);
 	*failed = "shutdown";
 	if (sys_shutdown(group->slots[slot].fd, SHUT_RDWR) < 0 && errno != ENOTCONN)
 		return -errno;

@@ -79,7 +79,9 @@ int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n,
  * Moves what waits in the queue of a slot to the siblings on the list: takes the slot off the
  * list, shutdown(2), listen(2). The socket is then as new, off the list. Workers that block in
  * accept(2) on it get EINVAL. Connections stay where they are, and are reset, when no sibling is
- * listed: -EAGAIN says that nothing was done. -EOPNOTSUPP: hash, or datagrams.
+ * listed: -EAGAIN says that nothing was done. -EOPNOTSUPP: hash, or datagrams. Waits up to 0.2 ms
+ * after a change of the list, so that handshakes which began before it are done; one of a client so
+ * far away that it lasts longer can meet the shutdown in a window of microseconds, and is reset.
  */
 int reuseport_move_queue(struct reuseport *group, uint32_t slot, const char **failed);
 
@@ -95,6 +97,9 @@ int reuseport_relisten(struct reuseport *group, uint32_t slot, const char **fail
  * tells us, so call it now and then. Costs a socket opened and closed.
  */
 int reuseport_reattach(struct reuseport *group, const char **failed);
+
+/* Another backlog, for the sockets there are and those to come. */
+int reuseport_set_backlog(struct reuseport *group, int backlog, const char **failed);
 
 /* The slot's socket, lent, or -1. */
 int reuseport_fd(const struct reuseport *group, uint32_t slot);

@@ -20,6 +20,7 @@ struct reuseport {
 	int sockets_fd;
 	int program_fd;
 	unsigned char *memory; /* of control_fd, layout.size bytes; NULL with hash */
+	uint64_t changed_us;   /* when the list was last changed */
 	uint32_t open;         /* slots that have a socket */
 	uint32_t *homes;       /* room to build a list: capacity entries each */
 	uint32_t *actives;

@@ -63,6 +63,14 @@ def eventually(condition, what, deadline=DEADLINE):
         time.sleep(0.005)
 
 
+def stalled():
+    """Seconds in which something on this machine was ready to run and waited for a CPU, ever; proc(5) pressure."""
+    try:
+        return int(pathlib.Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+    except (OSError, IndexError):
+        return 0.0
+
+
 def stat_of(pid):
     """(state, parent, group) of a process, or None when it is gone."""
     try:
@@ -369,6 +377,17 @@ class TestCase(unittest.TestCase):
 
     maxDiff = None
     last = None
+
+    def run(self, result=None):
+        self.stalled = stalled()
+        return super().run(result)
+
+    def slack(self):
+        """How much later than it should be something may have been for want of CPU alone, since the test began.
+
+        Next to nothing on a quiet machine, where a limit of time is judged strictly.
+        """
+        return stalled() - self.stalled
 
     def cluster(self, *program, beside=False, **options):
         """Starts a cluster; the one before it is ended and judged first, unless it runs beside it."""

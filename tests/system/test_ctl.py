@@ -442,7 +442,7 @@ class Ctl(harness.TestCase):
             s.close()
         took.sort()
         print(f"status under attack: p50 {took[150] * 1e3:.2f} ms, p99 {took[297] * 1e3:.2f} ms")
-        self.assertLess(took[297], 0.2 * SLOW)
+        self.assertLess(took[297], 0.2 * SLOW + self.slack())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Row A: how a worker ended is told exactly, and what follows is what the policy says."""
 
 import os
+import pathlib
 import resource
 import shutil
 import signal
@@ -21,6 +22,53 @@ exit $((n - 1))
 
 QUIET = {signal.SIGSTOP, signal.SIGCONT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD,
          signal.SIGURG, signal.SIGWINCH}
+
+
+class MemoryCgroup:
+    """A cgroup of its own with so little memory, of v1 or v2; .folder is None, and .why says it, if there is none."""
+
+    def __init__(self, test, limit):
+        self.folder, self.why = None, "there is no memory cgroup"
+        lines = [line.split(":", 2) for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines()]
+        v1 = [path for _, controllers, path in lines if "memory" in controllers.split(",")]
+        v2 = [path for _, controllers, path in lines if not controllers]
+        if v1:
+            self._make("/sys/fs/cgroup/memory" + v1[0], {
+                "memory.limit_in_bytes": limit, "memory.memsw.limit_in_bytes": limit})
+        elif v2:
+            # Beside our own: one that has processes can not pass controllers on to those below it.
+            parent = pathlib.Path("/sys/fs/cgroup" + v2[0])
+            self._make(parent if v2[0] == "/" else parent.parent, {"memory.max": limit, "memory.swap.max": 0})
+        if self.folder:
+            test.addCleanup(self._remove)
+
+    def _make(self, parent, limits):
+        folder = pathlib.Path(parent) / f"clusterd-test-{os.getpid()}"
+        (name, size), (swap_name, swap) = limits.items()
+        try:
+            folder.mkdir()
+        except OSError as error:
+            self.why = f"no cgroup can be made in {parent}: {error.strerror}"
+            return
+        try:
+            (folder / name).write_text(str(size))
+            self.folder = folder
+        except OSError as error:
+            self.why = f"{folder}/{name}: {error.strerror}"
+            folder.rmdir()
+            return
+        try:
+            (folder / swap_name).write_text(str(swap))
+        except OSError:
+            pass  # a kernel that does not count swap
+
+    def _remove(self):
+        harness.eventually(lambda: not (self.folder / "cgroup.procs").read_text(), "an empty cgroup")
+        self.folder.rmdir()
+
+    def prefix(self):
+        """Words before a command that move it in."""
+        return "/bin/sh", "-c", f'echo $$ >{self.folder}/cgroup.procs && exec "$0" "$@"'
 
 
 class RowA(harness.TestCase):
@@ -83,7 +131,7 @@ class RowA(harness.TestCase):
         ends = c.wait_events(count, "worker.exit", since=mark)
         again = c.wait_events(count, "worker.ready", since=mark)
         self.assertEqual(sorted(e.pid for e in ends), sorted(first))
-        self.assertLess(again[-1]["at"] - ends[-1]["at"], 1 * harness.SLOW)
+        self.assertLess(again[-1]["at"] - ends[-1]["at"], 1 * harness.SLOW + self.slack())
         self.assertEqual(len(c.workers()), count)
 
     def test_A5_dies_before_it_is_looked_at(self):
@@ -186,6 +234,36 @@ action = respawn
         c.expected_status = 69
         self.assertEqual(c.wait(), 69)
         self.assertEqual(c.all("worker.exit", slot=0)[0].action, "exit")
+
+    def killed(self, c):
+        """The end of a worker by a plain kill -9; it is respawned."""
+        mark = c.mark()
+        c.kill(signal.SIGKILL, c.workers()[0])
+        end = c.wait_event("worker.exit", since=mark)
+        self.assertEqual((end.signal, end.action, end.why), ("SIGKILL", "respawn", "backoff"))
+        c.wait_event("worker.ready", since=mark)
+        return end
+
+    @unittest.skipUnless(os.geteuid() == 0, "a cgroup takes root")
+    def test_A10_killed_for_lack_of_memory(self):
+        """An OOM kill is told from a kill -9, and has a rule of its own; clusterd is not the victim."""
+        megabytes = 32 if harness.SLOW == 1 else 512
+        cgroup = MemoryCgroup(self, megabytes << 20)
+        if not cgroup.folder:
+            self.skipTest(cgroup.why)
+        c = self.cluster(harness.PROBE, "ready", "serve", flags=("-n", "2"), prefix=cgroup.prefix(),
+                         policy="[ready]\nwhen = notify\n[restart]\ndelay = 1ms\n[exit oom]\naction = retire\n")
+        c.announce("worker.exit", "give_up")
+        c.ready(2)
+        self.assertFalse(self.killed(c).oom)
+        mark = c.mark()
+        client = harness.Connection(c.port)  # whoever takes it
+        self.addCleanup(client.close)
+        client.send(f"GET /eat-memory={2 * megabytes} HTTP/1.1\r\n\r\n")
+        end = c.wait_event("worker.exit", since=mark)
+        self.assertEqual((end.signal, end.oom, end.action, end.why), ("SIGKILL", True, "retire", "rule"))
+        self.assertFalse(self.killed(c).oom)
+        c.ctl("status", status=None)  # clusterd answers
 
 
 harness.main()

@@ -182,6 +182,11 @@ class Runbook(harness.TestCase):
         for words in ("stopping", "stopped", "has not stopped"):
             self.assertIn(words, log)
         self.assertIn("it gets SIGKILL", log)
+        # No daemon is at hand, so this is as far as it goes: there is such a command, and this is how it is called.
+        ((*logs, container),) = self.commands("A container does not stop")
+        if shutil.which(logs[0]):
+            usage = subprocess.run([*logs, "--help"], capture_output=True, text=True, check=True).stdout
+            self.assertRegex(usage, rf"(?m)^Usage: +{' '.join(logs)} \[OPTIONS\] {container}$")
 
     def test_no_metrics(self):
         port = harness.free_port()
@@ -195,6 +200,54 @@ class Runbook(harness.TestCase):
         ours = {re.sub(r"\W+", "_", symptom.lower().replace("(73)", "")).strip("_") for symptom in SYMPTOMS}
         theirs = {name.removeprefix("test_") for name in dir(self) if name.startswith("test_")}
         self.assertEqual(ours, theirs - {"every_symptom_has_a_test"})
+
+
+JOURNALD = "/lib/systemd/systemd-journald"
+
+# A real journal of its own in a mount namespace; the unit is what journald takes it for by its cgroup.
+JOURNAL = """
+mount --make-rprivate / && mount -t tmpfs tmpfs /run || exit 77
+mkdir -p /run/systemd/journald.conf.d /run/log/journal
+printf '[Journal]\\nAudit=\\nReadKMsg=no\\n' >/run/systemd/journald.conf.d/test.conf
+[ -s /etc/machine-id ] || { echo 0123456789abcdef0123456789abcdef >/run/id && mount --bind /run/id /etc/machine-id; }
+mkdir -p "$GROUP" || exit 77
+%s & journald=$!
+end() { rmdir "$GROUP" "${GROUP%%/*}"; kill $journald; wait; }
+trap end EXIT
+try() { for i in $(seq 500); do "$@" && return; sleep 0.02; done; echo "not in time: $*"; exit 1; }
+try [ -S /run/systemd/journal/stdout ]
+run='JOURNAL_STREAM=$(stat -Lc %%d:%%i /proc/self/fd/2) exec "$@"' # as a service manager tells it
+sh -c 'echo $$ >"$GROUP/cgroup.procs" && exec systemd-cat /bin/sh -c "$0" sh "$@"' "$run" "$@" & unit=$!
+ready() { journalctl -q -u "$UNIT" | grep -q '2 of 2 workers ready'; }
+try ready
+echo "== of $unit"
+%s
+echo "== status $?"
+kill $unit
+wait $unit
+"""
+
+
+@unittest.skipUnless(harness.os.geteuid() == 0 and harness.os.path.exists(JOURNALD) and shutil.which("unshare")
+                     and not harness.os.path.exists("/run/systemd/system"), "a journal of its own takes root, "
+                     "and a machine that has none")
+class Journal(harness.TestCase):
+    def test_last_lines_of_the_unit(self):
+        (command,) = re.findall(r"^\.Ic (journalctl .*)$", TEXT, flags=re.M)
+        unit = command.split(" -u ")[1].split()[0]
+        root = "/sys/fs/cgroup/unified" if harness.os.path.exists("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
+        done = subprocess.run(
+            ["unshare", "--mount", "/bin/sh", "-c", JOURNAL % (JOURNALD, command), "sh", harness.CLUSTERD, "-n", "2",
+             "--name", "web", "--set", "control.socket=off", "-l", "127.0.0.1:0", "--", "/bin/sleep", "1000"],
+            env={**harness.os.environ, "UNIT": unit, "GROUP": f"{root}/test.slice/{unit}.service"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * harness.DEADLINE, check=False)
+        if done.returncode == 77:
+            self.skipTest("no mount namespace, or no cgroup can be made: " + done.stderr)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        told = done.stdout.split("== of ")[1]
+        self.assertIn("== status 0", told)
+        lines = re.findall(r"^\w+ +\d+ [\d:]+ \S+ clusterd\[\d+\]: (.*)$", told, flags=re.M)
+        self.assertRegex("\n".join(lines), r"(?s)^clusterd web: clusterd \S+ starts.*listening on .*2 of 2 workers ready")
 
 
 harness.main()

@@ -58,7 +58,7 @@ class RowB(harness.TestCase):
         time.sleep(0.2)  # the shell sets its trap
         seconds = self.took(c)
         self.assertGreaterEqual(seconds, 0.55)
-        self.assertLess(seconds, 0.7 * harness.SLOW + 0.3)
+        self.assertLess(seconds, 0.7 * harness.SLOW + 0.3 + self.slack())
         end = c.all("worker.exit")[0]
         self.assertEqual((end.signal, bool(end.asked)), ("SIGKILL", True))
 
@@ -75,7 +75,7 @@ class RowB(harness.TestCase):
         c = self.sh(DEAF, policy=stop_policy("1s"), flags=("-n", "100"))
         c.ready(100)
         c.announce("worker.escalate", "worker.exit")
-        self.assertLess(self.took(c), 2.5 * harness.SLOW)
+        self.assertLess(self.took(c), 2.5 * harness.SLOW + self.slack())
         self.assertEqual(len(c.all("worker.exit")), 100)
 
     def test_B5_second_TERM_kills(self):
@@ -85,19 +85,19 @@ class RowB(harness.TestCase):
         time.sleep(0.2)
         c.kill(signal.SIGTERM)
         c.wait_events(4, "worker.stop")
-        self.assertLess(self.took(c), 0.5 * harness.SLOW)
+        self.assertLess(self.took(c), 0.5 * harness.SLOW + self.slack())
 
     def test_B5_QUIT_stops_at_once(self):
         c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
         c.ready(4)
         c.announce("worker.escalate", "worker.exit", "stop")
-        self.assertLess(self.took(c, signal.SIGQUIT), 0.5 * harness.SLOW)
+        self.assertLess(self.took(c, signal.SIGQUIT), 0.5 * harness.SLOW + self.slack())
 
     def test_B6_stop_while_starting(self):
         c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = notify\n[stop]\ntimeout = 5s\n",
                          flags=("-n", "2"))
         c.wait_events(2, "worker.start")
-        self.assertLess(self.took(c), 1 * harness.SLOW)
+        self.assertLess(self.took(c), 1 * harness.SLOW + self.slack())
 
     def test_B6_stop_in_back_off(self):
         c = self.sh("[ -e once ] && exit 1; touch once; exec sleep 1000",
@@ -106,19 +106,19 @@ class RowB(harness.TestCase):
         c.ready(1)
         c.kill(signal.SIGKILL, c.pid_of(0))
         c.wait_event("worker.exit", action="respawn")
-        self.assertLess(self.took(c), 0.5 * harness.SLOW)
+        self.assertLess(self.took(c), 0.5 * harness.SLOW + self.slack())
 
     def test_B6_stop_while_held(self):
         c = self.sh("exit 1", policy=AT_ONCE + "[restart]\nburst = 1\ndelay = 0\ndelay_max = 1h\n",
                     flags=("-n", "1"))
         c.announce("worker.exit", "give_up")
         c.wait_events(2, "worker.exit")
-        self.assertLess(self.took(c), 0.5 * harness.SLOW)
+        self.assertLess(self.took(c), 0.5 * harness.SLOW + self.slack())
 
     def test_B6_stop_before_anything(self):
         c = self.cluster("/bin/sleep", "1000", flags=("-n", "4"))
         c.wait_event("start")
-        self.assertLess(self.took(c), 1 * harness.SLOW)
+        self.assertLess(self.took(c), 1 * harness.SLOW + self.slack())
 
     def test_B7_HUP_during_shutdown_is_ignored(self):
         c = self.sh("trap 'sleep 0.5; exit 0' TERM; echo armed; while :; do sleep 0.05; done",
@@ -204,7 +204,7 @@ wait; wait; wait; sleep 1000
         harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
         seconds = self.took(c)
         self.assertGreaterEqual(seconds, 0.39)
-        self.assertLess(seconds, 1 * harness.SLOW)
+        self.assertLess(seconds, 1 * harness.SLOW + self.slack())
 
 
 harness.main()

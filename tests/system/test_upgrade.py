@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import urllib.request
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+GAPS, GAPS_SECONDS = 1000, 40  # rounds of N4, and how long they may take
 TRIAL = 10  # seconds that a trial run may take
 
 
@@ -166,6 +168,37 @@ class RowN(harness.TestCase):
         self.upgrade(c)
         self.assertEqual(os.readlink(f"/proc/{c.pid}/exe"), str(folder / "v2" / "clusterd"))
 
+    @unittest.skipUnless(os.path.exists("/usr/bin/perl"), "a shell would reap the worker itself; perl does not")
+    def test_N4_a_worker_dies_in_the_gap_each_time(self):
+        """The program that clusterd executes kills one worker, then becomes the new clusterd: always in the gap."""
+        binary = self.own_binary()
+        real, victim_file = binary.with_name("real"), binary.with_name("victim")
+        os.rename(binary, real)
+        self.put(binary, b"""#!/usr/bin/perl
+if ($ENV{CLUSTERD_UPGRADE} =~ /^take:/) {
+    open F, "<%s"; chomp($victim = <F>); close F;
+    kill 'KILL', $victim;
+    do { open F, "</proc/$victim/stat"; $stat = <F>; close F } while $stat !~ /\\) Z/;
+}
+exec {"%s"} $0, @ARGV;
+""" % (str(victim_file).encode(), str(real).encode()))
+        c = self.start(binary=binary, workers=4, policy=AT_ONCE + "[restart]\ndelay = 1ms\ndelay_max = 1ms\n")
+        c.announce("worker.exit")
+        begin, rounds = time.monotonic(), 0
+        while rounds < GAPS and time.monotonic() - begin < GAPS_SECONDS:
+            slot = rounds % 4
+            victim = c.pid_of(slot)
+            victim_file.write_text(f"{victim}\n")
+            mark = c.mark()
+            self.upgrade(c)
+            self.assertEqual(c.wait_event("worker.exit", since=mark, pid=victim).signal, "SIGKILL")
+            c.wait_event("worker.ready", since=mark, slot=slot)
+            rounds += 1
+        print(f"{rounds} workers died in the gap of {rounds} upgrades, each was noticed")
+        self.assertEqual(len(c.all("worker.exit")), rounds)
+        self.assertEqual(len(c.all("worker.start")), 4 + rounds)
+        self.assertEqual(len(c.workers()), 4)
+
     def test_N4_a_worker_dies_in_the_gap(self):
         c = self.start(workers=4, policy=AT_ONCE + "[restart]\ndelay = 1ms\ndelay_max = 1ms\n")
         c.announce("worker.exit", "note")
@@ -227,10 +260,10 @@ class RowN(harness.TestCase):
         while not c.all("worker.start", since=mark, slot=1):
             self.upgrade(c)
             time.sleep(0.05)
-            self.assertLess(time.monotonic() - death["at"], 5 * harness.SLOW)
+            self.assertLess(time.monotonic() - death["at"], 5 * harness.SLOW + self.slack())
         start = c.all("worker.start", since=mark, slot=1)[0]
         self.assertGreater(start["at"] - death["at"], 0.4)
-        self.assertLess(start["at"] - death["at"], 1.0 * harness.SLOW)
+        self.assertLess(start["at"] - death["at"], 1.0 * harness.SLOW + self.slack())
 
     def test_N1_half_a_line_survives(self):
         c = self.start(harness.PROBE, "partial=first half,", "ready", "after=1500", "print= second half",
@@ -306,7 +339,7 @@ class RowN(harness.TestCase):
             time.sleep(delay / 1000)
             begin = time.monotonic()
             self.assertEqual(c.stop(), 0)
-            self.assertLess(time.monotonic() - begin, 3 * harness.SLOW)
+            self.assertLess(time.monotonic() - begin, 3 * harness.SLOW + self.slack())
 
     def test_N9_upgrade_while_it_stops(self):
         c = self.start(harness.PROBE, "ready", "drain=500", "serve")
@@ -366,13 +399,17 @@ class RowN(harness.TestCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
     def test_N1_health_checks_go_on(self):
-        c = self.start(harness.APP, workers=2, policy="[ready]\nwhen = notify\n[health]\nhttp = /get\ninterval = 400ms\n"
-                       "timeout = 400ms\nfailures = 3\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n",
-                       flags=("-b", "round-robin"))
+        checked = pathlib.Path(tempfile.mkdtemp(prefix="checks-"))
+        self.addCleanup(shutil.rmtree, checked)
+        c = self.start(harness.PROBE, "ready", "serve", workers=2, flags=("-b", "round-robin"),
+                       policy=f"[ready]\nwhen = notify\n[health]\nhttp = /touch={checked}/yes\ninterval = 500ms\n"
+                       "timeout = 500ms\nfailures = 4\n[restart]\ndelay = 10ms\n[stop]\ntimeout = 300ms\n")
         c.announce("worker.hung", "worker.exit", "health", "worker.escalate", "note")
-        for _ in range(5):
+        for _ in range(3):
             self.upgrade(c)
-            time.sleep(0.45)
+            for _ in range(2):  # the first may have been asked for before
+                (checked / "yes").unlink(missing_ok=True)
+                harness.eventually((checked / "yes").exists, "a check")
         self.assertEqual(len(c.all("worker.start")), 2)
         c.kill(signal.SIGSTOP, c.pid_of(0))
         c.wait_event("worker.exit", slot=0, deadline=20 * harness.SLOW)
@@ -416,7 +453,7 @@ class RowN(harness.TestCase):
         for _ in range(5):
             self.upgrade(c)
         end = c.wait_event("worker.exit", since=mark)
-        self.assertAlmostEqual(end["at"] - begin["at"], 1, delta=0.3 * harness.SLOW)
+        self.assertAlmostEqual(end["at"] - begin["at"], 1, delta=0.3 * harness.SLOW + self.slack())
 
     def test_N6_a_state_that_is_not_understood(self):
         """What a trial run says to the state of another version, to half of one and to none."""
@@ -440,6 +477,83 @@ class RowN(harness.TestCase):
                 self.assertEqual(done.returncode, 71)
                 self.assertIn(says, done.stderr)
                 self.assertEqual(done.stderr.count("\n"), 1)
+
+    # A trial run that ends well, but not before the test has spoilt the step that follows.
+    GATE = b"#!/bin/sh\n: >$0.begun\nwhile [ ! -e $0.go ]; do sleep 0.01; done\n"
+
+    def failing_exec(self, c, binary, spoil):
+        """An upgrade whose trial run succeeds and whose execve(2) does not; returns what was said of it."""
+        self.put(binary, self.GATE)
+        begun, go = (binary.with_name(binary.name + end) for end in (".begun", ".go"))
+        mark = c.mark()
+        c.kill(signal.SIGUSR2)
+        harness.eventually(begun.exists, "the trial run")
+        mend = spoil()
+        go.touch()
+        said = c.wait_event("upgrade", since=mark).detail
+        mend()
+        begun.unlink()
+        go.unlink()
+        return said
+
+    def test_N3_the_step_over_fails(self):
+        """execve(2) comes back: nothing has changed, and the next one succeeds."""
+        binary = self.own_binary()
+        good = binary.read_bytes()
+        # Restarts wait for a timer, so that one is armed.
+        c = self.start(binary=binary, policy=AT_ONCE + "[restart]\ndelay = 30ms\ndelay_max = 30ms\n",
+                       flags=("--set", f"metrics.listen=127.0.0.1:{harness.free_port()}"),
+                       env={f"BIG{i}": "x" * 100000 for i in range(3)})
+        c.announce("upgrade", "worker.exit")
+
+        def too_big():  # arguments and environment may take a quarter of the stack
+            before = resource.prlimit(c.pid, resource.RLIMIT_STACK)
+            resource.prlimit(c.pid, resource.RLIMIT_STACK, (1 << 20, before[1]))
+            return lambda: resource.prlimit(c.pid, resource.RLIMIT_STACK, before)
+
+        def busy():
+            return open(binary, "r+b").close
+
+        def forbidden():
+            binary.chmod(0o644)
+            return lambda: None
+
+        def missing():
+            binary.unlink()
+            return lambda: None
+
+        def garbage():
+            self.put(binary, b"\x7fELF" + bytes(range(256)))
+            return lambda: None
+
+        def blocked():
+            return harness.status_field(c.pid, "SigBlk")
+
+        def stay_open():
+            """Descriptors that a program executed now would get."""
+            flags = {fd: (pathlib.Path(f"/proc/{c.pid}/fdinfo") / str(fd)).read_text() for fd in harness.fds(c.pid)}
+            return {fd for fd, text in flags.items() if not int(text.split("flags:")[1].split()[0], 8) & os.O_CLOEXEC}
+
+        for spoil, reason in ((too_big, "Argument list too long"), (busy, "Text file busy"),
+                              (forbidden, "Permission denied"), (missing, "No such file"),
+                              (garbage, "Exec format error")):
+            with self.subTest(reason=reason):
+                before, workers = (blocked(), {0, 1, 2}), sorted(c.workers())
+                self.assertIn(reason, self.failing_exec(c, binary, spoil))
+                self.assertEqual((blocked(), stay_open()), before)
+                self.assertEqual(sorted(c.workers()), workers)
+                mark = c.mark()
+                c.kill(signal.SIGKILL, c.pid_of(0))
+                self.assertGreater(c.wait_event("worker.exit", since=mark).delay_ms, 0)
+                c.wait_event("worker.ready", since=mark, slot=0)
+                mark = c.mark()
+                c.kill(signal.SIGTTIN)
+                c.wait_event("worker.ready", since=mark, slot=2)
+                c.kill(signal.SIGTTOU)
+                c.wait_event("worker.exit", since=mark, slot=2)
+                self.put(binary, good)
+                self.upgrade(c)
+                self.assertEqual(len(c.workers()), 2)
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""

@@ -148,6 +148,8 @@ START_TEST(same_place_is_found)
 	ck_assert_int_eq(address_parse(pairs[_i].b, &b, &problem), 0);
 	ck_assert_int_eq(address_equal(&a, &b), pairs[_i].equal);
 	ck_assert_int_eq(address_equal(&b, &a), pairs[_i].equal);
+	ck_assert(address_same(&a, &a) && address_same(&b, &b));
+	ck_assert(address_same(&a, &b) == pairs[_i].equal || (a.port == 0 && b.port == 0));
 }
 END_TEST
 

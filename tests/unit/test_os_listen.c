@@ -464,27 +464,149 @@ START_TEST(unix_shutdown)
 }
 END_TEST
 
-/* K4 and the queue */
-START_TEST(assert_and_queue)
+/* ---- K4: what workers change is put back ---- */
+
+static int number_of(int fd, int name)
+{
+	int value = -1;
+	socklen_t size = sizeof value;
+
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, name, &value, &size), 0);
+	return value;
+}
+
+static void set_number(int fd, int name, int value)
+{
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, name, &value, sizeof value), 0);
+}
+
+static uint32_t limit_of(int fd)
+{
+	uint32_t queue, limit;
+
+	ck_assert_int_eq(listen_queue(fd, &queue, &limit), 0);
+	return limit;
+}
+
+static struct listen_keep keep_of(int fd, int backlog)
+{
+	struct listen_keep keep;
+	const char *failed;
+
+	ck_assert_int_eq(listen_keep_init(fd, backlog, true, &keep, &failed), 0);
+	return keep;
+}
+
+START_TEST(backlog_is_put_back)
 {
 	struct address address = inet4(ADDRESS_TCP, 0);
 	struct listening made = must_open(&address);
+	struct listen_keep keep = keep_of(made.fd, 64);
 	uint32_t queue, limit;
 	const char *failed;
 
 	ck_assert_int_eq(listen(made.fd, 1), 0);
-	ck_assert_int_eq(fcntl(made.fd, F_SETFL, O_NONBLOCK), 0);
-	ck_assert_int_eq(listen_queue(made.fd, &queue, &limit), 0);
-	ck_assert_uint_eq(limit, 1);
-	ck_assert_int_eq(listen_assert(made.fd, 64, false, &failed), 0);
-	ck_assert_int_eq(fcntl(made.fd, F_GETFL) & O_NONBLOCK, 0);
+	ck_assert_uint_eq(limit_of(made.fd), 1);
+	ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed), LISTEN_BACKLOG);
+	ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed), 0);
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_ge(connect_to((const struct sockaddr *)&made.sa, made.size), 0);
 	ck_assert_int_eq(listen_queue(made.fd, &queue, &limit), 0);
 	ck_assert_uint_eq(queue, 3);
 	ck_assert_uint_eq(limit, 64);
-	ck_assert_int_eq(listen_assert(made.fd, 64, true, &failed), 0);
-	ck_assert_int_eq(fcntl(made.fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	ck_assert_int_eq(listen(made.fd, 4096), 0); /* more is not ours either */
+	ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed), LISTEN_BACKLOG);
+	ck_assert_uint_eq(limit_of(made.fd), 64);
+	listen_close(&made);
+}
+END_TEST
+
+/* The kernel cuts it: that is no change by a worker. */
+START_TEST(backlog_beyond_somaxconn)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address);
+	struct listen_keep keep = keep_of(made.fd, 1 << 20);
+	const char *failed;
+
+	listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed);
+	ck_assert_uint_lt(keep.limit, 1 << 20);
+	ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed), 0);
+	listen_close(&made);
+}
+END_TEST
+
+/* Repair is another matter: a port that the kernel chose would change. */
+START_TEST(keep_leaves_a_dead_socket_alone)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address);
+	struct listen_keep keep = keep_of(made.fd, 64);
+	const char *failed;
+
+	shutdown(made.fd, SHUT_RDWR);
+	ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed), 0);
+	ck_assert_int_eq(listen_is_down(made.fd), 1);
+	listen_close(&made);
+}
+END_TEST
+
+START_TEST(flags_are_put_back)
+{
+	static const struct {
+		enum listen_blocking blocking;
+		int set, what, left;
+	} rows[] = {
+		{ LISTEN_BLOCK, O_NONBLOCK, LISTEN_FLAGS, 0 },
+		{ LISTEN_BLOCK, O_ASYNC, LISTEN_FLAGS, 0 },
+		{ LISTEN_BLOCK, 0, 0, 0 },
+		{ LISTEN_NONBLOCK, 0, LISTEN_FLAGS, O_NONBLOCK },
+		{ LISTEN_NONBLOCK, O_NONBLOCK | O_ASYNC, LISTEN_FLAGS, O_NONBLOCK },
+		{ LISTEN_NONBLOCK, O_NONBLOCK, 0, O_NONBLOCK },
+		{ LISTEN_AS_WORKERS_LIKE, O_NONBLOCK | O_ASYNC, 0, O_NONBLOCK | O_ASYNC },
+		{ LISTEN_AS_WORKERS_LIKE, 0, 0, 0 },
+	};
+	struct address addresses[] = { inet4(ADDRESS_TCP, 0), inet4(ADDRESS_UDP, 0), local(socket_path, false) };
+	struct listening made = must_open(&addresses[_i]);
+	struct listen_keep keep = keep_of(made.fd, 64);
+	const char *failed;
+
+	listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		ck_assert_int_eq(fcntl(made.fd, F_SETFL, rows[i].set), 0);
+		ck_assert_int_eq(listen_keep(made.fd, &keep, rows[i].blocking, &failed), rows[i].what);
+		ck_assert_int_eq(fcntl(made.fd, F_GETFL) & (O_NONBLOCK | O_ASYNC), rows[i].left);
+	}
+	listen_close(&made);
+}
+END_TEST
+
+START_TEST(options_are_put_back)
+{
+	static const int limits[] = { SO_RCVTIMEO, SO_SNDTIMEO }, buffers[] = { SO_RCVBUF, SO_SNDBUF };
+	struct address addresses[] = { inet4(ADDRESS_TCP, 0), inet4(ADDRESS_UDP, 0), local(socket_path, false) };
+	struct listening made = must_open(&addresses[_i]);
+	struct listen_keep keep = keep_of(made.fd, 64);
+	struct timeval second = { .tv_sec = 1 }, now;
+	const char *failed;
+
+	listen_keep(made.fd, &keep, LISTEN_BLOCK, &failed);
+	for (int i = 0; i < 2; i++) {
+		int before = number_of(made.fd, buffers[i]);
+		socklen_t size = sizeof now;
+
+		setsockopt(made.fd, SOL_SOCKET, limits[i], &second, sizeof second);
+		set_number(made.fd, buffers[i], 5000);
+		ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_AS_WORKERS_LIKE, &failed), 0);
+		ck_assert_int_ne(number_of(made.fd, buffers[i]), before);
+		ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_BLOCK, &failed), LISTEN_TIMEOUTS | LISTEN_BUFFERS);
+		ck_assert_int_eq(number_of(made.fd, buffers[i]), before);
+		ck_assert_int_eq(getsockopt(made.fd, SOL_SOCKET, limits[i], &now, &size), 0);
+		ck_assert(now.tv_sec == 0 && now.tv_usec == 0);
+		set_number(made.fd, buffers[i], before / 2); /* the same size, but no longer the kernel's choice */
+		listen_keep(made.fd, &keep, LISTEN_BLOCK, &failed);
+		ck_assert_int_eq(listen_keep(made.fd, &keep, LISTEN_BLOCK, &failed), 0);
+	}
 	listen_close(&made);
 }
 END_TEST
@@ -533,7 +655,11 @@ int main(void)
 	tcase_add_test(tcase, abstract);
 	tcase_add_loop_test(tcase, repair, 0, 3);
 	tcase_add_loop_test(tcase, unix_shutdown, 0, 2);
-	tcase_add_test(tcase, assert_and_queue);
+	tcase_add_test(tcase, backlog_is_put_back);
+	tcase_add_test(tcase, backlog_beyond_somaxconn);
+	tcase_add_test(tcase, keep_leaves_a_dead_socket_alone);
+	tcase_add_loop_test(tcase, flags_are_put_back, 0, 3);
+	tcase_add_loop_test(tcase, options_are_put_back, 0, 3);
 	tcase_add_test(tcase, inherited_must_be_right);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_ENV);

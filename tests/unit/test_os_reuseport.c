@@ -371,6 +371,81 @@ static void *dial_on(void *context)
 	return NULL;
 }
 
+struct crowd {
+	struct reuseport *group;
+	bool no_more, closed;
+	unsigned answered, lost;
+};
+
+/* One connection after the other: each is answered with a byte, or lost. */
+static void *ask_on(void *context)
+{
+	struct crowd *crowd = context;
+	char byte;
+
+	while (!__atomic_load_n(&crowd->no_more, __ATOMIC_ACQUIRE)) {
+		int fd = dial(crowd->group, NULL, 0);
+		bool answered = fd >= 0 && read(fd, &byte, 1) == 1;
+
+		__atomic_fetch_add(answered ? &crowd->answered : &crowd->lost, 1, __ATOMIC_RELAXED);
+		close(fd);
+	}
+	return NULL;
+}
+
+static void *answer_on(void *context)
+{
+	struct crowd *crowd = context;
+	struct pollfd slots[3];
+
+	while (!__atomic_load_n(&crowd->closed, __ATOMIC_ACQUIRE)) {
+		for (uint32_t slot = 0; slot < 3; slot++)
+			slots[slot] = (struct pollfd){ reuseport_fd(crowd->group, slot), POLLIN, 0 };
+		poll(slots, 3, 1);
+		for (uint32_t slot = 0; slot < 3; slot++) {
+			int fd;
+
+			while ((fd = accept(slots[slot].fd, NULL, NULL)) >= 0) {
+				ck_assert_int_eq(send(fd, "y", 1, MSG_NOSIGNAL), 1);
+				close(fd);
+			}
+		}
+	}
+	return NULL;
+}
+
+/* A handshake that is half done as its queue moves ends well too: that of a slot which has been on the
+ * list until this moment. */
+START_TEST(queue_moves_under_load)
+{
+	enum { MOVES = 1500, ASKING = 2 };
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	pthread_t asking[ASKING], answering;
+	struct crowd crowd = { .group = NULL };
+
+	if (!can_steer())
+		return;
+	crowd.group = open_group(&p, 3);
+	STEER(crowd.group, 0, 1, 2);
+	pthread_create(&answering, NULL, answer_on, &crowd);
+	for (int i = 0; i < ASKING; i++)
+		pthread_create(&asking[i], NULL, ask_on, &crowd);
+	for (uint32_t i = 0; i < MOVES; i++) {
+		ck_assert_int_eq(reuseport_move_queue(crowd.group, i % 3, &failed), 0);
+		STEER(crowd.group, 0, 1, 2);
+		usleep(200);
+	}
+	__atomic_store_n(&crowd.no_more, true, __ATOMIC_RELEASE);
+	for (int i = 0; i < ASKING; i++)
+		pthread_join(asking[i], NULL);
+	__atomic_store_n(&crowd.closed, true, __ATOMIC_RELEASE);
+	pthread_join(answering, NULL);
+	ck_assert_uint_gt(crowd.answered, MOVES);
+	ck_assert_uint_eq(crowd.lost, 0);
+	reuseport_destroy(crowd.group);
+}
+END_TEST
+
 static int accept_all(const struct reuseport *g, unsigned by[CAPACITY])
 {
 	int n = 0, slot;
@@ -530,6 +605,7 @@ int main(void)
 	tcase_add_loop_test(tc, flow_keeps_its_slot, 0, 2);
 	tcase_add_test(tc, group_survives_in_its_fds);
 	tcase_add_test(tc, list_may_change_under_load);
+	tcase_add_test(tc, queue_moves_under_load);
 	tcase_add_test(tc, hash_serves_all);
 	tcase_add_test(tc, nothing_leaks);
 	suite_add_tcase(suite, tc);

@@ -1,0 +1,105 @@
+/*
+ * keep - what workers change on a socket that all share is put back.
+ *
+ * GLUE. Looked at whenever clusterd has woken up for anything, and before a worker
+ * is started; nothing wakes it up for this. The backlog is the policy's. Whether
+ * accept(2) waits is the policy's too, unless [listen] nonblock = keep leaves it,
+ * and with it time limits and buffer sizes, to the workers.
+ *
+ * Left alone: sockets that one worker has to itself, the options of a socket that
+ * took the place of one which its program had made (adopt), and the backlog and
+ * the buffers of sockets that clusterd was started with.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "supervisor/internal.h"
+#include "supervisor/os/clock.h"
+#include "supervisor/os/reuseport.h"
+
+enum { TELL_MS = 60000 };
+
+static enum listen_blocking blocking_of(const struct sock *sock)
+{
+	if (sock->config.adopt || sock->config.nonblock == NONBLOCK_KEEP)
+		return LISTEN_AS_WORKERS_LIKE;
+	return sock->config.nonblock == NONBLOCK_YES ? LISTEN_NONBLOCK : LISTEN_BLOCK;
+}
+
+/* A program may call listen(2) with a number of its own and mean no harm: that is no warning. */
+static void tell(struct supervisor *s, struct sock *sock, unsigned changed)
+{
+	static const char *const names[] = { "the backlog", "the flags", "the time limits", "the buffer sizes" };
+	char address[ADDRESS_TEXT_MAX], what[80] = "";
+	bool harm = changed != LISTEN_BACKLOG;
+	uint64_t now = clock_ms();
+	size_t used = 0;
+
+	if (harm && sock->kept_told_ms > 0 && now - sock->kept_told_ms < TELL_MS)
+		return;
+	if (harm)
+		sock->kept_told_ms = now;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (changed & 1U << i)
+			used += (size_t)snprintf(what + used, sizeof what - used, "%s%s", used ? ", " : "",
+			                         names[i]);
+	address_format(&sock->bound, address);
+	LOG_AT(&s->log, LOG_LISTEN_KEPT, harm ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+	       F_TEXT("listener", sock->config.name), F_TEXT("address", address), F_TEXT("changed", what));
+}
+
+static void keep(struct supervisor *s, struct sock *sock)
+{
+	enum listen_blocking blocking = blocking_of(sock);
+	const char *failed;
+	int rc = 0;
+
+	if (!sock->kept)
+		rc = listen_keep_init(sock->listening.fd, sock->inherited ? 0 : (int)sock->config.backlog,
+		                      blocking != LISTEN_AS_WORKERS_LIKE && !sock->inherited, &sock->keep,
+		                      &failed);
+	if (rc < 0)
+		return; /* the next time; it serves as it is */
+	sock->kept = true;
+	rc = listen_keep(sock->listening.fd, &sock->keep, blocking, &failed);
+	if (rc > 0)
+		tell(s, sock, (unsigned)rc);
+}
+
+void keep_all(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && !s->socks[i].group && s->socks[i].listening.fd >= 0)
+			keep(s, &s->socks[i]);
+}
+
+/* Another backlog is in force from now on. */
+void keep_policy(struct supervisor *s)
+{
+	const char *failed;
+
+	for (uint32_t i = 0; i < s->policy.listener_count; i++) {
+		const struct listener *listener = &s->policy.listeners[i];
+		struct sock *sock = sock_of(s, listener);
+
+		if (!sock || sock->config.backlog == listener->backlog)
+			continue;
+		sock->config.backlog = listener->backlog;
+		sock->kept = false;
+		if (sock->group && reuseport_set_backlog(sock->group, (int)listener->backlog, &failed) < 0)
+			sup_note(s, LOG_LEVEL_ERROR, "listener %s: backlog: %s failed", listener->name, failed);
+	}
+}
+
+static void on_awake(uv_check_t *check)
+{
+	keep_all(check->data);
+}
+
+void keep_start(struct supervisor *s)
+{
+	uv_check_init(&s->loop, &s->awake);
+	s->awake.data = s;
+	uv_check_start(&s->awake, on_awake);
+	uv_unref((uv_handle_t *)&s->awake);
+}

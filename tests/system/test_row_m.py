@@ -1,0 +1,163 @@
+"""Row M: who may speak on the control socket, and one clusterd where a hundred want to be it."""
+
+import os
+import shutil
+import stat
+import subprocess
+import threading
+import unittest
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
+USER = 40000 + os.getpid() % 10000  # nobody's
+GROUP, OTHER = USER + 10000, USER + 20000
+NAME = f"one-{os.getpid()}"  # root's sockets are where all of root's are
+MAY, MAY_NOT = 0, 4  # exit status of clusterctl status
+
+
+def became(user, group, groups=()):
+    """Words before a command that run it as somebody else."""
+    return ("setpriv", "--reuid", str(user), "--regid", str(group),
+            *(("--groups", ",".join(map(str, groups))) if groups else ("--clear-groups",)))
+
+
+CALLERS = {
+    "root": (),
+    "its own user": became(USER, USER),
+    "a member of the group": became(OTHER, GROUP),
+    "a member among other groups": became(OTHER, OTHER, (OTHER + 1, GROUP, OTHER + 2)),
+    "a member of another group": became(OTHER, OTHER, (OTHER + 1,)),
+    "another user": became(OTHER, OTHER),
+}
+ITS_OWN = {"root", "its own user"}
+MEMBERS = {"a member of the group", "a member among other groups"}
+
+
+@unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "to be somebody else takes root")
+class WhoMaySpeak(harness.TestCase):
+    # (settings, mode that the socket gets, who may speak)
+    CASES = (
+        ((), 0o600, ITS_OWN),
+        (("control.mode=0660", f"control.group={GROUP}"), 0o660, ITS_OWN | MEMBERS),
+        (("control.mode=0600", f"control.group={GROUP}"), 0o600, ITS_OWN),
+        (("control.mode=0666", f"control.group={GROUP}"), 0o666, ITS_OWN | MEMBERS),
+        (("control.mode=0666",), 0o666, ITS_OWN),  # who may connect may still not speak
+    )
+
+    def status_for(self, c, caller):
+        return subprocess.run([*caller, harness.CLUSTERCTL, "-s", f"{c.folder}/control.sock", "status"],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=harness.DEADLINE,
+                              check=False).returncode
+
+    def test_M1_who_may_speak(self):
+        asked = 0
+        for umask in ("000", "022", "077"):
+            for settings, mode, allowed in self.CASES:
+                owner = " ".join(became(USER, USER, (USER, GROUP)))
+                c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=(
+                    "-n", "1", *(word for setting in settings for word in ("--set", setting))), prefix=(
+                        "/bin/sh", "-c", f'chown -R {USER} . && chmod 711 . && umask {umask} && exec {owner} "$0" "$@"'))
+                c.ready(1)
+                info = os.stat(f"{c.folder}/control.sock")
+                self.assertEqual((stat.S_IMODE(info.st_mode), info.st_uid), (mode, USER))
+                for name, caller in CALLERS.items():
+                    with self.subTest(umask=umask, settings=settings, caller=name):
+                        self.assertEqual(self.status_for(c, caller), MAY if name in allowed else MAY_NOT)
+                        asked += 1
+                c.ctl("status")
+        print(f"{asked} questions")
+
+    def test_M1_its_own_worker(self):
+        """A worker is whoever it runs as: the user of clusterd may speak, another one may not."""
+        for user, expected in (("root", MAY), ("nobody", MAY_NOT)):
+            with self.subTest(user=user):
+                c = self.sh(f"{harness.CLUSTERCTL} -s $PWD/control.sock status; echo answer $?; exec sleep 1000",
+                            policy=AT_ONCE + f"[cluster]\nuser = {user}\n[log]\noutput = capture\n[control]\nmode = 0666\n",
+                            flags=("-n", "1"), prefix=("/bin/sh", "-c", 'chmod 711 . && exec "$0" "$@"'))
+                c.wait_line(f"answer {expected}")
+
+
+class OneOfAHundred(harness.TestCase):
+    COUNT = 100 if harness.SLOW == 1 else 30
+
+    def starts(self, words, folder):
+        """That many clusterds at the same instant; those that run are returned, the others are judged."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("LISTEN_", "NOTIFY_"))}
+        gate = threading.Barrier(self.COUNT)
+        started = [None] * self.COUNT
+
+        def start(i):
+            gate.wait()
+            started[i] = subprocess.Popen([harness.CLUSTERD, *words], cwd=folder, stdin=subprocess.DEVNULL, env={
+                **env, "XDG_RUNTIME_DIR": folder}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+        threads = [threading.Thread(target=start, args=(i,)) for i in range(self.COUNT)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return started
+
+    def judge(self, words, folder, named):
+        """All but one end with status 73 and name what is in use."""
+        started = self.starts(words, folder)
+        try:
+            harness.eventually(lambda: sum(one.poll() is None for one in started) == 1, "one that runs",
+                               3 * harness.DEADLINE)
+            (winner,) = [one for one in started if one.poll() is None]
+            for one in started:
+                if one is not winner:
+                    said = one.communicate()[1]
+                    self.assertEqual(one.returncode, 73, said)
+                    self.assertIn(named, said)
+            return winner
+        except BaseException:
+            for one in started:
+                one.kill()
+                one.wait()
+            raise
+
+    def end(self, winner):
+        winner.terminate()
+        winner.communicate(timeout=harness.DEADLINE)
+        return winner.returncode
+
+    def status_by_name(self, folder, status):
+        done = subprocess.run([harness.CLUSTERCTL, "-n", NAME, "--json", "status"], capture_output=True, text=True,
+                              env={**os.environ, "XDG_RUNTIME_DIR": folder}, timeout=harness.DEADLINE, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout
+
+    def test_M11_a_hundred_simultaneous_starts(self):
+        """By the same port, name or pid file one can be the winner, and nothing of its own is touched."""
+        for what in ("port", "name", "pid file"):
+            with self.subTest(what=what):
+                folder = harness.tempfile.mkdtemp(prefix="one-")
+                self.addCleanup(shutil.rmtree, folder, True)
+                port = harness.free_port()
+                pid_file = f"{folder}/clusterd.pid"
+                words = ["-n", "1", "--set", "ready.when=alive", "--set", "ready.after=0", "--name", NAME, "-l",
+                         f"127.0.0.1:{port if what == 'port' else 0}"]
+                if what != "name":
+                    words += ["--set", "control.socket=off"]
+                if what == "pid file":
+                    words += ["--set", f"supervisor.pid_file={pid_file}"]
+                named = {"port": f"127.0.0.1:{port}", "name": f"{NAME}.sock", "pid file": pid_file}[what]
+                winner = self.judge([*words, "--", "/bin/sleep", "1000"], folder, named)
+                self.addCleanup(self.end, winner)
+                harness.eventually(lambda winner=winner: len(harness.children(winner.pid)) == 1, "its worker")
+                if what == "name":
+                    self.assertIn(f'"pid":{winner.pid}', self.status_by_name(folder, 0))
+                if what == "pid file":
+                    with open(pid_file, encoding="ascii") as file:
+                        self.assertEqual(int(file.read()), winner.pid)
+                if what == "port":
+                    harness.Connection(port).close()
+                self.assertEqual(self.end(winner), 0)
+                if what == "name":
+                    self.status_by_name(folder, 3)  # no such cluster: its socket is gone
+                self.assertEqual([name for _, _, files in os.walk(folder) for name in files], [])
+
+
+harness.main()
