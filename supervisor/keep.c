@@ -51,10 +51,11 @@ static void tell(struct supervisor *s, struct sock *sock, unsigned changed)
 static void keep(struct supervisor *s, struct sock *sock)
 {
 	enum listen_blocking blocking = blocking_of(sock);
+	bool first = !sock->kept;
 	const char *failed;
 	int rc = 0;
 
-	if (!sock->kept)
+	if (first)
 		rc = listen_keep_init(sock->listening.fd, sock->inherited ? 0 : (int)sock->config.backlog,
 		                      blocking != LISTEN_AS_WORKERS_LIKE && !sock->inherited, &sock->keep,
 		                      &failed);
@@ -62,6 +63,8 @@ static void keep(struct supervisor *s, struct sock *sock)
 		return; /* the next time; it serves as it is */
 	sock->kept = true;
 	rc = listen_keep(sock->listening.fd, &sock->keep, blocking, &failed);
+	if (rc > 0 && first) /* a reload has changed the backlog, or it is asked for the first time */
+		rc &= ~LISTEN_BACKLOG;
 	if (rc > 0)
 		tell(s, sock, (unsigned)rc);
 }

@@ -131,7 +131,7 @@ int listen_keep_init(int fd, int backlog, bool buffers, struct listen_keep *ret,
 
 /*
  * Puts back what workers changed of a socket that listens; the bits say what. Cheap (one system call
- * for LISTEN_AS_WORKERS_LIKE, which keeps the backlog only, else six), so that it may be called each
+ * for LISTEN_AS_WORKERS_LIKE, which keeps the backlog only, else seven), so that it may be called each
  * time that clusterd wakes up. A backlog of another size than the last time is taken for a change.
  */
 int listen_keep(int fd, struct listen_keep *keep, enum listen_blocking blocking, const char **failed);
