@@ -73,7 +73,7 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 		.repaired = sock->repaired,
 	};
 	memcpy(ret->name, sock->config.name, sizeof ret->name);
-	address_format(&sock->config.address, ret->address);
+	address_format(&sock->home, ret->address);
 	if (!sock->group)
 		add_queue(sock->listening.fd, &ret->queue, &ret->limit);
 	for (uint32_t seat = 0; sock->group && seat < s->steer.size; seat++)

@@ -131,7 +131,7 @@ static void compare_listeners(struct reload *r)
 
 		if (was && memcmp(was, fresh, sizeof *was) == 0)
 			continue;
-		if (was && address_equal(&was->address, &fresh->address)) {
+		if (was && address_same(&was->address, &fresh->address)) {
 			say(r, "[listen %s]: other settings of an open socket need a restart of "
 			       "clusterd; the old ones stay", fresh->name);
 			*fresh = *was;
@@ -144,7 +144,7 @@ static void compare_listeners(struct reload *r)
 	for (uint32_t i = 0; i < old->listener_count; i++) {
 		const struct listener *now = listener_of(r->fresh, old->listeners[i].name);
 
-		if (now && address_equal(&now->address, &old->listeners[i].address))
+		if (now && address_same(&now->address, &old->listeners[i].address))
 			continue;
 		say(r, "[listen %s]: closed when the workers have been replaced",
 		    old->listeners[i].name);
@@ -158,7 +158,7 @@ struct sock *sock_of(struct supervisor *s, const struct listener *listener)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (s->socks[i].in_use && !s->socks[i].variant && strcmp(s->socks[i].config.name, listener->name) == 0 &&
-		    address_equal(&s->socks[i].config.address, &listener->address))
+		    address_same(&s->socks[i].config.address, &listener->address))
 			return &s->socks[i];
 	return NULL;
 }
@@ -202,7 +202,7 @@ static bool listener_named(const struct policy *policy, const struct sock *sock)
 {
 	const struct listener *listener = listener_of(policy, sock->config.name);
 
-	return listener && address_equal(&listener->address, &sock->config.address);
+	return listener && address_same(&listener->address, &sock->config.address);
 }
 
 static bool sock_needed(const struct supervisor *s, const struct sock *sock)
