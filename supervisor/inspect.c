@@ -30,6 +30,7 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.policy_wall_ms = s->policy_wall_ms,
 		.policy_age_ms = now - s->policy_ms,
 		.lines_lost = s->log.lost,
+		.log_problem = log_problem(&s->log),
 		.output_lost = s->log.output_lost,
 	};
 	ret->listeners = s->policy.listener_count;
