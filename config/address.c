@@ -248,32 +248,34 @@ static bool is_unspecified(const struct address *address)
 	return IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
 }
 
-bool address_same(const struct address *a, const struct address *b)
+/* Of two addresses of one kind that are no file: the port, then the host. */
+static bool same_inet(const struct address *a, const struct address *b)
 {
-	bool chosen = (a->kind == ADDRESS_TCP || a->kind == ADDRESS_UDP) && a->port == 0;
-
-	if (!chosen)
-		return address_equal(a, b);
-	return a->kind == b->kind && b->port == 0 && a->size == b->size &&
-	       memcmp(&a->sa, &b->sa, a->size) == 0;
+	if (a->port != b->port)
+		return false;
+	if ((a->any && is_unspecified(b)) || (b->any && is_unspecified(a)))
+		return true;
+	return a->size == b->size && memcmp(&a->sa, &b->sa, a->size) == 0;
 }
 
-bool address_equal(const struct address *a, const struct address *b)
+bool address_same(const struct address *a, const struct address *b)
 {
 	if (a->kind != b->kind)
 		return false;
 	switch (a->kind) {
 	case ADDRESS_TCP:
-	case ADDRESS_UDP:
-		if (a->port == 0 || a->port != b->port)
-			return false;
-		if ((a->any && is_unspecified(b)) || (b->any && is_unspecified(a)))
-			return true;
-		return a->size == b->size && memcmp(&a->sa, &b->sa, a->size) == 0;
+	case ADDRESS_UDP: return same_inet(a, b);
 	case ADDRESS_UNIX: return a->size == b->size && memcmp(&a->sa, &b->sa, a->size) == 0;
 	case ADDRESS_INHERIT: return strcmp(a->inherit, b->inherit) == 0;
 	case ADDRESS_NONE:
 	case ADDRESS_OFF: break;
 	}
 	return false;
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+	bool port_is_chosen = (a->kind == ADDRESS_TCP || a->kind == ADDRESS_UDP) && a->port == 0;
+
+	return !port_is_chosen && address_same(a, b);
 }

@@ -51,7 +51,10 @@ int address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]);
  */
 bool address_equal(const struct address *a, const struct address *b);
 
-/* Given again, the same listener is meant: as above, and port 0 is the same as port 0. */
+/*
+ * What one listener asked for then and now: as address_equal, but port 0 is port 0, whatever the
+ * kernel chose for it.
+ */
 bool address_same(const struct address *a, const struct address *b);
 
 #endif

@@ -51,6 +51,7 @@ static void put_cluster(struct client *client, const struct sup_view *view)
 	json_number(&j, "listeners", view->listeners);
 	json_number(&j, "log_lines_lost", (int64_t)view->lines_lost);
 	json_number(&j, "output_lines_lost", (int64_t)view->output_lost);
+	json_word(&j, "log_problem", view->log_problem);
 	reply_end(client, &j);
 }
 

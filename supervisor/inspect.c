@@ -30,6 +30,7 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.policy_wall_ms = s->policy_wall_ms,
 		.policy_age_ms = now - s->policy_ms,
 		.lines_lost = s->log.lost,
+		.log_problem = log_problem(&s->log),
 		.output_lost = s->log.output_lost,
 	};
 	ret->listeners = s->policy.listener_count;
@@ -73,7 +74,7 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 		.repaired = sock->repaired,
 	};
 	memcpy(ret->name, sock->config.name, sizeof ret->name);
-	address_format(&sock->config.address, ret->address);
+	address_format(&sock->home, ret->address);
 	if (!sock->group)
 		add_queue(sock->listening.fd, &ret->queue, &ret->limit);
 	for (uint32_t seat = 0; sock->group && seat < s->steer.size; seat++)

@@ -50,6 +50,7 @@ struct sup_view {
 	uint64_t started_wall_ms, policy_wall_ms; /* the same two moments, since 1970 */
 	uint32_t listeners;
 	uint64_t lines_lost;      /* own log lines dropped */
+	const char *log_problem;  /* why they are dropped now, or "" */
 	uint64_t output_lost;     /* worker lines dropped */
 	struct pool_view pool;
 };

@@ -30,6 +30,13 @@ uint64_t log_lost(const struct log *log)
 	return log->lost;
 }
 
+const char *log_problem(const struct log *log)
+{
+	if (log->lost == log->told)
+		return "";
+	return log->error ? strerror(log->error) : "its reader stands still";
+}
+
 uint64_t output_lost(const struct log *log)
 {
 	return log->output_lost;

@@ -165,6 +165,9 @@ void log_event_at(struct log *log, enum log_id id, enum log_level level,
 void log_early(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 uint64_t log_lost(const struct log *log);
+
+/* Why lines are lost now, "" once all that were are told in the log. Valid until the next call. */
+const char *log_problem(const struct log *log);
 uint64_t output_lost(const struct log *log);
 
 void log_tap_add(struct log *log, struct log_tap *tap);

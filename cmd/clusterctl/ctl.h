@@ -3,6 +3,7 @@
  *
  *   main.c     options, verbs, help
  *   link.c     find the socket, ask, read the answer line by line
+ *   peer.c     who is at the other end, and why it may not answer
  *   table.c    tables that fit a width                          (pure)
  *   words.c    durations, ages, states, sentences, clean text   (pure)
  *   look.c     status, is-ready, version
@@ -19,18 +20,23 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* Exit statuses (clusterctl(1)). */
 enum {
 	CTL_DONE = 0,
 	CTL_FAILED = 1, /* or degraded */
 	CTL_NOT_RUNNING = 3,
-	CTL_CAN_NOT_TELL = 4, /* status and is-ready only */
+	CTL_CAN_NOT_TELL = 4, /* verbs that only look */
 	CTL_USAGE = 64,
 	CTL_TIMEOUT = 75,
 };
 
-enum { CTL_WORDS_MAX = 4, CTL_LOOK_MS = 10000 /* patience of verbs that only look */ };
+enum {
+	CTL_WORDS_MAX = 4,
+	CTL_LOOK_MS = 10000,   /* patience of verbs that only look */
+	CTL_SILENCE_MS = 2000, /* then it is told that clusterd does not answer */
+};
 
 struct ctl {
 	const char *name, *socket, *color, *width, *last;
@@ -70,26 +76,36 @@ extern volatile int ctl_interrupted;
  * fd, or -1 with *ret_status set and one line on standard error (none if `quiet`).
  */
 int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status);
+
+/* Returns an fd, or -1 with errno; EAGAIN: for CTL_SILENCE_MS nobody took the connection. */
 int ctl_connect_path(const char *path);
 
 /* Calls back for every control socket of this user, live or not. */
 void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context);
 bool ctl_folder(unsigned index, char *folder, size_t size);
 
+struct question {
+	int fd;
+	const char *request;
+	uint64_t limit_ms; /* 0: none */
+	bool raw;          /* every line is printed as it came */
+	bool is_look;      /* an answer is due at once, so that silence alone is worth a line */
+	const char *shown; /* name for that line; NULL: no such line */
+};
+
 /*
- * Sends a request and reads the whole answer. `raw`: prints every line as it came; `line` may be
- * NULL. *ret_last is its last line (to be given back by
- * json_decref), set only when the return value is 0. Returns
+ * Sends a request and reads the whole answer; `line` may be NULL. Silence of CTL_SILENCE_MS is told
+ * once on standard error. *ret_last is the last line (to be given back by json_decref), set only
+ * when the return value is 0. Returns
  *   0             the last line was read
- *   CTL_TIMEOUT   limit_ms (0: none) have passed
+ *   CTL_TIMEOUT   limit_ms have passed
  *   CTL_FAILED    the connection ended, or what came is no answer
  *   -1            interrupted
  *   LINK_RECONNECT  clusterd upgrades itself: connect again, what was asked is under way
  *   LINK_AGAIN      the same, but the request was not read: ask it again
  */
 enum { LINK_RECONNECT = -2, LINK_AGAIN = -4 };
-int ctl_ask(int fd, const char *request, uint64_t limit_ms, bool raw, ctl_line *line, void *context,
-            json_t **ret_last);
+int ctl_ask(const struct question *question, ctl_line *line, void *context, json_t **ret_last);
 
 /* The request that the command line stands for: verb, words and options. */
 void ctl_request(const struct ctl *ctl, char *text, size_t size);
@@ -102,6 +118,17 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 
 /* Exit status that the last line of an answer stands for; an error is said on standard error. */
 int ctl_verdict(const struct ctl *ctl, json_t *last);
+
+/* ---- peer.c ---- */
+
+/* The process that listens at the other end of a unix socket; 0 if that can not be known. */
+pid_t peer_pid(int fd);
+
+/*
+ * Says on standard error that it does not answer, and what can be done. `is_look`: an answer is
+ * due; otherwise only a process that is stopped is told. Returns whether anything was said.
+ */
+bool peer_tell_silence(int fd, const char *shown, bool is_look);
 
 /* ---- words.c ---- */
 

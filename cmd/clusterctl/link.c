@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd/clusterctl/ctl.h"
+#include "supervisor/core/brief.h"
 #include "supervisor/core/proto.h"
 
 enum { LINE_MAX_BYTES = 1 << 20, FOLDER_MAX = 108, LINK_MORE = -3 /* not the last line */ };
@@ -28,7 +29,9 @@ static uint64_t now_ms(void)
 int ctl_connect_path(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
+	/* It bounds the wait for a place in the queue of one that does not accept. */
+	const struct timeval patience = { .tv_sec = CTL_SILENCE_MS / 1000 };
+	int fd, error;
 
 	if (strlen(path) >= sizeof sa.sun_path) {
 		errno = ENAMETOOLONG;
@@ -38,9 +41,12 @@ int ctl_connect_path(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0)
 		return fd;
+	error = errno;
 	close(fd);
+	errno = error;
 	return -1;
 }
 
@@ -97,8 +103,8 @@ void ctl_each(void (*each)(void *context, const char *path, const char *name), v
 
 struct search {
 	unsigned count;
-	int fd;
-	char name[64];
+	int fd; /* of the first; -1 if it takes no connections */
+	char name[64], path[FOLDER_MAX + 256];
 	char names[512];
 };
 
@@ -108,14 +114,34 @@ static void try_one(void *context, const char *path, const char *name)
 	int fd = ctl_connect_path(path);
 	size_t used = strlen(search->names);
 
-	if (fd < 0)
+	if (fd < 0 && errno != EAGAIN)
 		return;
 	snprintf(search->names + used, sizeof search->names - used, "%s%s", used ? ", " : "", name);
 	snprintf(search->name, sizeof search->name, "%s", name);
+	snprintf(search->path, sizeof search->path, "%s", path);
 	if (search->count++ == 0)
 		search->fd = fd;
-	else
+	else if (fd >= 0)
 		close(fd);
+}
+
+static int refused(const char *shown, const char *path, bool quiet, int *ret_status)
+{
+	bool absent = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
+
+	*ret_status = absent ? CTL_NOT_RUNNING : CTL_CAN_NOT_TELL;
+	if (quiet)
+		return -1;
+	if (errno == EAGAIN)
+		fprintf(stderr, "%s: can not tell: clusterd takes no connections at %s; is it stopped, or busy?\n",
+		        shown, path);
+	else if (!absent)
+		fprintf(stderr, "%s: can not tell (%s: %s)\n", shown, path, strerror(errno));
+	else if (errno == ECONNREFUSED)
+		fprintf(stderr, "%s: not running (nobody listens at %s)\n", shown, path);
+	else
+		fprintf(stderr, "%s: not running (no socket at %s)\n", shown, path);
+	return -1;
 }
 
 /* The only cluster there is. */
@@ -126,7 +152,8 @@ static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
 	ctl_each(try_one, &search);
 	if (search.count == 1) {
 		snprintf(ctl->shown, sizeof ctl->shown, "%s", search.name);
-		return search.fd;
+		errno = EAGAIN;
+		return search.fd >= 0 ? search.fd : refused(ctl->shown, search.path, quiet, ret_status);
 	}
 	if (search.fd >= 0)
 		close(search.fd);
@@ -140,22 +167,6 @@ static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
 	fputs("clusterctl: no cluster is running (no socket in ", stderr);
 	say_where(NULL, stderr);
 	fputs(")\n", stderr);
-	return -1;
-}
-
-static int refused(const char *shown, const char *path, bool quiet, int *ret_status)
-{
-	bool absent = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
-
-	*ret_status = absent ? CTL_NOT_RUNNING : CTL_CAN_NOT_TELL;
-	if (quiet)
-		return -1;
-	if (!absent)
-		fprintf(stderr, "%s: can not tell (%s: %s)\n", shown, path, strerror(errno));
-	else if (errno == ECONNREFUSED)
-		fprintf(stderr, "%s: not running (nobody listens at %s)\n", shown, path);
-	else
-		fprintf(stderr, "%s: not running (no socket at %s)\n", shown, path);
 	return -1;
 }
 
@@ -213,16 +224,29 @@ static void send_all(int fd, const char *text, size_t size)
 }
 
 struct reader {
-	int fd;
+	const struct question *question;
 	uint64_t end_ms; /* or UINT64_MAX */
+	uint64_t tell_ms; /* then silence is told; UINT64_MAX: not any more */
 	char *text;
 	size_t size, used;
 };
 
+static void reader_tell(struct reader *reader, uint64_t now)
+{
+	const struct question *question = reader->question;
+
+	if (now < reader->tell_ms)
+		return;
+	if (peer_tell_silence(question->fd, question->shown, question->is_look))
+		reader->tell_ms = UINT64_MAX;
+	else
+		reader->tell_ms = now + CTL_SILENCE_MS;
+}
+
 /* Waits for more. Returns 0, or a result of ctl_ask. */
 static int reader_wait(struct reader *reader)
 {
-	struct pollfd look = { .fd = reader->fd, .events = POLLIN };
+	struct pollfd look = { .fd = reader->question->fd, .events = POLLIN };
 	uint64_t now = now_ms(), left = reader->end_ms > now ? reader->end_ms - now : 0;
 	int r;
 
@@ -230,7 +254,10 @@ static int reader_wait(struct reader *reader)
 		return -1;
 	if (left == 0)
 		return CTL_TIMEOUT;
+	reader_tell(reader, now);
 	r = poll(&look, 1, left > 1000 ? 1000 : (int)left);
+	if (r > 0 && reader->tell_ms != UINT64_MAX)
+		reader->tell_ms = now_ms() + CTL_SILENCE_MS;
 	return r < 0 && errno != EINTR ? CTL_FAILED : 0;
 }
 
@@ -250,7 +277,7 @@ static int reader_fill(struct reader *reader)
 		reader->text = more;
 		reader->size = size;
 	}
-	n = recv(reader->fd, reader->text + reader->used, reader->size - reader->used, MSG_DONTWAIT);
+	n = recv(reader->question->fd, reader->text + reader->used, reader->size - reader->used, MSG_DONTWAIT);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		return CTL_FAILED;
 	reader->used += n > 0 ? (size_t)n : 0;
@@ -283,7 +310,7 @@ static int take_line(const char *text, size_t size, bool raw, ctl_line *line, vo
 	return again ? result : LINK_MORE;
 }
 
-static int read_answer(struct reader *reader, bool raw, ctl_line *line, void *context,
+static int read_answer(struct reader *reader, ctl_line *line, void *context,
                        json_t **ret_last)
 {
 	for (;;) {
@@ -292,7 +319,7 @@ static int read_answer(struct reader *reader, bool raw, ctl_line *line, void *co
 
 		while (reader->used > 0 &&
 		       (newline = memchr(at, '\n', reader->used - (size_t)(at - reader->text)))) {
-			r = take_line(at, (size_t)(newline + 1 - at), raw, line, context, ret_last);
+			r = take_line(at, (size_t)(newline + 1 - at), reader->question->raw, line, context, ret_last);
 			if (r != LINK_MORE)
 				return r;
 			at = newline + 1;
@@ -308,18 +335,22 @@ static int read_answer(struct reader *reader, bool raw, ctl_line *line, void *co
 	}
 }
 
-int ctl_ask(int fd, const char *request, uint64_t limit_ms, bool raw, ctl_line *line, void *context,
-            json_t **ret_last)
+int ctl_ask(const struct question *question, ctl_line *line, void *context, json_t **ret_last)
 {
-	struct reader reader = { .fd = fd, .end_ms = limit_ms ? now_ms() + limit_ms : UINT64_MAX };
+	uint64_t now = now_ms();
+	struct reader reader = {
+		.question = question,
+		.end_ms = question->limit_ms ? now + question->limit_ms : UINT64_MAX,
+		.tell_ms = question->shown ? now + CTL_SILENCE_MS : UINT64_MAX,
+	};
 	char text[REQUEST_LINE_MAX];
-	int length = snprintf(text, sizeof text, "%s\n", request), r;
+	int length = snprintf(text, sizeof text, "%s\n", question->request), r;
 
 	if (length < 0 || (size_t)length >= sizeof text)
 		return CTL_FAILED;
 	/* Even a clusterd that takes no request may have said why. */
-	send_all(fd, text, (size_t)length);
-	r = read_answer(&reader, raw, line, context, ret_last);
+	send_all(question->fd, text, (size_t)length);
+	r = read_answer(&reader, line, context, ret_last);
 	free(reader.text);
 	return r;
 }
@@ -342,15 +373,22 @@ int ctl_verdict(const struct ctl *ctl, json_t *last)
 
 int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context)
 {
-	uint64_t limit_ms = ctl->timeout_ms ? ctl->timeout_ms : ctl->follow ? 0 : CTL_LOOK_MS;
-	int status, fd = ctl_connect(ctl, false, &status), r;
+	struct question question = {
+		.request = request,
+		.limit_ms = ctl->timeout_ms ? ctl->timeout_ms : ctl->follow ? 0 : CTL_LOOK_MS,
+		.raw = ctl->json,
+		.is_look = !ctl->follow,
+		.shown = ctl->shown,
+	};
+	char text[BRIEF_TEXT_MAX];
 	json_t *last = NULL;
+	int status, r;
 
-	if (fd < 0)
+	question.fd = ctl_connect(ctl, false, &status);
+	if (question.fd < 0)
 		return status;
-	r = ctl_ask(fd, request, limit_ms, ctl->json, ctl->json && !ctl->collect ? NULL : line, context,
-	            &last);
-	close(fd);
+	r = ctl_ask(&question, ctl->json && !ctl->collect ? NULL : line, context, &last);
+	close(question.fd);
 	if (r == 0) {
 		r = ctl_verdict(ctl, last);
 		json_decref(last);
@@ -360,7 +398,13 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 		return CTL_DONE;
 	if (r == LINK_RECONNECT || r == LINK_AGAIN)
 		return ctl_look(ctl, request, line, context);
-	fprintf(stderr, "%s: %s\n", ctl->shown,
-	        r == CTL_TIMEOUT ? "no answer in time" : "the connection ended before the answer did");
-	return r;
+	if (r != CTL_TIMEOUT) {
+		fprintf(stderr, "%s: the connection ended before the answer did\n", ctl->shown);
+		return r;
+	}
+	if (ctl->follow) /* what came until then was asked for */
+		return CTL_TIMEOUT;
+	fprintf(stderr, "%s: can not tell: no answer within %s\n", ctl->shown,
+	        brief_duration(question.limit_ms, text));
+	return CTL_CAN_NOT_TELL;
 }

@@ -63,6 +63,20 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 		        flag_of(cluster, "roll_back") ? ", going back" : "");
 }
 
+/* Who looks at the log would not see that nothing comes. */
+static void put_log(const json_t *cluster, bool paint, FILE *out)
+{
+	char text[160];
+
+	if (!text_of(cluster, "log_problem")[0])
+		return;
+	snprintf(text, sizeof text, "log: %lld lines lost", (long long)number_of(cluster, "log_lines_lost"));
+	put_hue(out, paint, HUE_BAD, text);
+	fputs(" (", out);
+	put_clean(out, text_of(cluster, "log_problem"));
+	fputs("); the last are in: clusterctl events\n", out);
+}
+
 static void put_listener(const json_t *listener, FILE *out)
 {
 	int64_t queue = number_of(listener, "queue"), repaired = number_of(listener, "repaired");
@@ -222,6 +236,7 @@ void status_print(const struct status *status, const struct ctl *ctl, bool top, 
 	put_cluster(status->cluster, ctl->paint, out);
 	for (size_t i = 0; i < json_array_size(status->listeners); i++)
 		put_listener(json_array_get(status->listeners, i), out);
+	put_log(status->cluster, ctl->paint, out);
 	putc('\n', out);
 	memcpy(shown, columns, sizeof shown);
 	if (!any(status, "status", false))

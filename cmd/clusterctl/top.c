@@ -100,14 +100,22 @@ static int draw(struct ctl *ctl)
 int run_top(struct ctl *ctl)
 {
 	struct screen screen;
-	int code;
+	int code, fd;
 
 	if (!ctl->terminal || ctl->json)
 		return run_status(ctl);
+	fd = ctl_connect(ctl, false, &code); /* what is said now stays on the screen */
+	if (fd < 0)
+		return code;
+	close(fd);
 	screen_begin(&screen);
 	do
 		code = draw(ctl);
 	while (code == CTL_DONE && !pause_or_end(&screen));
 	screen_end(&screen);
+	if (code != CTL_DONE)
+		fprintf(stderr, "%s: %s\n", ctl->shown, code == CTL_NOT_RUNNING
+		        ? "not running any more"
+		        : "does not answer any more; see: clusterctl status");
 	return code;
 }

@@ -12,7 +12,7 @@ enum hue state_hue(const char *state)
 		{ "ready", HUE_GOOD },    { "starting", HUE_WARN }, { "draining", HUE_WARN },
 		{ "stopping", HUE_WARN }, { "killed", HUE_WARN },   { "backoff", HUE_WARN },
 		{ "degraded", HUE_WARN }, { "held", HUE_BAD },      { "retired", HUE_BAD },
-		{ "drained", HUE_DIM },   { "empty", HUE_DIM },
+		{ "drained", HUE_DIM },   { "empty", HUE_DIM },     { "silent", HUE_BAD },
 	};
 
 	for (size_t i = 0; i < sizeof hues / sizeof *hues; i++)

@@ -211,16 +211,22 @@ static void put_upgraded(void *context, json_t *line)
 static int after_upgrade(struct ctl *ctl)
 {
 	bool was_it = strcmp(ctl->verb, "upgrade") == 0;
-	int fd = connect_again(ctl), r;
+	struct question question = {
+		.fd = connect_again(ctl),
+		.request = was_it ? "version" : "wait ready",
+		.limit_ms = ctl->timeout_ms,
+		.raw = ctl->json,
+		.shown = ctl->shown,
+	};
 	json_t *last = NULL;
+	int r;
 
-	if (fd < 0) {
+	if (question.fd < 0) {
 		fprintf(stderr, "%s: clusterd did not come back\n", ctl->shown);
 		return CTL_FAILED;
 	}
-	r = ctl_ask(fd, was_it ? "version" : "wait ready", ctl->timeout_ms, ctl->json,
-	            ctl->json || !was_it ? NULL : put_upgraded, NULL, &last);
-	close(fd);
+	r = ctl_ask(&question, ctl->json || !was_it ? NULL : put_upgraded, NULL, &last);
+	close(question.fd);
 	if (r != 0)
 		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, r == -1);
 	r = ctl_verdict(ctl, last);
@@ -234,15 +240,21 @@ int run_work(struct ctl *ctl)
 {
 	struct progress progress = { .ctl = ctl };
 	char request[4096];
-	int status, fd = ctl_connect(ctl, false, &status), r;
+	struct question question = {
+		.request = request,
+		.limit_ms = ctl->timeout_ms,
+		.raw = ctl->json,
+		.shown = ctl->shown,
+	};
 	json_t *last = NULL;
+	int status, r;
 
-	if (fd < 0)
-		return status;
+	question.fd = ctl_connect(ctl, false, &status);
+	if (question.fd < 0)
+		return status == CTL_CAN_NOT_TELL ? CTL_FAILED : status;
 	ctl_request(ctl, request, sizeof request);
-	r = ctl_ask(fd, request, ctl->timeout_ms, ctl->json, ctl->json ? NULL : on_line, &progress,
-	            &last);
-	close(fd);
+	r = ctl_ask(&question, ctl->json ? NULL : on_line, &progress, &last);
+	close(question.fd);
 	if (r == LINK_AGAIN)
 		return run_work(ctl);
 	if (r == LINK_RECONNECT)

@@ -1,5 +1,6 @@
 """What happens where two things meet: a reload and a roll, an upgrade and a link, a probe and its end."""
 
+import json
 import os
 import pathlib
 import signal
@@ -72,6 +73,26 @@ class Corners(harness.TestCase):
         c.ready(2)
         c.announce("note", "reload")
         self.assertIn("round-robin", self.reload(c, self.health("/", "shared"), status=1))
+
+    def test_a_port_that_the_kernel_chooses_stays_the_same(self):
+        policy = ("[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[listen a]\naddress = 127.0.0.1:0\n"
+                  "[listen b]\naddress = *:0\nbalance = hash\n[env]\nV = {}\n")
+        c = self.cluster(harness.PROBE, "ready", policy=policy.format(1), listen=False)
+        c.ready(2)
+        c.announce("reload")
+        first = [c.wait_event("listen", listener=name).address for name in "ab"]
+        self.assertFalse([address for address in first if address.endswith(":0")])
+        self.reload(c, policy.format(2))
+        c.wait_event("roll.end", verdict="done")
+        self.assertIn("not changed", c.ctl("config", "--diff"))
+        c.ctl("upgrade")
+        c.ctl("roll")
+        self.assertEqual([line["address"] for line in map(json.loads, c.ctl("status", "--json").splitlines())
+                          if line.get("kind") == "listener"], first)
+        for address in first:
+            client = harness.Connection(int(address.rsplit(":", 1)[1]))
+            self.assertEqual(client.get("/")[0], 200)
+            client.close()
 
     def test_overflow_drop_frees_the_worker_that_was_kept_waiting(self):
         folder = self.scratch()

@@ -22,7 +22,8 @@ QUICK = "[ready]\nwhen = alive\nafter = 50ms\n[restart]\ndelay = 10s\ndelay_max 
 GOLDEN = {
     "cluster": {"name": str, "version": str, "pid": int, "state": str, "ready": int, "wanted": int,
                 "live": int, "generation": int, "roll": int, "up_ms": int, "policy_file": str,
-                "policy_age_ms": int, "listeners": int, "log_lines_lost": int, "output_lines_lost": int},
+                "policy_age_ms": int, "listeners": int, "log_lines_lost": int, "output_lines_lost": int,
+                "log_problem": str},
     "listener": {"name": str, "address": str, "fd": int, "balance": str, "queue": int, "limit": int,
                  "repaired": int},
     "slot": {"slot": int, "state": str, "pid": int, "next_pid": int, "old": int, "generation": int,

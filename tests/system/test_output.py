@@ -1,8 +1,12 @@
 """Row L: what workers print is kept apart, bounded and attributed; the log never blocks."""
 
+import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
+import tempfile
 import time
 
 import harness
@@ -120,6 +124,22 @@ time.sleep(1000)
             harness.eventually(lambda victim=victim: len(c.workers()) == 2 and victim not in c.workers(),
                                "a new worker")
         self.assertEqual(c.stop(), 0)
+
+    def test_L7_status_tells_of_a_full_disk_while_it_lasts(self):
+        with tempfile.TemporaryDirectory(prefix="clusterd-") as folder:
+            log = pathlib.Path(folder, "log")
+            policy = AT_ONCE + "[cluster]\nworkers = 1\n[log]\nfile = {}\n"
+            c = self.cluster("/bin/sleep", "1000", policy=policy.format("/dev/full"))
+            harness.eventually(lambda: len(c.workers()) == 1, "a worker")
+            harness.eventually(lambda: re.search(r"^log: [1-9]\d* lines lost \(No space left on device\); the last "
+                                                 "are in: clusterctl events$", c.ctl("status"), re.M), "the line")
+            c.policy_file.write_text(policy.format(log), encoding="utf-8")
+            c.ctl("reload")
+            c.ctl("scale", "2")
+            harness.eventually(lambda: "log.lost" in log.read_text(encoding="utf-8"), "told in the log")
+            harness.eventually(lambda: "lost" not in c.ctl("status"), "no line")
+            self.assertEqual(json.loads(c.ctl("status", "--json").splitlines()[0])["log_problem"], "")
+            self.assertEqual(c.stop(), 0)
 
     def test_L8_the_reader_is_gone(self):
         read_end, write_end = os.pipe()
