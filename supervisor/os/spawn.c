@@ -1,5 +1,7 @@
 #include "supervisor/os/spawn.h"
 
+#include <linux/close_range.h>
+
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
 
@@ -15,6 +17,7 @@ struct child {
 	const struct spawn_plan *plan;
 	pid_t parent;
 	int null_fd;
+	int fds_end; /* above all sources */
 	char oom_score[SPAWN_PID_SIZE];
 	const char *step; /* where it stopped */
 	int error;        /* errno, or 0 if the program runs */
@@ -25,6 +28,12 @@ struct child {
  * carries no such checks. It may call only what is async-signal-safe.
  */
 #define ON_CHILD_STACK __attribute__((no_sanitize("address")))
+
+/* The hook opens and closes fds: it gets a table of its own at once. */
+static bool shares_fds(const struct spawn_plan *plan)
+{
+	return !plan->hook;
+}
 
 static int result(long answer)
 {
@@ -56,6 +65,19 @@ static int forbid_privileges(struct child *c)
 static int run_hook(struct child *c)
 {
 	return c->plan->hook ? c->plan->hook(c->plan->hook_context, &c->step) : 0;
+}
+
+/*
+ * The child begins on the parent's table, which may hold thousands of fds for other workers, and
+ * takes a copy of no more than it needs: close_range(2) with CLOSE_RANGE_UNSHARE copies what it is
+ * not going to close. To copy all of them in clone(2) and close them here makes the start of N
+ * workers N^2. Until then nothing may be opened or closed.
+ */
+static int own_fds(struct child *c)
+{
+	if (!shares_fds(c->plan))
+		return 0;
+	return result(sys_close_range((unsigned int)c->fds_end, ~0U, CLOSE_RANGE_UNSHARE));
 }
 
 /*
@@ -91,7 +113,7 @@ static int close_between(int first, int end)
 			   : 0;
 }
 
-/* The child has an fd table of its own: what is closed here stays open in the parent. */
+/* The child has an fd table of its own by now: what is closed here stays open in the parent. */
 ON_CHILD_STACK static int place_fds(struct child *c)
 {
 	const struct spawn_fd *fds = c->plan->fds;
@@ -262,6 +284,7 @@ static const struct {
 	{ "setpgid", enter_group },
 	{ "no_new_privs", forbid_privileges },
 	{ "hook", run_hook },
+	{ "fd table", own_fds },
 	{ "fd", place_fds },
 	{ "oom_score_adj", set_oom_score },
 	{ "setrlimit", set_limits },
@@ -343,9 +366,20 @@ static int child_stack(char **ret)
 	return 0;
 }
 
+static int end_of_sources(const struct child *c)
+{
+	int end = c->null_fd + 1;
+
+	for (size_t i = 0; i < c->plan->fd_count; i++)
+		if (c->plan->fds[i].source >= end)
+			end = c->plan->fds[i].source + 1;
+	return end;
+}
+
 static int run_child(struct child *c, struct spawned *ret, const char **failed)
 {
-	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD |
+			  (shares_fds(c->plan) ? CLONE_FILES : 0);
 	char *stack = NULL;
 	int error;
 
@@ -404,6 +438,7 @@ int spawn(const struct spawn_plan *plan, struct spawned *ret, const char **faile
 	if (error)
 		return error;
 	c.null_fd = null_fd;
+	c.fds_end = end_of_sources(&c);
 	if (plan->has_oom_score)
 		snprintf(c.oom_score, sizeof c.oom_score, "%d", plan->oom_score);
 	error = run_quietly(&c, &made, failed);

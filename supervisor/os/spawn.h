@@ -4,7 +4,9 @@
  * clone(CLONE_VM|CLONE_VFORK|CLONE_PIDFD) with a stack of its own: the child
  * borrows the parent's memory until it executes the program, so the cost does not
  * grow with the parent (20-40 us against milliseconds for fork), no pipe is
- * needed to report an error, and nothing is allocated. clone(2) and not
+ * needed to report an error, and nothing is allocated. Nor does it grow with the
+ * fds that the parent holds: the child's table has those up to the highest source
+ * of the map, and all of them only where there is a hook. clone(2) and not
  * clone3(2): container profiles answer ENOSYS to the latter, and it offers
  * nothing that is needed here.
  *

@@ -161,6 +161,25 @@ static void assert_mask(const char *status, const char *name, bool empty)
 	ck_assert_msg((strtoull(at + strlen(name), NULL, 16) == 0) == empty, "%.40s", at);
 }
 
+/* O2: the descriptors that a parent holds for a thousand others are not even copied. */
+START_TEST(a_large_table_is_not_copied)
+{
+	enum { MANY = 900, FEW = 256 };
+	struct spawn_fd fds[] = { { SPAWN_NULL, 0 }, { -1, 1 }, { 2, 2 } };
+	const char *size;
+	int ends[2];
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	fds[0].source = open("/dev/null", O_RDWR | O_CLOEXEC);
+	fds[1].source = ends[1];
+	for (int i = 0; i < MANY; i++)
+		ck_assert_int_ge(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+	size = strstr(report_with(plan_of(NULL), "status", fds, 3, ends[0]), "FDSize:");
+	ck_assert_ptr_nonnull(size);
+	ck_assert_msg(strtol(size + 7, NULL, 10) <= FEW, "%.20s", size);
+}
+END_TEST
+
 /* I3: whether all signals are reset or those that spawn_signals() found. */
 START_TEST(signals_are_clean)
 {
@@ -379,6 +398,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tcase, exactly_the_given_fds);
 	tcase_add_loop_test(tcase, fd_permutation, 0, 16);
 	tcase_add_test(tcase, stdin_is_dev_null);
+	tcase_add_test(tcase, a_large_table_is_not_copied);
 	tcase_add_loop_test(tcase, signals_are_clean, 0, 2);
 	tcase_add_test(tcase, signals_that_are_not_default);
 	tcase_add_test(tcase, handlers_survive_in_the_parent);
