@@ -232,10 +232,10 @@ def cpu_seconds(pid):
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def per_cpu(port):
+def per_cpu(port, close=False):
     """Requests per CPU-second of the server: what counts where the load needs a CPU as well."""
     before = cpu_seconds(RUNNING[-1].pid)
-    return wrk(port) * SECONDS / (cpu_seconds(RUNNING[-1].pid) - before)
+    return wrk(port, close) * SECONDS / (cpu_seconds(RUNNING[-1].pid) - before)
 
 
 def rounds(servers, measure, count=4):
@@ -265,9 +265,11 @@ def adopt():
 
     servers = [("alone", alone), ("adopted", lambda: clusterd("round-robin", 2, "node", "app.js", adopt=True)),
                ("cluster", others(2)[0][1])]
-    for title, measure, times in (("requests/s", wrk, 2), ("requests per CPU-second", per_cpu, 1)):
+    for title, measure, times in (
+            ("keep-alive, requests/s", wrk, 2), ("keep-alive, requests per CPU-second", per_cpu, 1),
+            ("a connection each, requests per CPU-second", lambda port: per_cpu(port, close=True), 1)):
         found = rounds(servers, measure)
-        print(f"\nNode, keep-alive, {title}: alone {found['alone']:.0f}, 2 adopted {found['adopted']:.0f}, Node's "
+        print(f"\nNode, {title}: alone {found['alone']:.0f}, 2 adopted {found['adopted']:.0f}, Node's "
               f"cluster of 2 {found['cluster']:.0f}; adopted / {times} x alone "
               f"{found['adopted'] / times / found['alone']:.3f}, adopted / cluster "
               f"{found['adopted'] / found['cluster']:.3f}")
