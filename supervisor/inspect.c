@@ -174,10 +174,13 @@ struct uv_loop_s *sup_loop(struct supervisor *s)
 
 void sup_request(struct supervisor *s, const struct event *event)
 {
-	if (event->what == EV_STOP && !s->stop_asked) {
+	bool kills = event->fast || s->stop_asked;
+
+	if (event->what == EV_STOP && (!s->stop_asked || !s->stop_kills)) {
 		s->stop_asked = true;
+		s->stop_kills = kills;
 		sup_stopping(s);
-		sup_note_stop(s, event->fast);
+		sup_note_stop(s, kills);
 	}
 	sup_feed(s, event);
 }
