@@ -358,7 +358,7 @@ void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, u
 	LOG_AT(&s->log, LOG_RELOAD, ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
 	       F_TEXT_IF(s->options->policy_file != NULL, "file", s->options->policy_file),
 	       F_TEXT("result", ok ? "applied" : "refused, nothing was changed"),
-	       F_NUM("changes", live + roll + boot));
+	       F_NUM_IF(ok, "changes", live + roll + boot));
 	metrics_reload(s->metrics, ok);
 }
 
