@@ -214,7 +214,8 @@ static void put_hint(const struct status *status, FILE *out)
 
 		if (!is_bad(text_of(slot, "state")))
 			continue;
-		fprintf(out, "\nslot %lld is in %s", index, text_of(slot, "state"));
+		fprintf(out, "\nslot %lld is %s%s", index,
+		        strcmp(text_of(slot, "state"), "backoff") == 0 ? "in " : "", text_of(slot, "state"));
 		if (streak > 0)
 			fprintf(out, " after %lld short li%s in a row", streak,
 			        streak == 1 ? "fe" : "ves");

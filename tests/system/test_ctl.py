@@ -105,7 +105,10 @@ class Ctl(harness.TestCase):
         self.assertIn("web: degraded, 1 of 2 ready", text)
         self.assertRegex(text, r"\n   0  backoff \S+ .* SIGKILL, \S+ ago")
         self.assertIn("slot 0 is in backoff after 1 short life in a row; next: clusterctl why 0", text)
-        self.assertIn("; short life number 1 in a row (under ", c.ctl("why", "0"))
+        why = c.ctl("why", "0")
+        self.assertIn("; short life number 1 in a row (under ", why)
+        self.assertRegex(why, r", so the respawn comes after \S+\nslot 0 waits \(backoff\): the next start is due in "
+                              r"\S+, or at once by: clusterctl reset 0\n")
         c.ctl("is-ready", status=1)
         c.ctl("reset", "0")
         c.ctl("wait", "ready")
