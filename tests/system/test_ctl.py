@@ -343,7 +343,7 @@ class Ctl(harness.TestCase):
         self.assertRegex(c.ctl("restart", "1"), rf"\n  slot 1  {old} -> \d+\n")
         self.assertIn("(SIGKILL)", c.ctl("kill", "0"))
         c.ctl("wait", "ready")
-        self.assertEqual(c.ctl("signal", "USR1", "0"), "signal: sent to 1\n")
+        self.assertEqual(c.ctl("signal", "USR1", "0"), "signal: sent to 1 worker\n")
         c.wait_event("worker.exit", slot=0, code=3)
         c.ctl("signal", "NOPE", status=64)
         c.ctl("reset")
@@ -402,6 +402,24 @@ class Ctl(harness.TestCase):
         self.assertIn("stopped, exit status 0", c.ctl("stop"))
         output, _ = waiter.communicate(timeout=DEADLINE)
         self.assertEqual((waiter.returncode, c.wait()), (0, 0), output)
+        self.assertIn("not running", self.errors(c, "wait", "stopped", status=0))
+        self.assertIn("not running", self.errors(c, "wait", "ready", status=3))
+
+    def errors(self, c, *words, status):
+        done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), *words], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=DEADLINE)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr
+
+    def test_texts_say_what_happened(self):
+        c = self.quick(policy="[cluster]\nworkers = 2\n")
+        self.assertEqual(c.ctl("signal", "CONT"), "signal: sent to 2 workers\n")
+        self.assertTrue(c.ctl("reload", "--dry-run").endswith("reload: this was the plan; nothing was changed\n"))
+        c.ctl("drain", "1")
+        self.assertIn("slot 1 is drained now; to start it again: clusterctl reset 1\n", c.ctl("why", "1"))
+        self.assertEqual(self.errors(c, "wait", "ready", "--timeout", "1ms", status=75),
+                         "control: timed out: not ready yet; see: clusterctl status\n")
+        self.assertEqual(self.errors(c, "roll", "now", status=64), "usage: clusterctl roll\n")
 
     def test_usage(self):
         for words in ((), ("bogus",), ("scale",), ("status", "now"), ("--bogus",), ("roll", "--color", "x")):
