@@ -115,6 +115,8 @@ static void put_slot(struct client *client, uint32_t index, const struct sup_slo
 	json_number(&j, "generation", slot->slot.generation);
 	json_number(&j, "for_ms", (int64_t)slot->state_ms);
 	put_due(&j, sup_now_ms(client->control->s), slot->slot.due_ms);
+	if (slot->left_out_ms > 0)
+		json_number(&j, "left_out_ms", (int64_t)slot->left_out_ms);
 	json_number(&j, "cpu_permille", usage.cpu_permille);
 	json_number(&j, "cpu_ms", (int64_t)usage.cpu_ms);
 	json_number(&j, "rss_kb", usage.rss_kb);

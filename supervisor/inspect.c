@@ -92,6 +92,8 @@ static void look_at_current(struct supervisor *s, struct worker *worker, struct 
 	ret->state = view.state;
 	ret->state_ms = clock_ms() - (view.ready_ms ? view.ready_ms : view.spawned_ms);
 	ret->status = worker->status;
+	if (worker->accepting.trial_ms > 0)
+		ret->left_out_ms = clock_ms() - worker->accepting.since_ms + 1;
 }
 
 static void look_at_queue(struct supervisor *s, const struct worker *worker, struct sup_slot *ret)

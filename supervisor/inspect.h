@@ -73,6 +73,7 @@ struct sup_slot {
 	uint64_t handed;          /* connections steered to it, 0 when not known */
 	uint64_t starts;          /* processes ever started in it */
 	uint64_t ends;            /* unasked ends ever */
+	uint64_t left_out_ms;     /* since when no connections are steered to it, 0 if they are */
 	const char *status;       /* its last STATUS=, or "" */
 	const char *last_line;    /* last line of stderr of the last process that ended abnormally, or "" */
 };

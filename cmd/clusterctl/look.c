@@ -120,6 +120,8 @@ static void put_state(struct table *table, const json_t *slot)
 	else if (json_object_get(slot, "due_in_ms"))
 		table_cell(table, C_STATE, state_hue(state), "%s %s", state,
 		           duration_of(slot, "due_in_ms", due));
+	else if (json_object_get(slot, "left_out_ms"))
+		table_cell(table, C_STATE, HUE_BAD, "%s, left out", state);
 	else if (number_of(slot, "old") > 0) /* workers before it that have not ended yet */
 		table_cell(table, C_STATE, state_hue(state), "%s, %lld old", state,
 		           (long long)number_of(slot, "old"));
@@ -229,6 +231,23 @@ static void put_hint(const struct status *status, FILE *out)
 	}
 }
 
+/* It is ready by all that it said, and serves nobody. */
+static void put_left_out(const struct status *status, FILE *out)
+{
+	char text[BRIEF_TEXT_MAX];
+
+	for (size_t i = 0; i < json_array_size(status->slots); i++) {
+		const json_t *slot = json_array_get(status->slots, i);
+		long long index = number_of(slot, "slot");
+
+		if (!json_object_get(slot, "left_out_ms"))
+			continue;
+		fprintf(out, "\nslot %lld has taken no connections for %s and is left out; next: "
+		        "clusterctl restart %lld\n", index, duration_of(slot, "left_out_ms", text), index);
+		return;
+	}
+}
+
 void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out)
 {
 	struct column shown[C_COUNT];
@@ -249,8 +268,10 @@ void status_print(const struct status *status, const struct ctl *ctl, bool top, 
 		put_slot(&table, json_array_get(status->slots, i));
 	table_print(&table, ctl->columns, ctl->paint, out);
 	table_free(&table);
-	if (!top)
-		put_hint(status, out);
+	if (top)
+		return;
+	put_hint(status, out);
+	put_left_out(status, out);
 }
 
 /* ---- verbs ---- */
