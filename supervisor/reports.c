@@ -343,6 +343,12 @@ void sup_note_stop(struct supervisor *s, bool fast)
 	              : "stopping: workers finish their work; a second signal kills them at once");
 }
 
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)
+{
+	LOG(&s->log, LOG_CONTROL, F_TEXT("verb", what), F_NUM("uid", uid),
+	    F_NUM_IF(pid > 0, "pid", pid));
+}
+
 void sup_ended(struct supervisor *s)
 {
 	if (!s->begun)

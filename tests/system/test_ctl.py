@@ -411,6 +411,14 @@ class Ctl(harness.TestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stderr
 
+    def test_the_log_tells_who_asked(self):
+        c = self.quick()
+        c.ctl("status")
+        c.ctl("scale", "3")
+        c.ctl("stop")
+        c.wait()
+        self.assertEqual([(e.verb, e.uid) for e in c.all("control")], [("scale 3", os.geteuid()), ("stop", os.geteuid())])
+
     def test_texts_say_what_happened(self):
         c = self.quick(policy="[cluster]\nworkers = 2\n")
         self.assertEqual(c.ctl("signal", "CONT"), "signal: sent to 2 workers\n")
