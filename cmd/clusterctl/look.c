@@ -54,6 +54,8 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 		putc(' ', out);
 	}
 	fprintf(out, "applied %s ago\n", duration_of(cluster, "policy_age_ms", age));
+	if (number_of(cluster, "wanted") == 0)
+		fputs("paused: no worker is wanted, and connections wait; next: clusterctl scale +1\n", out);
 	if (number_of(cluster, "roll"))
 		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s\n",
 		        (long long)number_of(cluster, "roll"),
