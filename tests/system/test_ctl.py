@@ -321,6 +321,7 @@ class Ctl(harness.TestCase):
         self.assertIn("died: exit 1; last words: Cannot find module\n", text)
         self.assertRegex(text, r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n")
         self.assertIn("last words of slot 0: Cannot find module\n", text)
+        self.assertIn("; another worker has its slot, so nothing had to follow\n", c.ctl("why", "0"))
         c.ctl("status", status=0)
 
     def test_detach_and_time_out(self):
