@@ -90,19 +90,43 @@ static bool is_stream(const struct address *address)
 	       address->kind == ADDRESS_INHERIT;
 }
 
-static void check_ready(struct checker *c, bool has_stream)
+/* A connection to one very worker can be had: see [listen] balance. */
+static bool is_steered(const struct listener *listener)
+{
+	return listener->address.kind == ADDRESS_TCP &&
+	       (listener->balance == BALANCE_ROUND_ROBIN ||
+		listener->balance == BALANCE_ROUND_ROBIN_OR_HASH);
+}
+
+/* Who is asked over HTTP: the worker itself, so that one socket for all will not do. */
+static void check_asked(struct checker *c, const char *key, const char *what)
+{
+	const struct policy *p = c->policy;
+	bool has_stream = false, has_steered = false;
+
+	for (uint32_t i = 0; i < p->listener_count; i++) {
+		has_stream |= is_stream(&p->listeners[i].address);
+		has_steered |= is_steered(&p->listeners[i]);
+	}
+	if (!has_stream)
+		complain_at(c, origin_of(c, key), "%s has no listener to ask", what);
+	else if (!has_steered)
+		complain_at(c, origin_of(c, key), "%s asks each worker itself: that needs a TCP listener "
+						  "with balance = round-robin", what);
+}
+
+static void check_ready(struct checker *c)
 {
 	const struct policy *p = c->policy;
 
 	if (p->ready_when.when == READY_COMMAND && p->ready_command.count == 0)
 		complain_at(c, origin_of(c, "ready.when"),
 			    "[ready] when = command needs [ready] command");
-	if (p->ready_when.when == READY_HTTP && !has_stream)
-		complain_at(c, origin_of(c, "ready.when"),
-			    "[ready] when = http has no listener to ask");
+	if (p->ready_when.when == READY_HTTP)
+		check_asked(c, "ready.when", "[ready] when = http");
 }
 
-static void check_health(struct checker *c, bool has_stream)
+static void check_health(struct checker *c)
 {
 	const struct policy *p = c->policy;
 
@@ -110,8 +134,7 @@ static void check_health(struct checker *c, bool has_stream)
 		return;
 	if (p->health_http[0] != '/')
 		complain_at(c, origin_of(c, "health.http"), "[health] http does not begin with /");
-	if (!has_stream)
-		complain_at(c, origin_of(c, "health.http"), "[health] http has no listener to ask");
+	check_asked(c, "health.http", "[health] http");
 	if (p->health_timeout > p->health_interval)
 		complain_at(c, origin_of(c, "health.interval"),
 			    "[health] timeout is longer than interval");
@@ -120,12 +143,9 @@ static void check_health(struct checker *c, bool has_stream)
 static void check_worker(struct checker *c)
 {
 	const struct policy *p = c->policy;
-	bool has_stream = false;
 
-	for (uint32_t i = 0; i < p->listener_count; i++)
-		has_stream |= is_stream(&p->listeners[i].address);
-	check_ready(c, has_stream);
-	check_health(c, has_stream);
+	check_ready(c);
+	check_health(c);
 	if (p->stop_signal == SIGSTOP || p->stop_signal == SIGCONT)
 		complain_at(c, origin_of(c, "stop.signal"), "[stop] signal can end no worker");
 	if (p->health_signal == SIGSTOP || p->health_signal == SIGCONT)

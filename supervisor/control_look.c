@@ -91,9 +91,16 @@ static const char *slot_word(const struct sup_slot *slot)
 	                                     : name_slot_state(slot->slot.state);
 }
 
+/* When the next worker of a slot is to start, if one is. */
+static bool put_due(struct json *j, uint64_t now_ms, uint64_t due_ms)
+{
+	if (due_ms != NEVER_MS)
+		json_number(j, "due_in_ms", due_ms > now_ms ? (int64_t)(due_ms - now_ms) : 0);
+	return due_ms != NEVER_MS;
+}
+
 static void put_slot(struct client *client, uint32_t index, const struct sup_slot *slot)
 {
-	uint64_t now_ms = sup_now_ms(client->control->s), due_ms = slot->slot.due_ms;
 	struct sup_usage usage = { .rss_kb = -1, .cpu_permille = -1 };
 	struct end_record end;
 	struct json j;
@@ -107,8 +114,9 @@ static void put_slot(struct client *client, uint32_t index, const struct sup_slo
 	json_number(&j, "old", slot->slot.old);
 	json_number(&j, "generation", slot->slot.generation);
 	json_number(&j, "for_ms", (int64_t)slot->state_ms);
-	if (due_ms != NEVER_MS)
-		json_number(&j, "due_in_ms", due_ms > now_ms ? (int64_t)(due_ms - now_ms) : 0);
+	put_due(&j, sup_now_ms(client->control->s), slot->slot.due_ms);
+	if (slot->left_out_ms > 0)
+		json_number(&j, "left_out_ms", (int64_t)slot->left_out_ms);
 	json_number(&j, "cpu_permille", usage.cpu_permille);
 	json_number(&j, "cpu_ms", (int64_t)usage.cpu_ms);
 	json_number(&j, "rss_kb", usage.rss_kb);
@@ -280,6 +288,7 @@ void serve_why(struct client *client)
 	char sentence[EXPLAIN_TEXT_MAX];
 	struct end_record end;
 	struct sup_slot view;
+	bool is_due = false;
 	struct json j;
 	uint32_t slot;
 
@@ -291,9 +300,10 @@ void serve_why(struct client *client)
 		json_word(&j, "state", slot_word(&view));
 		json_number(&j, "for_ms", (int64_t)view.state_ms);
 		json_word(&j, "last_line", view.last_line);
+		is_due = put_due(&j, sup_now_ms(s), view.slot.due_ms);
 	}
 	if (sup_end(s, slot, 0, &end)) {
-		explain_decision(sup_policy(s), slot, &end, sentence, sizeof sentence);
+		explain_decision(sup_policy(s), slot, &end, is_due, sentence, sizeof sentence);
 		json_number(&j, "pid", end.pid);
 		put_end(&j, &end);
 		json_number(&j, "streak", end.streak);

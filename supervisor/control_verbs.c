@@ -219,6 +219,26 @@ static void serve_upgrade(struct client *client)
 		begun(client);
 }
 
+/* The night after, the log has to tell who did it. */
+static void tell_who(const struct client *client)
+{
+	const struct request *request = &client->request;
+	char text[128];
+	size_t used;
+
+	if (!request_acts(request))
+		return;
+	snprintf(text, sizeof text, "%s", request_word(request));
+	for (unsigned i = 0; i < request->count; i++) {
+		used = strlen(text);
+		snprintf(text + used, sizeof text - used, " %s", request->words[i]);
+	}
+	used = strlen(text);
+	if (request->options & OPTION_NOW)
+		snprintf(text + used, sizeof text - used, " --now");
+	sup_asked(client->control->s, text, peer_uid(client->fd), peer_pid(client->fd));
+}
+
 void request_serve(struct client *client)
 {
 	static void (*const serve[REQUESTS_MAX])(struct client *) = {
@@ -227,5 +247,6 @@ void request_serve(struct client *client)
 #undef REQUEST
 	};
 
+	tell_who(client);
 	serve[client->request.what](client);
 }

@@ -146,13 +146,17 @@ static void say_reason(struct text *text, const struct policy *p, const struct e
 		break;
 	case WHY_SPAWN: say(text, "the program could not be executed"); break;
 	case WHY_FINISHED: say(text, "every slot is retired"); break;
-	case WHY_REQUEST: say(text, "an operator asked for it"); break;
+	case WHY_REQUEST:
+		/* Not the current worker of its slot: what it was for has failed, or is done. */
+		say(text, end->next == NEXT_NONE ? "another worker has its slot"
+		                                 : "an operator asked for it");
+		break;
 	case WHYS:
 	default: say(text, "unknown reason"); break;
 	}
 }
 
-static void say_next(struct text *text, const struct end_record *end)
+static void say_next(struct text *text, const struct end_record *end, bool is_due)
 {
 	char delay[BRIEF_TEXT_MAX];
 
@@ -161,7 +165,7 @@ static void say_next(struct text *text, const struct end_record *end)
 		if (end->delay_ms == 0)
 			say(text, "so it was respawned at once");
 		else
-			say(text, "so the respawn came after %s",
+			say(text, "so the respawn %s after %s", is_due ? "comes" : "came",
 			    brief_duration(end->delay_ms, delay));
 		break;
 	case NEXT_RETIRE: say(text, "so the slot stays empty"); break;
@@ -173,7 +177,7 @@ static void say_next(struct text *text, const struct end_record *end)
 }
 
 void explain_decision(const struct policy *policy, uint32_t slot, const struct end_record *end,
-                      char *buffer, size_t size)
+                      bool is_due, char *buffer, size_t size)
 {
 	struct text text = { buffer, size };
 	char how[128], lived[BRIEF_TEXT_MAX];
@@ -183,5 +187,5 @@ void explain_decision(const struct policy *policy, uint32_t slot, const struct e
 	    end->asked ? "ended as asked" : "died", how, brief_duration(end->lived_ms, lived));
 	say_reason(&text, policy, end);
 	say(&text, ", ");
-	say_next(&text, end);
+	say_next(&text, end, is_due);
 }

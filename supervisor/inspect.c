@@ -92,6 +92,8 @@ static void look_at_current(struct supervisor *s, struct worker *worker, struct 
 	ret->state = view.state;
 	ret->state_ms = clock_ms() - (view.ready_ms ? view.ready_ms : view.spawned_ms);
 	ret->status = worker->status;
+	if (worker->accepting.trial_ms > 0)
+		ret->left_out_ms = clock_ms() - worker->accepting.since_ms + 1;
 }
 
 static void look_at_queue(struct supervisor *s, const struct worker *worker, struct sup_slot *ret)
@@ -174,10 +176,13 @@ struct uv_loop_s *sup_loop(struct supervisor *s)
 
 void sup_request(struct supervisor *s, const struct event *event)
 {
-	if (event->what == EV_STOP && !s->stop_asked) {
+	bool kills = event->fast || s->stop_asked;
+
+	if (event->what == EV_STOP && (!s->stop_asked || !s->stop_kills)) {
 		s->stop_asked = true;
+		s->stop_kills = kills;
 		sup_stopping(s);
-		sup_note_stop(s, event->fast);
+		sup_note_stop(s, kills);
 	}
 	sup_feed(s, event);
 }

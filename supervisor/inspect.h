@@ -73,6 +73,7 @@ struct sup_slot {
 	uint64_t handed;          /* connections steered to it, 0 when not known */
 	uint64_t starts;          /* processes ever started in it */
 	uint64_t ends;            /* unasked ends ever */
+	uint64_t left_out_ms;     /* since when no connections are steered to it, 0 if they are */
 	const char *status;       /* its last STATUS=, or "" */
 	const char *last_line;    /* last line of stderr of the last process that ended abnormally, or "" */
 };
@@ -122,6 +123,8 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo);
  * told how. */
 bool sup_ack(struct supervisor *s, pid_t pid);
 void sup_reopen(struct supervisor *s);
+/* Logs who asked for what. */
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid);
 /* Starts an upgrade of clusterd itself. On success it does not return here: control
  * clients are told to connect again. Returns -1 with *failed a sentence otherwise. */
 int sup_upgrade(struct supervisor *s, const char **failed);

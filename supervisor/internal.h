@@ -241,6 +241,7 @@ struct supervisor {
 	bool scaled;          /* the number of workers was set by hand */
 	bool stopping;        /* nothing new is begun any more */
 	bool stop_asked;      /* and that by somebody */
+	bool stop_kills;      /* at once, or because it was asked for again */
 	bool closing;
 	bool exited;          /* ACT_EXIT was seen */
 	enum why exit_why;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "supervisor/adoption.h"
@@ -30,6 +31,16 @@ enum {
 
 /* ---- once a generation ---- */
 
+/* As execve(2) would answer: it runs no folder, which access(2) allows. */
+static int may_run(const char *path)
+{
+	struct stat info;
+
+	if (access(path, X_OK) < 0 || stat(path, &info) < 0)
+		return -errno;
+	return S_ISREG(info.st_mode) ? 0 : -EACCES;
+}
+
 static int find_program(const struct policy *policy, char *path, char *problem, size_t size)
 {
 	const char *program = policy->cluster_command.text;
@@ -44,9 +55,9 @@ static int find_program(const struct policy *policy, char *path, char *problem, 
 	/* The program is executed in its directory, so a relative path begins there. */
 	snprintf(where, sizeof where, "%s%s%s", path[0] == '/' ? "" : policy->cluster_directory,
 	         path[0] == '/' || !policy->cluster_directory[0] ? "" : "/", path);
-	if (access(where, X_OK) == 0)
+	rc = may_run(where);
+	if (rc == 0)
 		return 0;
-	rc = -errno;
 	spawn_explain(where, -rc, reason, sizeof reason);
 	snprintf(problem, size, "program %s: %s", where, reason);
 	return rc == -ENOTDIR ? -ENOENT : rc;

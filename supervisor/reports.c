@@ -343,6 +343,12 @@ void sup_note_stop(struct supervisor *s, bool fast)
 	              : "stopping: workers finish their work; a second signal kills them at once");
 }
 
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)
+{
+	LOG(&s->log, LOG_CONTROL, F_TEXT("verb", what), F_NUM("uid", uid),
+	    F_NUM_IF(pid > 0, "pid", pid));
+}
+
 void sup_ended(struct supervisor *s)
 {
 	if (!s->begun)
@@ -358,7 +364,7 @@ void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, u
 	LOG_AT(&s->log, LOG_RELOAD, ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
 	       F_TEXT_IF(s->options->policy_file != NULL, "file", s->options->policy_file),
 	       F_TEXT("result", ok ? "applied" : "refused, nothing was changed"),
-	       F_NUM("changes", live + roll + boot));
+	       F_NUM_IF(ok, "changes", live + roll + boot));
 	metrics_reload(s->metrics, ok);
 }
 

@@ -54,6 +54,8 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 		putc(' ', out);
 	}
 	fprintf(out, "applied %s ago\n", duration_of(cluster, "policy_age_ms", age));
+	if (number_of(cluster, "wanted") == 0)
+		fputs("paused: no worker is wanted, and connections wait; next: clusterctl scale +1\n", out);
 	if (number_of(cluster, "roll"))
 		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s\n",
 		        (long long)number_of(cluster, "roll"),
@@ -120,6 +122,8 @@ static void put_state(struct table *table, const json_t *slot)
 	else if (json_object_get(slot, "due_in_ms"))
 		table_cell(table, C_STATE, state_hue(state), "%s %s", state,
 		           duration_of(slot, "due_in_ms", due));
+	else if (json_object_get(slot, "left_out_ms"))
+		table_cell(table, C_STATE, HUE_BAD, "%s, left out", state);
 	else if (number_of(slot, "old") > 0) /* workers before it that have not ended yet */
 		table_cell(table, C_STATE, state_hue(state), "%s, %lld old", state,
 		           (long long)number_of(slot, "old"));
@@ -214,7 +218,8 @@ static void put_hint(const struct status *status, FILE *out)
 
 		if (!is_bad(text_of(slot, "state")))
 			continue;
-		fprintf(out, "\nslot %lld is in %s", index, text_of(slot, "state"));
+		fprintf(out, "\nslot %lld is %s%s", index,
+		        strcmp(text_of(slot, "state"), "backoff") == 0 ? "in " : "", text_of(slot, "state"));
 		if (streak > 0)
 			fprintf(out, " after %lld short li%s in a row", streak,
 			        streak == 1 ? "fe" : "ves");
@@ -224,6 +229,23 @@ static void put_hint(const struct status *status, FILE *out)
 			put_clean(out, text_of(slot, "last_line"));
 			putc('\n', out);
 		}
+		return;
+	}
+}
+
+/* It is ready by all that it said, and serves nobody. */
+static void put_left_out(const struct status *status, FILE *out)
+{
+	char text[BRIEF_TEXT_MAX];
+
+	for (size_t i = 0; i < json_array_size(status->slots); i++) {
+		const json_t *slot = json_array_get(status->slots, i);
+		long long index = number_of(slot, "slot");
+
+		if (!json_object_get(slot, "left_out_ms"))
+			continue;
+		fprintf(out, "\nslot %lld has taken no connections for %s and is left out; next: "
+		        "clusterctl restart %lld\n", index, duration_of(slot, "left_out_ms", text), index);
 		return;
 	}
 }
@@ -248,8 +270,10 @@ void status_print(const struct status *status, const struct ctl *ctl, bool top, 
 		put_slot(&table, json_array_get(status->slots, i));
 	table_print(&table, ctl->columns, ctl->paint, out);
 	table_free(&table);
-	if (!top)
-		put_hint(status, out);
+	if (top)
+		return;
+	put_hint(status, out);
+	put_left_out(status, out);
 }
 
 /* ---- verbs ---- */

@@ -117,7 +117,8 @@ static int run(struct ctl *ctl)
 		return CTL_USAGE;
 	}
 	if (ctl->count < verb->min || ctl->count > verb->max) {
-		fprintf(stderr, "usage: clusterctl %s %s\n", verb->word, verb->arguments);
+		fprintf(stderr, "usage: clusterctl %s%s%s\n", verb->word, verb->arguments[0] ? " " : "",
+		        verb->arguments);
 		return CTL_USAGE;
 	}
 	return verb->run(ctl);

@@ -128,15 +128,30 @@ int run_ends(struct ctl *ctl)
 	return code;
 }
 
+/* How the slot is, and what brings a worker into one that has none. */
+static void put_now(const json_t *line)
+{
+	const char *state = text_of(line, "state");
+	long long slot = number_of(line, "slot");
+	char text[BRIEF_TEXT_MAX];
+
+	if (json_object_get(line, "due_in_ms"))
+		printf("slot %lld waits (%s): the next start is due in %s, or at once by: clusterctl reset %lld\n",
+		       slot, state, duration_of(line, "due_in_ms", text), slot);
+	else if (strcmp(state, "drained") == 0 || strcmp(state, "retired") == 0)
+		printf("slot %lld is %s now; to start it again: clusterctl reset %lld\n", slot, state, slot);
+	else
+		printf("slot %lld is %s now, for %s\n", slot, state, duration_of(line, "for_ms", text));
+}
+
 static void put_why(void *context, json_t *line)
 {
-	const char *state = text_of(line, "state"), *last = text_of(line, "last_line");
-	char text[BRIEF_TEXT_MAX];
+	const char *last = text_of(line, "last_line");
 
 	(void)context;
 	put_clean(stdout, text_of(line, "sentence"));
-	printf("\nslot %lld is %s now, for %s\n", (long long)number_of(line, "slot"), state,
-	       duration_of(line, "for_ms", text));
+	putchar('\n');
+	put_now(line);
 	if (last[0]) {
 		fputs("last words: ", stdout);
 		put_clean(stdout, last);

@@ -169,20 +169,27 @@ static void put_verdict(const struct ctl *ctl, json_t *last)
 	if (text_of(last, "verdict")[0])
 		put_roll(last);
 	else if (json_object_get(last, "count"))
-		printf("%s: sent to %lld\n", ctl->verb, (long long)number_of(last, "count"));
+		printf("%s: sent to %lld worker%s\n", ctl->verb, (long long)number_of(last, "count"),
+		       number_of(last, "count") == 1 ? "" : "s");
 	else if (json_object_get(last, "status"))
 		printf("%s: stopped, exit status %lld\n", ctl->shown, (long long)number_of(last, "status"));
 	else if (json_object_get(last, "ready"))
 		printf("%s: done; %lld of %lld ready\n", ctl->verb, (long long)number_of(last, "ready"),
 		       (long long)number_of(last, "wanted"));
 	else
-		printf("%s: %s\n", ctl->verb, ctl->no_wait ? "begun" : "done");
+		printf("%s: %s\n", ctl->verb, ctl->dry_run ? "this was the plan; nothing was changed"
+		                               : ctl->no_wait ? "begun" : "done");
 }
 
 static int detached(const struct ctl *ctl, bool interrupted)
 {
-	fprintf(stderr, "\n%s: %s; the %s goes on in clusterd; see: clusterctl status\n", ctl->shown,
-	        interrupted ? "detached" : "timed out", ctl->verb);
+	const char *how = interrupted ? "detached" : "timed out";
+
+	if (strcmp(ctl->verb, "wait") == 0)
+		fprintf(stderr, "%s: %s: not %s yet; see: clusterctl status\n", ctl->shown, how, ctl->words[0]);
+	else
+		fprintf(stderr, "%s%s: %s; the %s goes on in clusterd; see: clusterctl status\n",
+		        interrupted ? "\n" : "", ctl->shown, how, ctl->verb);
 	return CTL_TIMEOUT;
 }
 
@@ -236,6 +243,14 @@ static int after_upgrade(struct ctl *ctl)
 	return r;
 }
 
+/* One that ended before it was asked for has stopped all the same. */
+static int not_connected(const struct ctl *ctl, int status)
+{
+	if (status == CTL_NOT_RUNNING && strcmp(ctl->verb, "wait") == 0 && strcmp(ctl->words[0], "stopped") == 0)
+		return CTL_DONE;
+	return status == CTL_CAN_NOT_TELL ? CTL_FAILED : status;
+}
+
 int run_work(struct ctl *ctl)
 {
 	struct progress progress = { .ctl = ctl };
@@ -251,7 +266,7 @@ int run_work(struct ctl *ctl)
 
 	question.fd = ctl_connect(ctl, false, &status);
 	if (question.fd < 0)
-		return status == CTL_CAN_NOT_TELL ? CTL_FAILED : status;
+		return not_connected(ctl, status);
 	ctl_request(ctl, request, sizeof request);
 	r = ctl_ask(&question, ctl->json ? NULL : on_line, &progress, &last);
 	close(question.fd);

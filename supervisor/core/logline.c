@@ -200,6 +200,7 @@ static bool holds(const struct logline *line, char condition, const char *name, 
 	switch (condition) {
 	case '+': return field != NULL;
 	case '?': return truthy(field);
+	case '~': return !field || field->number != 1;
 	default: return !truthy(field);
 	}
 }

@@ -5,9 +5,10 @@
 static const struct {
 	const char *word;
 	unsigned min, max;
+	bool acts;
 	unsigned options;
 } requests[REQUESTS_MAX] = {
-#define REQUEST(id, word, min, max, options) { word, min, max, options },
+#define REQUEST(id, word, min, max, acts, options) { word, min, max, acts, options },
 #include "supervisor/core/requests.def"
 #undef REQUEST
 };
@@ -19,6 +20,16 @@ static const struct {
 	{ "--no-wait", OPTION_NO_WAIT }, { "--dry-run", OPTION_DRY_RUN }, { "--follow", OPTION_FOLLOW },
 	{ "-f", OPTION_FOLLOW },         { "--now", OPTION_NOW },         { "--last", OPTION_LAST },
 };
+
+bool request_acts(const struct request *request)
+{
+	return requests[request->what].acts && !(request->options & OPTION_DRY_RUN);
+}
+
+const char *request_word(const struct request *request)
+{
+	return requests[request->what].word;
+}
 
 /* Cuts the next word off; NULL at the end. */
 static char *next_word(char **at, char *end)

@@ -50,6 +50,12 @@ struct request {
  */
 int request_parse(char *line, size_t size, struct request *ret, const char **problem);
 
+/* Does it change anything? */
+bool request_acts(const struct request *request);
+
+/* Its first word. */
+const char *request_word(const struct request *request);
+
 /*
  * Is the line, of `size` bytes, what Einhorn's workers write when they are ready?
  * Their message is a map with a "command" of "worker:ack": in JSON (Go's goji/bind), or in

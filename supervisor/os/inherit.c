@@ -32,6 +32,19 @@ static void drop(const struct inherited *list, int count)
 		close(list[i].fd);
 }
 
+/* What came through execve(2) is not close-on-exec; all that this process opens is. */
+static int move_up(int fd)
+{
+	int flags = sys_fcntl(fd, F_GETFD, 0), moved;
+
+	if (flags < 0)
+		return -errno;
+	if (flags & FD_CLOEXEC)
+		return -EBADF;
+	moved = sys_fcntl(fd, F_DUPFD_CLOEXEC, INHERIT_BASE);
+	return moved < 0 ? -errno : moved;
+}
+
 int inherit_take(const char *listen_pid, const char *listen_fds, const char *names,
 		 struct inherited ret[INHERIT_MAX], const char **failed)
 {
@@ -53,15 +66,12 @@ int inherit_take(const char *listen_pid, const char *listen_fds, const char *nam
 	if (count > INHERIT_MAX)
 		return -E2BIG;
 
-	*failed = "F_DUPFD";
 	for (int i = 0; i < count; i++) {
 		made[i].number = FIRST + i;
-		made[i].fd = sys_fcntl(FIRST + i, F_DUPFD_CLOEXEC, INHERIT_BASE);
+		made[i].fd = move_up(FIRST + i);
 		if (made[i].fd < 0) {
-			int error = -errno;
-
 			drop(made, i);
-			return error;
+			return made[i].fd;
 		}
 		put_name(&names, made[i].name);
 	}

@@ -22,7 +22,8 @@ struct inherited {
  *
  * Returns how many (0: none were meant for this process). As PID 1 a LISTEN_PID
  * of 1 is ours as it is. -EINVAL: a number is no number; -E2BIG: more than
- * INHERIT_MAX; -EBADF: an fd is not open. On error nothing has been closed.
+ * INHERIT_MAX; -EBADF: an fd is not open, or was not passed but opened since (close-on-exec).
+ * On error nothing has been closed.
  */
 int inherit_take(const char *listen_pid, const char *listen_fds, const char *names,
 		 struct inherited ret[INHERIT_MAX], const char **failed);

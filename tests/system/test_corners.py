@@ -94,6 +94,15 @@ class Corners(harness.TestCase):
             self.assertEqual(client.get("/")[0], 200)
             client.close()
 
+    def test_a_refused_reload_counts_no_changes(self):
+        policy = "[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[restart]\ndelay = {}\n"
+        c = self.cluster(harness.PROBE, "ready", policy=policy.format("1s"))
+        c.ready(1)
+        c.announce("note", "reload")
+        self.reload(c, policy.format("2s") + f"[listen b]\naddress = 127.0.0.1:{c.port}\nbalance = hash\n", status=1)
+        self.reload(c, policy.format("2s") + "[listen b]\naddress = unix:/nonexistent/b\n", status=1)
+        self.assertEqual([(e.result.partition(",")[0], e.changes) for e in c.all("reload")], [("refused", None)] * 2)
+
     def test_overflow_drop_frees_the_worker_that_was_kept_waiting(self):
         folder = self.scratch()
         policy = ("[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[log]\noutput = capture\noverflow = {}\n")

@@ -105,7 +105,10 @@ class Ctl(harness.TestCase):
         self.assertIn("web: degraded, 1 of 2 ready", text)
         self.assertRegex(text, r"\n   0  backoff \S+ .* SIGKILL, \S+ ago")
         self.assertIn("slot 0 is in backoff after 1 short life in a row; next: clusterctl why 0", text)
-        self.assertIn("; short life number 1 in a row (under ", c.ctl("why", "0"))
+        why = c.ctl("why", "0")
+        self.assertIn("; short life number 1 in a row (under ", why)
+        self.assertRegex(why, r", so the respawn comes after \S+\nslot 0 waits \(backoff\): the next start is due in "
+                              r"\S+, or at once by: clusterctl reset 0\n")
         c.ctl("is-ready", status=1)
         c.ctl("reset", "0")
         c.ctl("wait", "ready")
@@ -318,6 +321,7 @@ class Ctl(harness.TestCase):
         self.assertIn("died: exit 1; last words: Cannot find module\n", text)
         self.assertRegex(text, r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n")
         self.assertIn("last words of slot 0: Cannot find module\n", text)
+        self.assertIn("; another worker has its slot, so nothing had to follow\n", c.ctl("why", "0"))
         c.ctl("status", status=0)
 
     def test_detach_and_time_out(self):
@@ -340,7 +344,7 @@ class Ctl(harness.TestCase):
         self.assertRegex(c.ctl("restart", "1"), rf"\n  slot 1  {old} -> \d+\n")
         self.assertIn("(SIGKILL)", c.ctl("kill", "0"))
         c.ctl("wait", "ready")
-        self.assertEqual(c.ctl("signal", "USR1", "0"), "signal: sent to 1\n")
+        self.assertEqual(c.ctl("signal", "USR1", "0"), "signal: sent to 1 worker\n")
         c.wait_event("worker.exit", slot=0, code=3)
         c.ctl("signal", "NOPE", status=64)
         c.ctl("reset")
@@ -399,6 +403,32 @@ class Ctl(harness.TestCase):
         self.assertIn("stopped, exit status 0", c.ctl("stop"))
         output, _ = waiter.communicate(timeout=DEADLINE)
         self.assertEqual((waiter.returncode, c.wait()), (0, 0), output)
+        self.assertIn("not running", self.errors(c, "wait", "stopped", status=0))
+        self.assertIn("not running", self.errors(c, "wait", "ready", status=3))
+
+    def errors(self, c, *words, status):
+        done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), *words], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=DEADLINE)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr
+
+    def test_the_log_tells_who_asked(self):
+        c = self.quick()
+        c.ctl("status")
+        c.ctl("scale", "3")
+        c.ctl("stop")
+        c.wait()
+        self.assertEqual([(e.verb, e.uid) for e in c.all("control")], [("scale 3", os.geteuid()), ("stop", os.geteuid())])
+
+    def test_texts_say_what_happened(self):
+        c = self.quick(policy="[cluster]\nworkers = 2\n")
+        self.assertEqual(c.ctl("signal", "CONT"), "signal: sent to 2 workers\n")
+        self.assertTrue(c.ctl("reload", "--dry-run").endswith("reload: this was the plan; nothing was changed\n"))
+        c.ctl("drain", "1")
+        self.assertIn("slot 1 is drained now; to start it again: clusterctl reset 1\n", c.ctl("why", "1"))
+        self.assertEqual(self.errors(c, "wait", "ready", "--timeout", "1ms", status=75),
+                         "control: timed out: not ready yet; see: clusterctl status\n")
+        self.assertEqual(self.errors(c, "roll", "now", status=64), "usage: clusterctl roll\n")
 
     def test_usage(self):
         for words in ((), ("bogus",), ("scale",), ("status", "now"), ("--bogus",), ("roll", "--color", "x")):

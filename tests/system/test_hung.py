@@ -31,6 +31,10 @@ class Hung(harness.TestCase):
         self.assertNotIn(str(victim), bodies)
         self.assertLess(max(seconds), 1 * harness.SLOW + self.slack())
         self.wait_left_out(c, 2)
+        status = c.ctl("status")
+        self.assertRegex(status, rf"(?m)^   2  ready, left out +{victim} ")
+        self.assertRegex(status, r"(?m)^slot 2 has taken no connections for \S+ and is left out; next: "
+                                 r"clusterctl restart 2$")
         begun = time.monotonic()
         counts = clients.count(c.port, 300)  # noticed: from now on nobody waits
         self.assertLess(time.monotonic() - begun, 3 * harness.SLOW + self.slack())
@@ -51,6 +55,7 @@ class Hung(harness.TestCase):
 
         harness.eventually(serves, "it serves again")
         harness.eventually(lambda: c.all("balance", slot=1, state="takes connections again"), "and that is said")
+        self.assertNotIn("left out", c.ctl("status"))
         self.assertEqual(c.all("worker.exit"), [])
 
     def test_accept_makes_it_end(self):

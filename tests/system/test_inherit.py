@@ -117,6 +117,11 @@ class RowJ(harness.TestCase):
     def test_J4_too_many_sockets(self):
         self.activated("$$", False, fds=1000000)
 
+    def test_J4_fewer_sockets_than_told(self):
+        """What clusterd has opened at these numbers itself is not taken for a socket."""
+        self.activated("$$", False, fds=3)
+        self.assertEqual(self.last.expected_status, 73)
+
     def test_J5_environment(self):
         c = self.sleepers("[env]\nPLAIN = a b  c\nEQUALS = x=y=z\nPERCENT = 50%% %{slot} %d\nUTF8 = gr\u00fc\u00df\n"
                           "EMPTY =\n", env={"KEPT": "line one\nline two", "BIG": "x" * 100000})

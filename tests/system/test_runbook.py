@@ -75,6 +75,7 @@ class Runbook(harness.TestCase):
     def test_the_supervisor_ended_with_status_69(self):
         for policy, reason in (("[ready]\nwhen = notify\n", "boot"),
                                (AT_ONCE + "[restart]\ndelay = 0\nburst = 1\ngive_up = exit\n", "burst"),
+                               (AT_ONCE + "[restart]\ndelay = 0\nburst = 1\ngive_up = retire\n", "finished"),
                                (AT_ONCE + "[exit 1]\naction = exit\n", "rule")):
             c = self.sh("exit 1", policy=policy, flags=("-n", "1"))
             c.announce("worker.exit", "give_up", "stop")

@@ -35,6 +35,7 @@ class RowH(harness.TestCase):
         c.kill(signal.SIGTTOU)
         harness.eventually(lambda: not c.workers(), "no worker")
         socket.create_connection(("127.0.0.1", c.port), 5).close()  # the queue of the socket is there
+        self.assertIn("\npaused: no worker is wanted, and connections wait; next: clusterctl scale +1\n", c.ctl("status"))
         mark = c.mark()
         c.kill(signal.SIGTTIN)
         c.wait_event("worker.ready", since=mark)

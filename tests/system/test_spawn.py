@@ -63,7 +63,8 @@ class RowD(harness.TestCase):
         self.first_start(self.file("data", b"#!/bin/sh\n", 0o644), 126, "not executable")
 
     def test_D2_a_directory(self):
-        self.first_start(self.folder, 126)
+        self.first_start(self.folder, 126, "is a directory")
+        self.assertEqual(self.last.all("start"), [])  # found before anything is opened
 
     def test_D3_no_program_format(self):
         """An empty file is no shell script: a truncated deploy must not look healthy."""

@@ -86,6 +86,8 @@ class RowB(harness.TestCase):
         c.kill(signal.SIGTERM)
         c.wait_events(4, "worker.stop")
         self.assertLess(self.took(c), 0.5 * harness.SLOW + self.slack())
+        told = [e.text.partition(":")[0] for e in c.all("note") if e.text.startswith("stopping")]
+        self.assertEqual(told, ["stopping", "stopping at once"])
 
     def test_B5_QUIT_stops_at_once(self):
         c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))

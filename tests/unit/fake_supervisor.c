@@ -29,6 +29,7 @@ struct supervisor {
 	/* what was asked for */
 	unsigned requests, rolls, scales, signals, acks, reopens, reloads, upgrades;
 	struct event last;
+	char asked[160];    /* the last that was logged, by whom, and whether that was this process */
 	const char *refuse; /* scale, roll, reload and upgrade fail with it */
 	const char *note;   /* what a reload tells */
 	uint32_t reload_roll;
@@ -184,6 +185,11 @@ bool sup_ack(struct supervisor *s, pid_t pid)
 {
 	s->acks++;
 	return pid == getpid() && !s->refuse;
+}
+
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)
+{
+	snprintf(s->asked, sizeof s->asked, "%s by %ld %d", what, (long)uid, pid == getpid());
 }
 
 void sup_reopen(struct supervisor *s)

@@ -91,6 +91,19 @@ START_TEST(for_the_journal)
 }
 END_TEST
 
+START_TEST(one_is_no_plural)
+{
+	ck_assert_ptr_nonnull(strstr(LINE(LOG_SCALE, LOG_FORMAT_TEXT, F_NUM("from", 2), F_NUM("to", 1)),
+	                             "scale from 2 to 1 worker\n"));
+	ck_assert_ptr_nonnull(strstr(LINE(LOG_SCALE, LOG_FORMAT_TEXT, F_NUM("from", 1), F_NUM("to", 2)),
+	                             "scale from 1 to 2 workers\n"));
+	ck_assert_ptr_nonnull(strstr(LINE(LOG_SCALE, LOG_FORMAT_TEXT, F_NUM("from", 1), F_NUM("to", 0)),
+	                             "scale from 1 to 0 workers\n"));
+	ck_assert_ptr_nonnull(strstr(LINE(LOG_START, LOG_FORMAT_TEXT, F_NUM("pid", 9), F_NUM("workers", 1)),
+	                             "starts as pid 9, 1 worker\n"));
+}
+END_TEST
+
 /* ---- the table ---- */
 
 static bool is_known(const char *name, size_t size)
@@ -171,7 +184,7 @@ START_TEST(every_template_fits_its_event)
 		ck_assert_msg(end, "%s: %s", info->name, at);
 		snprintf(name, sizeof name, "%.*s", (int)(end - from), from);
 		ck_assert_msg(lists(info->fields, name, strlen(name)), "%s has no %s", info->name, name);
-		ck_assert(*at == '{' || strchr("+?!", at[1]));
+		ck_assert(*at == '{' || strchr("+?!~", at[1]));
 	}
 	ck_assert_int_eq(depth, 0);
 	ck_assert_uint_gt(strlen(info->help), 0);
@@ -376,6 +389,7 @@ int main(void)
 	tcase_add_test(tc, logfmt_and_json);
 	tcase_add_test(tc, for_the_journal);
 	tcase_add_loop_test(tc, every_event_shows_its_fields_in_logfmt_and_json, 0, LOG_IDS);
+	tcase_add_test(tc, one_is_no_plural);
 	tcase_add_loop_test(tc, every_template_fits_its_event, 0, LOG_IDS);
 	tcase_add_loop_test(tc, a_text_value_is_the_value_of_the_field, 0, LOG_IDS);
 	tcase_add_test(tc, every_known_field_is_used);

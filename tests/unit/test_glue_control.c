@@ -98,6 +98,23 @@ START_TEST(requests_reach_the_core)
 }
 END_TEST
 
+START_TEST(who_asked_is_logged)
+{
+	char expected[160];
+
+	ask("status\n");
+	ask("why 1\n");
+	ask("reload --dry-run\n");
+	ck_assert_str_eq(s->asked, "");
+	ask("signal HUP 1\n");
+	snprintf(expected, sizeof expected, "signal HUP 1 by %ld 1", (long)getuid());
+	ck_assert_str_eq(s->asked, expected);
+	ask("stop --now --no-wait\n");
+	snprintf(expected, sizeof expected, "stop --now by %ld 1", (long)getuid());
+	ck_assert_str_eq(s->asked, expected);
+}
+END_TEST
+
 START_TEST(refusals_reach_the_client)
 {
 	s->refuse = "a sentence";
@@ -313,6 +330,7 @@ static TCase *answers(void)
 	tcase_add_test(tcase, hostile_words_are_escaped);
 	tcase_add_loop_test(tcase, each_request, 0, (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tcase, requests_reach_the_core);
+	tcase_add_test(tcase, who_asked_is_logged);
 	tcase_add_test(tcase, refusals_reach_the_client);
 	tcase_add_test(tcase, ends_and_why);
 	tcase_add_test(tcase, roll_is_followed_to_its_end);

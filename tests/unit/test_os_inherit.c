@@ -69,6 +69,35 @@ START_TEST(inherit_env)
 }
 END_TEST
 
+/* What is close-on-exec was not passed but opened since, whatever LISTEN_FDS says. */
+static int ours_check(void)
+{
+	struct inherited list[INHERIT_MAX];
+	char pid[16];
+	const char *failed;
+
+	dup2(0, 3);
+	dup3(0, 4, O_CLOEXEC);
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	if (inherit_take(pid, "2", NULL, list, &failed) != -EBADF || strcmp(failed, "LISTEN_FDS") != 0)
+		return 1;
+	if (fcntl(3, F_GETFD) < 0 || fcntl(4, F_GETFD) < 0)
+		return 2;
+	return inherit_take(pid, "1", NULL, list, &failed) == 1 ? 0 : 3;
+}
+
+START_TEST(inherit_leaves_our_own)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(ours_check());
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("os_inherit");
@@ -77,6 +106,7 @@ int main(void)
 	int failures;
 
 	tcase_add_loop_test(tcase, inherit_env, 0, sizeof inherit_rows / sizeof *inherit_rows);
+	tcase_add_test(tcase, inherit_leaves_our_own);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_ENV);
 	failures = srunner_ntests_failed(runner);
