@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/clusterctl/ctl.h"
+#include "config/keys.h"
 
 static const struct verb {
 	const char *word, *arguments, *help;
@@ -103,6 +104,19 @@ static const struct verb *verb_find(const char *word)
 	return NULL;
 }
 
+static int no_verb(const char *word)
+{
+	struct suggestion near = { .word = word };
+
+	for (size_t i = 0; i < VERBS; i++)
+		suggest(&near, verbs[i].word);
+	if (near.best)
+		fprintf(stderr, "clusterctl: there is no verb %s (did you mean %s?)\n", word, near.best);
+	else
+		fprintf(stderr, "clusterctl: there is no verb %s; see: clusterctl --help\n", word);
+	return CTL_USAGE;
+}
+
 static int run(struct ctl *ctl)
 {
 	const struct verb *verb;
@@ -112,10 +126,8 @@ static int run(struct ctl *ctl)
 		return CTL_USAGE;
 	}
 	verb = verb_find(ctl->verb);
-	if (!verb) {
-		fprintf(stderr, "clusterctl: there is no verb %s; see: clusterctl --help\n", ctl->verb);
-		return CTL_USAGE;
-	}
+	if (!verb)
+		return no_verb(ctl->verb);
 	if (ctl->count < verb->min || ctl->count > verb->max) {
 		fprintf(stderr, "usage: clusterctl %s%s%s\n", verb->word, verb->arguments[0] ? " " : "",
 		        verb->arguments);

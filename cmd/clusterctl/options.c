@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/clusterctl/ctl.h"
+#include "config/keys.h"
 
 enum kind { KIND_flag, KIND_request, KIND_text, KIND_duration };
 
@@ -64,6 +65,20 @@ static const struct option *option_find(const char *word, const char **ret_value
 	return NULL;
 }
 
+static int unknown(const char *word)
+{
+	char name[64];
+	struct suggestion near = { .word = name + 2 };
+
+	snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+	for (size_t i = 0; i < sizeof options / sizeof *options && strncmp(name, "--", 2) == 0; i++)
+		suggest(&near, options[i].name);
+	if (!near.best)
+		return wrong("unknown option", word);
+	fprintf(stderr, "clusterctl: unknown option %s (did you mean --%s?)\n", name, near.best);
+	return CTL_USAGE;
+}
+
 static int set(const struct option *option, const char *value, struct ctl *ctl)
 {
 	void *field = (char *)ctl + option->offset;
@@ -87,7 +102,7 @@ static int take_option(int argc, char **argv, int *i, struct ctl *ctl)
 	const struct option *option = option_find(word, &value);
 
 	if (!option)
-		return wrong("unknown option", word);
+		return unknown(word);
 	if (option->argument[0] && !value) {
 		if (*i + 1 >= argc)
 			return wrong("a value is missing after", word);

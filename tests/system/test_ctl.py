@@ -436,6 +436,9 @@ class Ctl(harness.TestCase):
             self.assertEqual(done.returncode, 64, words)
             self.assertEqual(done.stdout, "")
             self.assertNotEqual(done.stderr, "")
+        for word, near in (("stauts", "status"), ("rol", "roll"), ("--timeuot=3s", "--timeout")):
+            done = subprocess.run([CLUSTERCTL, word], capture_output=True, text=True, check=False)
+            self.assertIn(f"(did you mean {near}?)", done.stderr)
         done = subprocess.run([CLUSTERCTL, "--help"], capture_output=True, text=True, check=True)
         for verb in re.findall(r'VERB\(\w+, +"([^"]+)"',
                                (pathlib.Path(__file__).parents[2] / "cmd/clusterctl/verbs.def").read_text()):
