@@ -92,6 +92,9 @@ class RoundRobin(Balance):
         exact(self, collections.Counter(seen[mark + 4:mark + 404]), 4)
         during = collections.Counter(seen[:mark])
         self.assertEqual(len(during), 8, during)  # the old ones and the new ones
+        # The new ones sit in seats beside those of the slots, whose sockets stay open.
+        harness.eventually(lambda: len(c.workers()) == 4, "the old ones have ended")
+        c.rebase()
 
     def test_keep_alive_connections_are_spread_evenly(self):
         c = self.start()
