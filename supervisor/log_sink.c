@@ -219,6 +219,29 @@ static bool next_buffer(struct log *log)
 	return true;
 }
 
+static bool job_finished(const struct log_job *job)
+{
+	bool finished;
+
+	uv_mutex_lock(&job->log->mutex);
+	finished = job->finished;
+	uv_mutex_unlock(&job->log->mutex);
+	return finished;
+}
+
+/*
+ * A turn of the loop may be long, the start of a thousand workers is one: what the sink has taken
+ * meanwhile is used at once and not when the turn is over. A stream is asked only when lines would
+ * be lost soon.
+ */
+static void catch_up(struct log *log)
+{
+	if (log->job && job_finished(log->job))
+		job_take(log->job);
+	if (log->watching && log->fill.used > LOG_BUFFER_MAX / 2)
+		watch_stop(log);
+}
+
 static bool busy(const struct log *log)
 {
 	return log->job || log->watching;
@@ -250,6 +273,7 @@ static bool advance(struct log *log)
 
 void log_push(struct log *log)
 {
+	catch_up(log);
 	if (busy(log))
 		return;
 	do {
@@ -280,7 +304,6 @@ static bool job_wait(struct log *log, uint64_t deadline_ms)
 {
 	struct log_job *job = log->job;
 	uint64_t now;
-
 	bool finished;
 
 	uv_mutex_lock(&log->mutex);

@@ -355,6 +355,39 @@ START_TEST(slow_disk)
 }
 END_TEST
 
+static off_t file_size(void)
+{
+	struct stat info;
+
+	return stat(file, &info) < 0 ? 0 : info.st_size;
+}
+
+/* The start of a thousand workers is one turn of the loop: what the disk has taken meanwhile makes
+ * room before it ends. */
+START_TEST(a_long_turn)
+{
+	enum { ROUNDS = 8, LINES = 2000, WAIT_MS = 2000 };
+	struct tally t = { 0 };
+
+	open_on(file);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	for (uint64_t round = 0; round < ROUNDS; round++) {
+		off_t before = file_size();
+		uint64_t give_up_ms = clock_ms() + WAIT_MS;
+
+		for (uint64_t i = 0; i < LINES; i++)
+			count_up(round * LINES + i);
+		while (file_size() == before && clock_ms() < give_up_ms)
+			usleep(1000);
+	}
+	ck_assert_uint_eq(log_lost(&sink), 0);
+	log_close(&sink);
+	tally(&t, fopen(file, "r"));
+	ck_assert_uint_eq(t.lines, ROUNDS * LINES);
+	ck_assert_uint_eq(t.torn + t.disorder, 0);
+}
+END_TEST
+
 /* systemd.exec(5): the journal adds the time, and reads the priority. */
 START_TEST(the_journal)
 {
@@ -435,6 +468,7 @@ int main(void)
 	tcase_add_loop_test(tc, slow_reader, 0, 2);
 	tcase_add_test(tc, close_is_bounded);
 	tcase_add_test(tc, slow_disk);
+	tcase_add_test(tc, a_long_turn);
 	tcase_add_loop_test(tc, the_journal, 0, 2);
 	tcase_add_test(tc, taps_get_json_whatever_the_level);
 	tcase_add_test(tc, errno_is_left_alone);
