@@ -209,6 +209,8 @@ struct supervisor {
 	uint64_t watch_ms, reattach_ms;
 	uint64_t starved_ms; /* when a starved worker was last told of */
 	uint32_t watch_idle; /* looks in a row that found nothing to do */
+	int arrivals_fd;     /* a set: of the sockets of all seats while nobody looks, else empty */
+	struct ear arrival;  /* open while nobody looks, until one of them is readable */
 
 	struct sdnotify sd;
 	uint64_t systemd_ms;  /* how often WATCHDOG=1 is due, or 0 */
@@ -361,6 +363,7 @@ int launch_command(const struct worker *worker, struct spawned *ret, const char 
 void watch_policy(struct supervisor *s);
 int watch_start(struct supervisor *s);
 void watch_stop(struct supervisor *s);
+void watch_wake(struct supervisor *s); /* who is on the list, or which sockets there are, has changed */
 
 /* starved.c: after a word of the worker; before its watchdog is judged */
 void starved_mark(struct worker *worker);

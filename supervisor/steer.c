@@ -241,6 +241,7 @@ void steer_apply(struct supervisor *s)
 	if (!s->steer.dirty)
 		return;
 	s->steer.dirty = false;
+	watch_wake(s);
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 		int rc = 0;

@@ -293,6 +293,7 @@ static struct supervisor *supervisor_new(void)
 	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
 	s->hearing.set = -1;
 	s->null_fd = SPAWN_NULL;
+	s->arrivals_fd = -1;
 	return s;
 }
 

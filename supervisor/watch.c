@@ -9,17 +9,21 @@
  *
  * A seat is looked at only while connections may be waiting in it: the count of
  * those handed out is in memory shared with the kernel, and the queue is asked
- * for only when that has changed since the queue was last seen empty.
+ * for only when that has changed since the queue was last seen empty. When nothing
+ * has come for IDLE_LOOKS the looks end, until one of the sockets is readable:
+ * an idle cluster wakes nobody up.
  */
 #include <string.h>
 
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/pollset.h"
+#include "supervisor/os/reuseport.h"
+#include "supervisor/os/scope.h"
 
 enum {
 	LOOK_MS = 100,
-	LOOK_IDLE_MS = 500,
-	IDLE_LOOKS = 20,
+	IDLE_LOOKS = 5,
 	STUCK_MS = 300,
 	TRIAL_MS = 1000,
 	TRIAL_MAX_MS = 30000,
@@ -137,6 +141,61 @@ static bool look_at_slot(struct supervisor *s, uint32_t slot, uint64_t now)
 	return busy;
 }
 
+static void on_watch(uv_timer_t *timer);
+
+static void look_soon(struct supervisor *s)
+{
+	uv_timer_start(&s->watch, on_watch, LOOK_MS, 0);
+}
+
+/* An empty set in place of the one that was watched: it forgets all of them in one call. */
+static void rest_ends(struct supervisor *s)
+{
+	if (!s->arrival.open)
+		return;
+	ear_close(&s->hearing, &s->arrival);
+	fd_close(&s->arrivals_fd);
+	s->arrivals_fd = pollset_open();
+}
+
+void watch_wake(struct supervisor *s)
+{
+	if (!s->arrival.open)
+		return;
+	rest_ends(s);
+	s->watch_idle = 0;
+	s->watch_ms = clock_ms();
+	look_soon(s);
+}
+
+static void on_arrival(void *owner)
+{
+	watch_wake(owner);
+}
+
+static int add_seats(const struct supervisor *s, const struct sock *sock)
+{
+	int rc = 0;
+
+	for (uint32_t seat = 0; rc == 0 && seat < s->steer.size; seat++)
+		if (reuseport_fd(sock->group, seat) >= 0)
+			rc = pollset_add(s->arrivals_fd, reuseport_fd(sock->group, seat), NULL);
+	return rc;
+}
+
+/* No look until a socket is readable. False if that can not be had: then the looks go on. */
+static bool rest(struct supervisor *s)
+{
+	int rc = ear_open(&s->hearing, &s->arrival, s->arrivals_fd, on_arrival, s);
+
+	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
+		if (s->socks[i].in_use && s->socks[i].group && s->socks[i].mode == BALANCE_ROUND_ROBIN)
+			rc = add_seats(s, &s->socks[i]);
+	if (rc != 0)
+		rest_ends(s);
+	return rc == 0;
+}
+
 static void on_watch(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
@@ -157,19 +216,21 @@ static void on_watch(uv_timer_t *timer)
 		steer_reattach(s);
 	}
 	steer_apply(s);
-	uv_timer_start(&s->watch, on_watch, s->watch_idle > IDLE_LOOKS ? LOOK_IDLE_MS : LOOK_MS, 0);
+	if (s->watch_idle < IDLE_LOOKS || !rest(s))
+		look_soon(s);
 }
 
 /* There is something to watch only where connections are steered. */
 void watch_policy(struct supervisor *s)
 {
+	rest_ends(s);
 	if (!steer_used(s)) {
 		uv_timer_stop(&s->watch);
 		return;
 	}
 	s->watch_ms = clock_ms();
 	if (!uv_is_active((uv_handle_t *)&s->watch))
-		uv_timer_start(&s->watch, on_watch, LOOK_MS, 0);
+		look_soon(s);
 }
 
 int watch_start(struct supervisor *s)
@@ -180,6 +241,7 @@ int watch_start(struct supervisor *s)
 		return rc;
 	s->watch.data = s;
 	s->watch_open = true;
+	s->arrivals_fd = pollset_open(); /* without it the looks never end */
 	watch_policy(s);
 	return 0;
 }
@@ -189,4 +251,6 @@ void watch_stop(struct supervisor *s)
 	if (s->watch_open)
 		uv_close((uv_handle_t *)&s->watch, NULL);
 	s->watch_open = false;
+	ear_close(&s->hearing, &s->arrival);
+	fd_close(&s->arrivals_fd);
 }

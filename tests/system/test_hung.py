@@ -41,6 +41,37 @@ class Hung(harness.TestCase):
         self.assertNotIn(str(victim), counts)
         c.kill(signal.SIGCONT, victim)
 
+    def wakes(self, c):
+        """How often clusterd has woken up so far."""
+        with open(f"/proc/{c.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("voluntary"))
+
+    def rests(self, c):
+        before = self.wakes(c)
+        time.sleep(1)
+        return self.wakes(c) == before
+
+    def test_nobody_looks_while_nothing_comes(self):
+        c = self.start()
+        c.announce("balance")
+        harness.eventually(lambda: self.rests(c), "no wake-up in a second")
+        self.assertEqual(len(clients.count(c.port, 8)), 4)
+        harness.eventually(lambda: self.rests(c), "nor after eight requests")
+        c.kill(signal.SIGSTOP, c.pid_of(2))
+        bodies, _ = clients.answers(clients.queue(c.port, 20))
+        self.assertEqual(len(bodies), 20)
+        self.wait_left_out(c, 2)
+        c.kill(signal.SIGCONT, c.pid_of(2))
+        harness.eventually(lambda: str(c.pid_of(2)) in clients.count(c.port, 8), "it serves again")
+        harness.eventually(lambda: self.rests(c), "and then there is rest")
+        c.ctl("scale", "5")  # a seat more, which is watched as well
+        c.ready(5)
+        c.rebase()
+        harness.eventually(lambda: self.rests(c), "with five")
+        c.kill(signal.SIGSTOP, c.pid_of(4))
+        self.assertEqual(len(clients.answers(clients.queue(c.port, 20))[0]), 20)
+        c.kill(signal.SIGCONT, c.pid_of(4))
+
     def test_it_comes_back_by_itself(self):
         c = self.start()
         c.announce("balance")
