@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "supervisor/internal.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
@@ -173,11 +173,15 @@ struct uv_loop_s *sup_loop(struct supervisor *s)
 
 void sup_request(struct supervisor *s, const struct event *event)
 {
-	if (event->what == EV_STOP && !s->stop_asked) {
+	bool again = s->stop_asked;
+
+	if (event->what == EV_STOP && !again) {
 		s->stop_asked = true;
 		sup_stopping(s);
 		sup_note_stop(s, event->fast);
 	}
+	if (event->what == EV_STOP)
+		orphans_stop(s, event->fast || again);
 	sup_feed(s, event);
 }
 

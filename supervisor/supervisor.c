@@ -16,6 +16,7 @@
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/state.h"
@@ -151,7 +152,8 @@ static void rearm(struct supervisor *s)
 void sup_settle(struct supervisor *s)
 {
 	if (s->exited) {
-		sup_shutdown(s);
+		if (!orphans_hold(s))
+			sup_shutdown(s);
 		return;
 	}
 	steer_apply(s);
@@ -221,6 +223,8 @@ void sup_shutdown(struct supervisor *s)
 	s->control = NULL;
 	s->metrics = NULL;
 	workers_abandon(s);
+	orphans_finish(s);
+	record_close(s);
 	adoptions_stop(s);
 	sockets_close(s);
 	uv_close((uv_handle_t *)&s->deadline, NULL);
@@ -238,6 +242,7 @@ static void free_all(struct supervisor *s)
 	memory_free(s);
 	free(s->pool);
 	free(s->inbox);
+	free(s->orphans);
 	fd_close(&s->oom_fd);
 	sdnotify_finish(&s->sd);
 	if (s->pidfile.fd >= 0)
@@ -280,7 +285,7 @@ static struct supervisor *supervisor_new(void)
 		return NULL;
 	}
 	s->generation = 1;
-	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
+	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->record.file.file.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
 	return s;
 }
 
