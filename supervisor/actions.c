@@ -12,6 +12,7 @@
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/reap.h"
 #include "supervisor/probe.h"
 
@@ -45,6 +46,7 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 	} else {
 		struct worker *worker = worker_find(s, action->cookie);
 
+		record_worker(worker);
 		s->memory[action->slot].starts++;
 		/* An adopted program is known to be ready: by its listen(2). */
 		event.told = policy_adopts(&worker->launch->policy);
@@ -94,6 +96,7 @@ static void act_up(struct supervisor *s, const struct action *action)
 	s->up = true;
 	sup_up(s);
 	systemd_ready(s);
+	orphans_up(s);
 }
 
 static void act_generation(struct supervisor *s, const struct action *action)
@@ -128,8 +131,10 @@ static void act_report(struct supervisor *s, const struct action *action)
 	sup_report(s, report);
 	control_report(s->control, report);
 	metrics_report(s->metrics, report);
-	if (worker && report->what == REPORT_EXIT)
+	if (worker && report->what == REPORT_EXIT) {
+		record_gone(s, worker->record_row);
 		worker_told(worker);
+	}
 }
 
 void sup_act(void *context, const struct action *action)

@@ -116,5 +116,8 @@ void adopt_link_end(struct sock *sock)
 	if (sock->link_watch)
 		uv_close((uv_handle_t *)sock->link_watch, on_watch_closed);
 	sock->link_watch = NULL;
+	/* Orphans serve on at that path, and it is theirs. */
+	if (sock->taken_back && !sock->listening.path[0])
+		return;
 	adopt_unix_withdraw(target_of(sock), path_of(&sock->config.address), &failed);
 }

@@ -27,6 +27,7 @@ enum {
 	REPLY_SIZE = 8192, /* room for one line that holds no long text */
 	ACCEPTS_TURN = 4,
 	TICK_MS = 250,
+	CONTROL_PATH_MAX = 108, /* a unix socket's, with its NUL */
 	GRACE_MS = 20, /* what a new client has to ask in before it may be asked to make room */
 };
 
@@ -112,7 +113,7 @@ struct control {
 	unsigned next_turn;    /* client to be served next */
 	struct client *clients[CLIENTS_MAX];
 	struct ring events, output;
-	char path[108];
+	char path[CONTROL_PATH_MAX];
 };
 
 /* control.c */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/scope.h"
 
 static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, const char *what)
@@ -99,22 +100,29 @@ static int open_in(struct control *control, const char *folder, const struct pol
 	return bind_path(control, policy, problem);
 }
 
-static int open_given(struct control *control, const struct policy *policy,
-                      char problem[CONTROL_PROBLEM_MAX])
+/* The part before the last slash. */
+static void folder_of(const char path[CONTROL_PATH_MAX], char folder[CONTROL_PATH_MAX])
 {
-	char folder[sizeof control->path];
 	char *slash;
 
-	if (strlen(policy->control_socket) >= sizeof control->path)
-		return tell(problem, -ENAMETOOLONG, policy->control_socket,
-		            "longer than a unix socket's path may be (107 bytes)");
-	snprintf(control->path, sizeof control->path, "%s", policy->control_socket);
-	memcpy(folder, control->path, sizeof folder);
+	memcpy(folder, path, CONTROL_PATH_MAX);
 	slash = strrchr(folder, '/');
 	if (!slash)
 		memcpy(folder, ".", sizeof ".");
 	else
 		slash[slash == folder] = '\0';
+}
+
+static int open_given(struct control *control, const struct policy *policy,
+                      char problem[CONTROL_PROBLEM_MAX])
+{
+	char folder[CONTROL_PATH_MAX];
+
+	if (strlen(policy->control_socket) >= sizeof control->path)
+		return tell(problem, -ENAMETOOLONG, policy->control_socket,
+		            "longer than a unix socket's path may be (107 bytes)");
+	snprintf(control->path, sizeof control->path, "%s", policy->control_socket);
+	folder_of(control->path, folder);
 	return open_in(control, folder, policy, problem);
 }
 
@@ -146,6 +154,50 @@ int control_open(struct control *control, const struct policy *policy, const cha
 	if (policy->control_socket[0])
 		return open_given(control, policy, problem);
 	return open_default(control, policy, name, problem);
+}
+
+/* Where the control socket will be, as far as that can be told before. */
+static int place(const struct policy *policy, const char *name, char ret[CONTROL_PATH_MAX],
+                 char problem[CONTROL_PROBLEM_MAX])
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char folder[CONTROL_PATH_MAX];
+	int r = tell(problem, -ENOENT, name, "there is no folder for it");
+
+	if (policy->control_socket[0] && strcmp(policy->control_socket, "off") != 0) {
+		scoped_fd fd = -1;
+
+		snprintf(ret, CONTROL_PATH_MAX, "%.107s", policy->control_socket);
+		folder_of(ret, folder);
+		return folder_open(folder, &fd, problem);
+	}
+	for (unsigned i = 0; proto_folder(i, geteuid(), runtime, folder, sizeof folder); i++) {
+		scoped_fd fd = -1;
+
+		r = folder_open(folder, &fd, problem);
+		if (r == 0 && faccessat(fd, ".", W_OK, AT_EACCESS) < 0)
+			r = tell(problem, -errno, folder, strerror(errno));
+		if (r == 0 && snprintf(ret, CONTROL_PATH_MAX, "%s/%s.sock", folder, name) < CONTROL_PATH_MAX)
+			return 0;
+	}
+	return r < 0 ? r : -ENAMETOOLONG;
+}
+
+int control_beside(const struct policy *policy, const char *name, const char *suffix, char *ret,
+                   size_t size, char problem[CONTROL_PROBLEM_MAX])
+{
+	char path[CONTROL_PATH_MAX];
+	int r = place(policy, name, path, problem);
+	size_t length;
+
+	if (r < 0)
+		return r;
+	length = strlen(path);
+	if (length > strlen(".sock") && strcmp(path + length - strlen(".sock"), ".sock") == 0)
+		path[length - strlen(".sock")] = '\0';
+	if (snprintf(ret, size, "%s%s", path, suffix) >= (int)size)
+		return tell(problem, -ENAMETOOLONG, path, "too long");
+	return 0;
 }
 
 int control_adopt(struct control *control, const struct policy *policy, int fd,

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "supervisor/internal.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
@@ -184,6 +184,8 @@ void sup_request(struct supervisor *s, const struct event *event)
 		sup_stopping(s);
 		sup_note_stop(s, kills);
 	}
+	if (event->what == EV_STOP)
+		orphans_stop(s, kills);
 	sup_feed(s, event);
 }
 

@@ -27,6 +27,7 @@
 #include "supervisor/os/listen.h"
 #include "supervisor/os/pidfile.h"
 #include "supervisor/os/reap.h"
+#include "supervisor/os/rowfile.h"
 #include "supervisor/os/sdnotify.h"
 #include "supervisor/os/spawn.h"
 #include "supervisor/output.h"
@@ -40,6 +41,7 @@ struct reuseport_image;
 struct reuseport;
 struct adoption;
 struct kept_end;
+struct orphans;
 
 enum {
 	FIRST_FD = 3,            /* of a worker's sockets */
@@ -106,6 +108,7 @@ struct worker {
 	struct accepting accepting;
 	uint64_t word_ms, word_cpu_ms; /* when it last said WATCHDOG=1, and its CPU time by then */
 	uint64_t handed_before; /* connections the seat had been given before this worker */
+	uint32_t record_row;   /* 0 = none */
 	pid_t pid;
 	int pidfd;
 	int notify_fd;
@@ -143,6 +146,7 @@ struct sock {
 	bool variant;               /* a further form of an adopting listener */
 	bool adopted;               /* a program has it as its own */
 	bool inherited;
+	bool taken_back;            /* from orphans; a unix path is still theirs */
 	bool in_use;
 	struct reuseport_image *image; /* of the group, between two clusterds; fds by slot */
 	int *image_fds;
@@ -220,6 +224,15 @@ struct supervisor {
 	struct log_tap tap; /* to the control socket */
 	struct control *control;
 	struct metrics *metrics;
+
+	struct record {
+		struct rowfile file;
+		uint32_t *free;      /* rows to be used again; room for all */
+		uint32_t free_count, size;
+		uint32_t rows;       /* in use or free; row 0 is the head */
+		bool failed;         /* it was said that it can not be kept */
+	} record;
+	struct orphans *orphans; /* NULL: none */
 
 	struct adoption *adoptions;
 	bool adopt_blind;     /* it was said that binds can not be read */
@@ -338,6 +351,9 @@ void steer_reattach(struct supervisor *s);
 void steer_off(struct supervisor *s, uint32_t slot);
 void steer_restore(struct supervisor *s, const struct worker *worker);
 void steer_apply(struct supervisor *s);
+void steer_orphan(struct supervisor *s, uint32_t seat, bool on);
+bool steer_is_stray(const struct supervisor *s, uint32_t seat);
+void steer_orphan_gone(struct supervisor *s, uint32_t seat);
 void steer_move(struct supervisor *s, uint32_t slot);
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);
 void steer_slot_gone(struct supervisor *s, uint32_t slot);

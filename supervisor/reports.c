@@ -293,7 +293,8 @@ static void tell_listener(struct supervisor *s, const struct sock *sock, int fd)
 	address_format(&sock->bound, address);
 	LOG(&s->log, LOG_LISTEN, F_TEXT("listener", sock->config.name), F_TEXT("address", address),
 	    F_NUM_IF(fd >= 0, "fd", fd), F_TEXT("balance", balance_word(sock->mode)),
-	    F_FLAG("inherited", sock->inherited));
+	    F_FLAG("inherited", sock->inherited),
+	    F_TEXT_IF(sock->taken_back, "note", "taken back from the orphans of a killed clusterd"));
 }
 
 void sup_begun(struct supervisor *s, uint32_t workers)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "supervisor/adoption.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/hangup.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
@@ -82,7 +83,8 @@ static int unix_owner(const struct listener *config, struct listen_spec *spec, c
 	return 0;
 }
 
-static int open_shared(struct sock *sock, struct listening *ret, const char **failed)
+static int open_shared(struct supervisor *s, struct sock *sock, struct listening *ret,
+                       const char **failed)
 {
 	const struct listener *config = &sock->config;
 	struct listen_spec spec = {
@@ -94,11 +96,14 @@ static int open_shared(struct sock *sock, struct listening *ret, const char **fa
 	int rc = unix_owner(config, &spec, failed);
 
 	if (rc == 0)
+		rc = orphans_lend(s, &spec, ret, failed);
+	sock->taken_back = rc > 0;
+	if (rc == 0)
 		rc = listen_open(&spec, ret, failed);
 	/* A worker's socket filter would outlive it and mute the port for all. */
-	if (rc == 0 && config->address.kind != ADDRESS_UNIX)
+	if (rc >= 0 && config->address.kind != ADDRESS_UNIX)
 		rc = listen_lock_filter(ret->fd, failed);
-	return rc;
+	return rc > 0 ? 0 : rc;
 }
 
 static bool has_ipv6(void)
@@ -153,8 +158,10 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	if (rc < 0)
 		return rc;
 	sock->mode = steer ? BALANCE_ROUND_ROBIN : BALANCE_HASH;
+	rc = orphans_lend_group(s, sock, workers, failed);
 	for (uint32_t slot = 0; rc == 0 && slot < workers; slot++)
-		rc = reuseport_add(sock->group, slot, failed);
+		if (reuseport_fd(sock->group, slot) < 0)
+			rc = reuseport_add(sock->group, slot, failed);
 	if (rc < 0)
 		return rc;
 	sock->listening.sa = *reuseport_address(sock->group);
@@ -194,7 +201,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	if (sock->config.address.kind == ADDRESS_INHERIT)
 		rc = open_inherited(s, sock, failed);
 	else if (sock->config.balance == BALANCE_SHARED)
-		rc = open_shared(sock, &sock->listening, failed);
+		rc = open_shared(s, sock, &sock->listening, failed);
 	else
 		rc = open_group(s, sock, workers, failed);
 	sock->in_use = rc == 0;
@@ -219,6 +226,7 @@ static int status_of(struct sock *sock, const char *step, int error)
 static void explain(struct supervisor *s, struct sock *sock, const char *step, int error)
 {
 	complain(s, sock, step, error);
+	orphans_explain(s, error);
 	if (error == -EPERM && strncmp(step, "bpf", 3) == 0)
 		sup_note(s, LOG_LEVEL_ERROR,
 		         "balance = round-robin needs the capability CAP_BPF: grant it "
@@ -306,7 +314,7 @@ static int replace_unix(struct supervisor *s, struct sock *sock, const char **fa
 {
 	struct listening fresh = { .fd = -1 };
 	struct listening old = sock->listening;
-	int rc = open_shared(sock, &fresh, failed);
+	int rc = open_shared(s, sock, &fresh, failed);
 
 	if (rc < 0)
 		return rc;

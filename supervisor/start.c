@@ -15,6 +15,7 @@
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/probe.h"
@@ -85,12 +86,15 @@ static int start_pidfile(struct supervisor *s)
 	return rc == -EWOULDBLOCK ? EXIT_SOCKET : EXIT_SYSTEM;
 }
 
+/* The generation that is found among the orphans comes before the first of ours. */
 static int start_program(struct supervisor *s)
 {
 	struct launch *launch;
 	char problem[512];
-	int rc = launch_create(s, &s->policy, s->generation, &launch, problem, sizeof problem);
+	int rc;
 
+	orphans_find(s);
+	rc = launch_create(s, &s->policy, s->generation, &launch, problem, sizeof problem);
 	if (rc == 0) {
 		s->launches = launch;
 		return 0;
@@ -244,6 +248,7 @@ int start_all(struct supervisor *s)
 		return status;
 	sup_begun(s, workers);
 	name_wrapper(s);
+	orphans_begin(s);
 	sup_feed(s, &(struct event){ .what = EV_START, .count = workers });
 	return 0;
 }
@@ -283,6 +288,7 @@ int start_upgraded(struct supervisor *s)
 	systemd_resume(s);
 	strangers_soon(s);
 	sup_upgraded(s);
+	orphans_resume(s);
 	sup_settle(s);
 	return 0;
 }

@@ -80,6 +80,7 @@ enum state_tag {
 	STATE_SOCK_FLAGS,
 	STATE_STARTED_WALL_MS,
 	STATE_POLICY_WALL_MS,
+	STATE_RECORD,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -102,8 +102,19 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 }
 
 /* What is carried as it is: its size is the check of its version. */
+/* One that is not there, or of another version, is begun anew: orphans_resume(). */
+static void load_record(struct supervisor *s, const struct tlv *in)
+{
+	struct rowfile *file = &s->record.file;
+
+	if (!get_bytes(in, STATE_RECORD, file, sizeof *file) ||
+	    !memchr(file->path, '\0', sizeof file->path))
+		*file = (struct rowfile){ .file.fd = -1 };
+}
+
 static bool load_structs(struct supervisor *s, const struct tlv *in)
 {
+	load_record(s, in);
 	return get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
 	       get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
 	       get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&
@@ -199,6 +210,7 @@ static bool load_sock(struct supervisor *s, const struct tlv *in)
 	sock->inherited = flags & 1;
 	sock->variant = flags >> 1 & 1;
 	sock->adopted = flags >> 2 & 1;
+	sock->taken_back = flags >> 3 & 1;
 	sock->in_use = true;
 	s->sock_count++;
 	if (tlv_find(in->bytes, in->size, STATE_SOCK_IMAGE, &image))

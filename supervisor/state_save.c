@@ -66,7 +66,8 @@ static void put_sock(struct tlv_writer *w, const struct sock *sock)
 	tlv_put(w, STATE_SOCK_FORM, &sock->form, sizeof sock->form);
 	tlv_put(w, STATE_SOCK_HOME, &sock->home, sizeof sock->home);
 	tlv_put_number(w, STATE_SOCK_FLAGS, (uint64_t)sock->inherited | (uint64_t)sock->variant << 1 |
-	                                            (uint64_t)sock->adopted << 2);
+	                                            (uint64_t)sock->adopted << 2 |
+	                                            (uint64_t)sock->taken_back << 3);
 	tlv_put_number(w, STATE_SOCK_REPAIRED, sock->repaired);
 	if (sock->group)
 		put_group(w, sock);
@@ -155,6 +156,7 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put(w, STATE_NOFILE, &s->nofile, sizeof s->nofile);
 	tlv_put(w, STATE_SDNOTIFY, &s->sd, sizeof s->sd);
 	tlv_put(w, STATE_PIDFILE, &s->pidfile, sizeof s->pidfile);
+	tlv_put(w, STATE_RECORD, &s->record.file, sizeof s->record.file);
 }
 
 static int put_pool(struct tlv_writer *w, const struct pool *pool)
@@ -248,6 +250,7 @@ void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), v
 {
 	visit(s->sd.fd, context);
 	visit(s->pidfile.fd, context);
+	visit(s->record.file.file.fd, context);
 	visit(control_fd(s->control), context);
 	visit(metrics_fd(s->metrics), context);
 	for (uint32_t i = 0; i < s->sock_count; i++) {

@@ -22,6 +22,8 @@
 
 enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
 
+#define ORPHAN_COOKIE UINT32_MAX /* the core counts cookies from 1 on */
+
 /* How many seats a group made for so many workers has. */
 uint32_t steer_seats(uint32_t workers)
 {
@@ -203,22 +205,55 @@ uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
 }
 
 /* The owner has ended. A seat beyond the slots' own goes with it. */
-void steer_leave_seat(struct supervisor *s, struct worker *worker)
+static void give_up_seat(struct supervisor *s, uint32_t seat)
 {
-	struct steer *steer = &s->steer;
-	uint32_t seat = worker->seat;
 	const char *failed;
 
-	if (!any_steered(s) || seat >= steer->size || steer->owner[seat] != worker->cookie)
-		return;
-	s->memory[worker->slot].handed += steer_handed(s, seat) - worker->handed_before;
-	steer->owner[seat] = 0;
+	s->steer.owner[seat] = 0;
 	steer_seat(s, seat, false);
 	steer_apply(s);
 	move_queue(s, seat);
 	for (uint32_t i = 0; seat >= s->slots_max && i < s->sock_count; i++)
 		if (steered(&s->socks[i]))
 			reuseport_remove(s->socks[i].group, seat, &failed);
+}
+
+void steer_leave_seat(struct supervisor *s, struct worker *worker)
+{
+	struct steer *steer = &s->steer;
+	uint32_t seat = worker->seat;
+
+	if (!any_steered(s) || seat >= steer->size || steer->owner[seat] != worker->cookie)
+		return;
+	s->memory[worker->slot].handed += steer_handed(s, seat) - worker->handed_before;
+	give_up_seat(s, seat);
+}
+
+/* ---- orphans ---- */
+
+/* Theirs is a seat of its own beyond those of the slots, so that what is asked of a new worker never
+ * reaches one of them. */
+void steer_orphan(struct supervisor *s, uint32_t seat, bool on)
+{
+	if (seat >= s->steer.size)
+		return;
+	s->steer.owner[seat] = ORPHAN_COOKIE;
+	steer_seat(s, seat, on);
+}
+
+/* It has a socket, and no worker sits there. */
+bool steer_is_stray(const struct supervisor *s, uint32_t seat)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (steered(&s->socks[i]) && reuseport_fd(s->socks[i].group, seat) >= 0)
+			return s->steer.owner[seat] == 0;
+	return false;
+}
+
+void steer_orphan_gone(struct supervisor *s, uint32_t seat)
+{
+	if (seat < s->steer.size && s->steer.owner[seat] == ORPHAN_COOKIE)
+		give_up_seat(s, seat);
 }
 
 /* ---- the list ---- */

@@ -16,6 +16,7 @@
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/state.h"
@@ -152,7 +153,8 @@ static void rearm(struct supervisor *s)
 void sup_settle(struct supervisor *s)
 {
 	if (s->exited) {
-		sup_shutdown(s);
+		if (!orphans_hold(s))
+			sup_shutdown(s);
 		return;
 	}
 	steer_apply(s);
@@ -228,6 +230,8 @@ void sup_shutdown(struct supervisor *s)
 	s->control = NULL;
 	s->metrics = NULL;
 	workers_abandon(s);
+	orphans_finish(s);
+	record_close(s);
 	adoptions_stop(s);
 	sockets_close(s);
 	uv_close((uv_handle_t *)&s->deadline, NULL);
@@ -247,6 +251,7 @@ static void free_all(struct supervisor *s)
 	memory_free(s);
 	free(s->pool);
 	free(s->inbox);
+	free(s->orphans);
 	fd_close(&s->oom_fd);
 	fd_close(&s->null_fd);
 	sdnotify_finish(&s->sd);
@@ -290,7 +295,7 @@ static struct supervisor *supervisor_new(void)
 		return NULL;
 	}
 	s->generation = 1;
-	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
+	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->record.file.file.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
 	s->hearing.set = -1;
 	s->null_fd = SPAWN_NULL;
 	s->arrivals_fd = -1;

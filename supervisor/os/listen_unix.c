@@ -250,6 +250,16 @@ static void cut_beside(char *path)
 		path[size - length] = '\0';
 }
 
+int listen_unix_again(const struct listen_spec *spec, struct listening *made, const char **failed)
+{
+	const char *path = ((const struct sockaddr_un *)&spec->address->sa)->sun_path;
+
+	*failed = "path";
+	if (!path[0])
+		return 0;
+	return listen_pid_at(path) == getpid() ? dress(path, spec, made, failed) : -ESTALE;
+}
+
 bool listen_claim(struct listening *listening)
 {
 	const struct sockaddr_un *address = (const struct sockaddr_un *)&listening->sa;

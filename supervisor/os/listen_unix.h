@@ -9,4 +9,12 @@
 /* listen_open() for ADDRESS_UNIX, abstract names included. */
 int listen_unix_open(const struct listen_spec *spec, struct listening *ret, const char **failed);
 
+/*
+ * For a socket that listens at spec->address and was made by another process: after our listen(2)
+ * who connects to its path meets us (unix(7), SO_PEERCRED). -ESTALE if not: the path leads to
+ * another socket or to none. Owner and mode are set as for a new one, and made->dev and ino, not the
+ * path. An abstract name needs none of it: 0.
+ */
+int listen_unix_again(const struct listen_spec *spec, struct listening *made, const char **failed);
+
 #endif

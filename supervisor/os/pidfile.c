@@ -8,13 +8,14 @@
 enum { DIGITS_MAX = 16 };
 
 /* O_NONBLOCK: opening a fifo must not wait for its writer. */
-static int open_plain(const char *path, struct stat *info, int *ret_fd, const char **failed)
+static int open_plain(const char *path, mode_t mode, struct stat *info, int *ret_fd,
+		      const char **failed)
 {
 	const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 	scoped_fd fd = -1;
 
 	*failed = "open";
-	fd = sys_open(path, flags, 0644);
+	fd = sys_open(path, flags, mode);
 	if (fd < 0)
 		return -errno;
 	*failed = "fstat";
@@ -64,11 +65,12 @@ static int write_pid(int fd)
 	return 0;
 }
 
-static int try_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const char **failed)
+static int try_lock(const char *path, mode_t mode, struct pidfile *ret, pid_t *ret_owner,
+		    const char **failed)
 {
 	struct stat info;
 	scoped_fd fd = -1;
-	int error = open_plain(path, &info, &fd, failed);
+	int error = open_plain(path, mode, &info, &fd, failed);
 
 	if (error)
 		return error;
@@ -81,22 +83,35 @@ static int try_open(const char *path, struct pidfile *ret, pid_t *ret_owner, con
 	error = still_there(path, &info);
 	if (error)
 		return error;
-	*failed = "write";
-	errno = 0;
-	error = write_pid(fd);
-	if (error)
-		return error;
 	*ret = (struct pidfile){ .fd = fd_take(&fd), .dev = info.st_dev, .ino = info.st_ino };
 	return 0;
 }
 
-int pidfile_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const char **failed)
+int pidfile_lock(const char *path, mode_t mode, struct pidfile *ret, pid_t *ret_owner,
+		 const char **failed)
 {
 	int error = -ESTALE;
 
 	*ret_owner = 0;
 	for (int i = 0; i < 10 && error == -ESTALE; i++)
-		error = try_open(path, ret, ret_owner, failed);
+		error = try_lock(path, mode, ret, ret_owner, failed);
+	return error;
+}
+
+int pidfile_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const char **failed)
+{
+	struct pidfile file;
+	int error = pidfile_lock(path, 0644, &file, ret_owner, failed);
+
+	if (error)
+		return error;
+	*failed = "write";
+	errno = 0;
+	error = write_pid(file.fd);
+	if (error)
+		fd_close(&file.fd);
+	else
+		*ret = file;
 	return error;
 }
 

@@ -21,6 +21,11 @@ struct pidfile {
  * -ELOOP, -EMLINK, -EISDIR, -EINVAL: not a plain file of one name. */
 int pidfile_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const char **failed);
 
+/* The same for another kind of file: it is made with this mode if it is missing, locked, and left as
+ * it is. *ret_owner: the number it begins with, if any. */
+int pidfile_lock(const char *path, mode_t mode, struct pidfile *ret, pid_t *ret_owner,
+		 const char **failed);
+
 /* Unlinks it if the path still is our file, and lets go of the lock. */
 void pidfile_close(struct pidfile *file, const char *path);
 

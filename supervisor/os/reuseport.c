@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
 
 #include "supervisor/os/bpf_map.h"
 #include "supervisor/os/clock.h"
@@ -154,6 +155,65 @@ int reuseport_add(struct reuseport *group, uint32_t slot, const char **failed)
 		return error;
 	}
 	group->slots[slot] = (struct reuseport_slot){ .fd = fd_take(&fd) };
+	group->open++;
+	return 0;
+}
+
+/*
+ * A socket is in one map only (net/core: reuseport_array_update_check), and leaves that of the old
+ * program when the kernel has freed it: some milliseconds after nobody uses it any more.
+ */
+static int put_when_free(struct reuseport *group, uint32_t slot, int fd, const char **failed)
+{
+	enum { TRIES = 500, PAUSE_MS = 2 };
+	int error = bpf_socket_put(group->sockets_fd, slot, fd, failed);
+
+	for (int i = 0; error == -EBUSY && i < TRIES; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_MS * 1000000L }, NULL);
+		error = bpf_socket_put(group->sockets_fd, slot, fd, failed);
+	}
+	return error;
+}
+
+/* The program of the dead goes: ours takes its place, or the kernel's hash. */
+static int replace_program(struct reuseport *group, int fd, const char **failed)
+{
+	int none = 0;
+
+	if (group->params.steer)
+		return reuseport_reattach(group, failed);
+	*failed = "SO_DETACH_REUSEPORT_BPF";
+	if (sys_setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &none, sizeof(none)) < 0 &&
+	    errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+int reuseport_take(struct reuseport *group, uint32_t slot, int fd, const char **failed)
+{
+	struct sockaddr_storage asked = group->params.address;
+	int error = 0;
+
+	*failed = "slot";
+	if (slot >= group->params.capacity)
+		return -EINVAL;
+	if (has_socket(group, slot))
+		return -EEXIST;
+	if (group->open == 0)
+		error = learn_address(fd, &group->params, failed);
+	if (error == 0 && group->open == 0)
+		error = replace_program(group, fd, failed);
+	if (error == 0)
+		error = start_listening(fd, &group->params, failed);
+	if (error == 0)
+		error = listen_lock_filter(fd, failed);
+	if (error == 0 && group->params.steer)
+		error = put_when_free(group, slot, fd, failed);
+	if (error != 0) {
+		group->params.address = asked;
+		return error;
+	}
+	group->slots[slot] = (struct reuseport_slot){ .fd = fd };
 	group->open++;
 	return 0;
 }

@@ -58,6 +58,13 @@ void reuseport_destroy(struct reuseport *group);
 int reuseport_add(struct reuseport *group, uint32_t slot, const char **failed);
 
 /*
+ * Makes a socket that belongs to this very port already, of a clusterd that was killed, that of a
+ * slot: its queue is kept, its backlog and lock are set anew. The first one puts our program in the
+ * place of the old one. Takes the fd over on success. -EEXIST: the slot has a socket.
+ */
+int reuseport_take(struct reuseport *group, uint32_t slot, int fd, const char **failed);
+
+/*
  * Closes the socket of a slot, after taking it off the list. With steer the queued connections
  * move to the siblings. The slot's worker should be gone: its accept(2) would say EINVAL. With
  * hash the socket is only closed here: the queue lives on as long as a worker holds it, and is

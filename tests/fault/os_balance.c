@@ -92,6 +92,27 @@ static int reopen(struct reuseport **g, const char **failed)
 	return error;
 }
 
+/* As after a kill: of the first group nothing is left but the sockets, and a second one takes them. */
+static int outlive(struct reuseport **g, const struct reuseport_params *p, const char **failed)
+{
+	struct reuseport_params again = *p;
+	int sockets[SLOTS], error = 0;
+
+	for (uint32_t slot = 0; slot < SLOTS; slot++)
+		sockets[slot] = copy(reuseport_fd(*g, slot));
+	again.address = *reuseport_address(*g);
+	reuseport_destroy(*g);
+	*g = NULL;
+	error = reuseport_create(&again, g, failed);
+	for (uint32_t slot = 0; slot < SLOTS; slot++) {
+		if (error == 0 && sockets[slot] >= 0)
+			error = reuseport_take(*g, slot, sockets[slot], failed);
+		if (*g == NULL || reuseport_fd(*g, slot) < 0)
+			drop(sockets[slot]);
+	}
+	return error;
+}
+
 static int group(int type, bool steer, const char **failed)
 {
 	struct reuseport_params p = group_params(type, steer);
@@ -102,6 +123,8 @@ static int group(int type, bool steer, const char **failed)
 		error = live(g, steer, failed);
 	if (error == 0)
 		error = reopen(&g, failed);
+	if (error == 0)
+		error = outlive(&g, &p, failed);
 	reuseport_destroy(g);
 	return error;
 }

@@ -125,7 +125,7 @@ class Cluster:
     """One clusterd, started by the constructor."""
 
     def __init__(self, test, *program, policy="", flags=(), listen=True, env=None, name="web",
-                 pass_fds=(), preexec=None, log_level="info", stdout=None, prefix=(), nested=False):
+                 pass_fds=(), preexec=None, log_level="info", stdout=None, prefix=(), nested=False, after=None):
         self.test = test
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-"))
         self.events, self.other = [], []
@@ -137,15 +137,16 @@ class Cluster:
         self.finished = False
         self.ended = False  # nothing more will be read from its log
         self.baseline = None
-        self.port = free_port() if listen else None
+        self.port = after.port if after else free_port() if listen else None
+        self.socket = after.socket if after else self.folder / "control.sock"  # `after` another was killed
         self.policy_file = self.folder / "policy.conf"
         self.policy_file.write_text(policy, encoding="utf-8")
         command = [*prefix, CLUSTERD, "--log-format", "json", "--name", name,
-                   "--set", f"control.socket={self.folder}/control.sock",
+                   "--set", f"control.socket={self.socket}",
                    "--set", f"log.level={log_level}"]
         if policy:
             command += ["-c", str(self.policy_file)]
-        if listen:
+        if self.port:
             command += ["-l", f"127.0.0.1:{self.port}"]
         if SLOW > 1:  # the leak check of a process that ends under load can take for ever
             command += ["--set", f"env.ASAN_OPTIONS=log_path={self.folder}/asan:detect_leaks=0"]
@@ -280,7 +281,7 @@ class Cluster:
 
     def ctl(self, *words, status=0, deadline=DEADLINE):
         """Runs clusterctl; returns what it printed."""
-        done = subprocess.run([CLUSTERCTL, "-s", f"{self.folder}/control.sock", *words],
+        done = subprocess.run([CLUSTERCTL, "-s", str(self.socket), *words],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=deadline, check=False)
         if status is not None:
@@ -299,6 +300,11 @@ class Cluster:
     def stop(self, signo=signal.SIGTERM, deadline=DEADLINE):
         self.kill(signo)
         return self.wait(deadline)
+
+    def tidy(self):
+        """What a killed clusterd could not take away."""
+        for path in (*self.folder.rglob("*.sock"), *self.folder.rglob("*.workers")):
+            path.unlink()
 
     # -- after every test --
 
@@ -338,7 +344,7 @@ class Cluster:
                 self.test.fail(text[:8000])
         for path in self.folder.rglob("*"):
             self.test.assertFalse(stat.S_ISSOCK(path.lstat().st_mode), f"{path} was left behind")
-            self.test.assertNotEqual(path.suffix, ".pid", f"{path} was left behind")
+            self.test.assertNotIn(path.suffix, (".pid", ".workers"), f"{path} was left behind")
         for event in self.events:
             if event["level"] in ("warn", "error") and event["event"] not in self.announced:
                 self.test.fail(f"not announced: {json.dumps(event)}")

@@ -208,8 +208,7 @@ class RowJ(harness.TestCase):
             self.assertIn(harness.stat_of(pid)[0], "SR")
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        for left in list(c.folder.rglob("*.sock")):
-            left.unlink()
+        c.tidy()
 
 
 harness.main()

@@ -170,6 +170,44 @@ class Runbook(harness.TestCase):
         self.assertIn("upgraded", self.ask(c, upgrade))
         self.assertEqual(sorted(c.workers()), before)
 
+    def test_clusterd_was_killed_its_workers_serve_on(self):
+        folder = harness.pathlib.Path(harness.tempfile.mkdtemp(prefix="runbook-"))
+        self.addCleanup(shutil.rmtree, folder)
+        port, policy = harness.free_port(), folder / "web.conf"
+        policy.write_text(
+            f"[cluster]\nname = web\ncommand = {harness.PROBE} ready serve\nworkers = 2\n[listen http]\n"
+            f"address = 127.0.0.1:{port}\n[ready]\nwhen = notify\n[supervisor]\non_death = keep\n"
+            f"[control]\nsocket = {folder}/web.sock\n[log]\nfile = {folder}/log\n", encoding="ascii")
+        status, start = self.commands("Clusterd was killed, its workers serve on", **{"/etc/clusterd/web.conf": str(policy)})
+
+        def run():
+            process = subprocess.Popen([harness.CLUSTERD, *start[1:]], stdin=subprocess.DEVNULL)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            harness.eventually(lambda: told()[0] == 0, "ready")
+            return process
+
+        def told():
+            done = subprocess.run([harness.CLUSTERCTL, "-s", f"{folder}/web.sock", *status[1:]], check=False,
+                                  capture_output=True, text=True)
+            return done.returncode, done.stdout
+
+        first = run()
+        orphans = list(harness.children(first.pid))
+        first.kill()
+        first.wait()
+        self.assertEqual(told()[0], 3)
+        connection = harness.Connection(port)
+        self.assertEqual(connection.get("/")[0], 200)
+        connection.close()
+        second = run()
+        log = folder / "log"
+        harness.eventually(lambda: log.read_text().count("has ended, as asked") == 2, "the orphans have ended")
+        self.assertIn("taken back from the orphans", log.read_text())
+        self.assertFalse(set(orphans) & set(harness.children(second.pid)))
+        second.terminate()
+        self.assertEqual(second.wait(harness.DEADLINE), 0)
+
     def test_memory_grows_over_days(self):
         (top,) = self.commands("Memory grows over days")
         self.assertIn("RSS", self.ask(self.sleepers(), top))

@@ -24,8 +24,7 @@ class RowN7(harness.TestCase):
         c.kill(signal.SIGKILL)  # a zombie takes it too: nobody has waited for it yet
         c.expected_status = c.wait()
         self.assertIn(c.expected_status, (-signal.SIGKILL, 0) if asked else (-signal.SIGKILL,))
-        for path in c.folder.glob("*.sock"):
-            path.unlink()
+        c.tidy()
         return workers
 
     def refused(self, port):
