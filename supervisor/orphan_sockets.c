@@ -52,10 +52,13 @@ static int lend_one(struct orphan *orphan, struct sock *sock, uint32_t seat, con
 	if (!takeback_member(&orphan->s->orphans->set, orphan->is.pid, &sock->form, &fd))
 		return 0;
 	rc = reuseport_take(sock->group, seat, fd, failed);
-	if (rc == 0)
-		return 1;
-	close(fd);
-	return rc == -EEXIST || rc == -EINVAL ? 0 : rc; /* two of one slot, or no room */
+	if (rc < 0) {
+		close(fd);
+		return rc == -EEXIST || rc == -EINVAL ? 0 : rc; /* two of one slot, or no room */
+	}
+	if (sock->mode == BALANCE_ROUND_ROBIN)
+		orphan->seat = seat;
+	return 1;
 }
 
 int orphans_lend_group(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
@@ -70,15 +73,13 @@ int orphans_lend_group(struct supervisor *s, struct sock *sock, uint32_t workers
 		if (count == REUSEPORT_SLOTS_MAX || (sock->mode == BALANCE_HASH && seat >= workers))
 			continue;
 		rc = lend_one(o, sock, seat, failed);
-		if (rc > 0 && sock->mode == BALANCE_ROUND_ROBIN)
-			o->seat = seat;
 		if (rc > 0)
 			listed[count++] = seat;
 	}
 	sock->taken_back = count > 0;
-	if (rc >= 0 && count > 0 && sock->mode == BALANCE_ROUND_ROBIN)
-		rc = reuseport_steer(sock->group, listed, count, failed);
-	return rc < 0 ? rc : 0;
+	if (rc < 0 || count == 0 || sock->mode != BALANCE_ROUND_ROBIN)
+		return rc < 0 ? rc : 0;
+	return reuseport_steer(sock->group, listed, count, failed);
 }
 
 void orphans_seats(struct supervisor *s, bool on)

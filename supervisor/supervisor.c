@@ -295,10 +295,9 @@ static struct supervisor *supervisor_new(void)
 		return NULL;
 	}
 	s->generation = 1;
-	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->record.file.file.fd = s->sd.fd = s->carried_control = s->carried_metrics = -1;
-	s->hearing.set = -1;
+	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->record.file.file.fd = s->sd.fd = -1;
+	s->carried_control = s->carried_metrics = s->hearing.set = s->arrivals_fd = -1;
 	s->null_fd = SPAWN_NULL;
-	s->arrivals_fd = -1;
 	return s;
 }
 

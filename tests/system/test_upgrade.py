@@ -1,5 +1,6 @@
 """Row N: clusterd replaces itself, and whatever is wrong with the new one, nothing is lost."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -531,8 +532,13 @@ exec {"%s"} $0, @ARGV;
 
         def stay_open():
             """Descriptors that a program executed now would get."""
-            flags = {fd: (pathlib.Path(f"/proc/{c.pid}/fdinfo") / str(fd)).read_text() for fd in harness.fds(c.pid)}
-            return {fd for fd, text in flags.items() if not int(text.split("flags:")[1].split()[0], 8) & os.O_CLOEXEC}
+            found = set()
+            for fd in harness.fds(c.pid):
+                with contextlib.suppress(FileNotFoundError):  # of a client or a worker that has just gone
+                    text = pathlib.Path(f"/proc/{c.pid}/fdinfo/{fd}").read_text()
+                    if not int(text.split("flags:")[1].split()[0], 8) & os.O_CLOEXEC:
+                        found.add(fd)
+            return found
 
         for spoil, reason in ((too_big, "Argument list too long"), (busy, "Text file busy"),
                               (forbidden, "Permission denied"), (missing, "No such file"),
