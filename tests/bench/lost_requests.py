@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build")
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build").resolve()
 TURNS = int(sys.argv[2]) if len(sys.argv) > 2 else 100
 PEER_TURNS = int(sys.argv[3]) if len(sys.argv) > 3 else TURNS
 PORT_FIRST = int(os.environ.get("PORT_BASE", "27400"))
