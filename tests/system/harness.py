@@ -10,6 +10,7 @@ The environment names the binaries: CLUSTERD, CLUSTERCTL, APP, PROBE; PORT_BASE 
 first of sixty ports that belong to this test file.
 """
 
+import atexit
 import ctypes
 import fcntl
 import json
@@ -31,6 +32,28 @@ APP = os.environ.get("APP", "app")
 PROBE = os.environ.get("PROBE", "probe")
 SLOW = float(os.environ.get("SLOW", "1"))  # > 1 where a sanitizer makes everything slower
 DEADLINE = 10 * SLOW
+
+
+def _for_everybody(programs):
+    """Where each can be executed by any user. A build below /root can not: then copies are."""
+    folders = {parent for program in programs if os.path.isabs(program)
+               for parent in pathlib.Path(program).resolve().parents}
+    if os.geteuid() != 0 or all(folder.stat().st_mode & stat.S_IXOTH for folder in folders if folder.exists()):
+        return programs
+    place = tempfile.mkdtemp(prefix="clusterd-programs-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    os.chmod(place, 0o755)
+    return [shutil.copy(program, place) if os.path.exists(program) else program for program in programs]
+
+
+CLUSTERD, CLUSTERCTL, APP, PROBE = _for_everybody([CLUSTERD, CLUSTERCTL, APP, PROBE])
+
+
+def private_mounts():
+    """May this process have mounts of its own? In a chroot whose root is no mount it may not, root or not."""
+    return bool(shutil.which("unshare")) and subprocess.run(
+        ["unshare", "--mount", "true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
 
 PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -267,7 +267,7 @@ wait $unit
 """
 
 
-@unittest.skipUnless(harness.os.geteuid() == 0 and harness.os.path.exists(JOURNALD) and shutil.which("unshare")
+@unittest.skipUnless(harness.os.geteuid() == 0 and harness.os.path.exists(JOURNALD) and harness.private_mounts()
                      and not harness.os.path.exists("/run/systemd/system"), "a journal of its own takes root, "
                      "and a machine that has none")
 class Journal(harness.TestCase):

@@ -78,6 +78,8 @@ class Silent(harness.TestCase):
             inner = f"mkdir -m 700 $0/clusterd; ln -s {c.folder}/control.sock $0/clusterd/web.sock; exec $@"
             command, place = ["/bin/sh", "-c", inner, folder], f"{folder}/clusterd/web.sock"
             if os.geteuid() == 0:  # root's folder is fixed
+                if not harness.private_mounts():
+                    self.skipTest("what is in /run/clusterd is not ours to replace, and no mount of our own to be had")
                 command = ["unshare", "-m", "/bin/sh", "-c", "mount -t tmpfs none $0; " + inner, "/run"]
                 place = "/run/clusterd/web.sock"
             done = subprocess.run([*command, CLUSTERCTL, *words, "list"], text=True, timeout=DEADLINE,
