@@ -37,7 +37,9 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 	int rc;
 
 	keep_all(s);
+	record_starting(s, action->slot, action->generation);
 	rc = worker_start(s, action->slot, action->cookie, action->generation, &failed);
+	record_started(s, rc < 0 ? NULL : worker_find(s, action->cookie));
 	if (rc < 0) {
 		event.what = EV_SPAWN_FAILED;
 		event.error = -rc;
@@ -46,7 +48,6 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 	} else {
 		struct worker *worker = worker_find(s, action->cookie);
 
-		record_worker(worker);
 		s->memory[action->slot].starts++;
 		/* An adopted program is known to be ready: by its listen(2). */
 		event.told = policy_adopts(&worker->launch->policy);

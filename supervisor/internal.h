@@ -230,6 +230,7 @@ struct supervisor {
 		uint32_t *free;      /* rows to be used again; room for all */
 		uint32_t free_count, size;
 		uint32_t rows;       /* in use or free; row 0 is the head */
+		uint32_t starting;   /* row of the worker that is being started, or 0 */
 		bool failed;         /* it was said that it can not be kept */
 	} record;
 	struct orphans *orphans; /* NULL: none */

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "config/signals.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/proc.h"
 #include "supervisor/os/scope.h"
 
+enum { SEARCH_TRIES = 200, SEARCH_PAUSE_MS = 5 };
 enum { PROVEN_MS = 100, UNKILLABLE_WAIT_MS = 10000 };
 
 /* ---- finding them ---- */
@@ -22,12 +25,50 @@ static struct orphans *have(struct supervisor *s)
 	return s->orphans;
 }
 
-static void on_found(struct supervisor *s, uint32_t row, const struct record_row *is)
+static bool is_known(const struct supervisor *s, const struct record_row *is)
 {
+	for (const struct orphan *o = s->orphans ? s->orphans->first : NULL; o; o = o->next)
+		if (o->is.pid == is->pid)
+			return true;
+	return false;
+}
+
+/*
+ * By what a worker is told of itself: its clusterd was killed before it could write its pid down.
+ * It may not have executed its program yet, so there are several looks; or there is none.
+ */
+static int search(struct supervisor *s, struct record_row *is, const char **failed)
+{
+	char name[sizeof "CLUSTERD_NAME=" + NAME_TEXT_MAX], slot[32], generation[40];
+	const char *const variables[] = { name, slot, generation, NULL };
+	int rc;
+
+	snprintf(name, sizeof name, "CLUSTERD_NAME=%s", s->name);
+	snprintf(slot, sizeof slot, "CLUSTERD_SLOT=%u", is->slot);
+	snprintf(generation, sizeof generation, "CLUSTERD_GENERATION=%u", is->generation);
+	is->starting = false;
+	rc = proc_find("/proc", variables, is->started, &is->pid, &is->started);
+	for (int i = 0; rc < 0 && i < SEARCH_TRIES; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = SEARCH_PAUSE_MS * 1000000L }, NULL);
+		rc = proc_find("/proc", variables, is->started, &is->pid, &is->started);
+	}
+	return rc == 0 ? takeback_identify(is->pid, is->started, failed) : -ESRCH;
+}
+
+static void on_found(struct supervisor *s, uint32_t row, const struct record_row *found)
+{
+	struct record_row row_is = *found, *is = &row_is;
 	const char *failed = "memory";
 	struct orphan *orphan = NULL;
-	int pidfd = takeback_identify(is->pid, is->started, &failed);
+	int pidfd = is->starting ? search(s, is, &failed)
+	                         : takeback_identify(is->pid, is->started, &failed);
 
+	if (pidfd >= 0 && is_known(s, is)) { /* there is a row of it as well */
+		fd_close(&pidfd);
+		pidfd = -ESRCH;
+	}
+	if (pidfd >= 0 && found->starting)
+		record_set(s, row, is);
 	if (pidfd == -ESRCH) {
 		record_gone(s, row);
 		return;
@@ -312,6 +353,10 @@ void orphans_begin(struct supervisor *s)
 /* A row is that of a worker of ours, or of an orphan that was there before the upgrade. */
 static void on_found_again(struct supervisor *s, uint32_t row, const struct record_row *is)
 {
+	if (is->starting) {
+		record_gone(s, row);
+		return;
+	}
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
 			if (w->pid == is->pid) {

@@ -51,7 +51,9 @@ struct orphans {
 typedef void record_found(struct supervisor *s, uint32_t row, const struct record_row *is);
 bool record_open(struct supervisor *s, record_found *found); /* NULL: what is in it is left alone */
 void record_resume(struct supervisor *s, record_found *found);
-void record_worker(struct worker *worker); /* it was started */
+/* Around the start of a worker: a clusterd that is killed in between leaves a hint. */
+void record_starting(struct supervisor *s, uint32_t slot, uint32_t generation);
+void record_started(struct supervisor *s, struct worker *worker); /* NULL: it could not be */
 void record_set(struct supervisor *s, uint32_t row, const struct record_row *is);
 void record_gone(struct supervisor *s, uint32_t row); /* 0: nothing */
 void record_close(struct supervisor *s);

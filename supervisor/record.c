@@ -2,15 +2,19 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "supervisor/control.h"
 #include "supervisor/orphans.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/scope.h"
 
 #define RECORD_SUFFIX ".workers"
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+enum { LOCK_TRIES = 500, LOCK_PAUSE_MS = 2 };
 
 _Static_assert((int)RECORD_ROW == (int)ROWFILE_ROW, "one row");
 
@@ -74,16 +78,33 @@ void record_gone(struct supervisor *s, uint32_t row)
 	s->record.free[s->record.free_count++] = row;
 }
 
-void record_worker(struct worker *worker)
+/* False: no record is wanted, or it can not be kept. */
+static bool kept(struct supervisor *s, const struct launch *launch)
+{
+	if (!launch || launch->policy.supervisor_on_death != ON_DEATH_KEEP)
+		return false;
+	return s->record.file.file.fd >= 0 || (!s->record.failed && record_open(s, NULL));
+}
+
+void record_starting(struct supervisor *s, uint32_t slot, uint32_t generation)
+{
+	struct record_row is = { .pid = getpid(), .slot = slot, .generation = generation, .starting = true };
+
+	if (is.pid == 1 || !kept(s, launch_find(s, generation)))
+		return; /* nobody outlives pid 1 */
+	is.started = clock_boot_ticks();
+	s->record.starting = take_row(&s->record);
+	record_set(s, s->record.starting, &is);
+}
+
+static void record_worker(struct worker *worker)
 {
 	struct supervisor *s = worker->s;
 	struct record_row is = { .pid = worker->pid, .slot = worker->slot, .generation = worker->generation };
 	struct proc_info info;
 	int rc;
 
-	if (worker->launch->policy.supervisor_on_death != ON_DEATH_KEEP)
-		return;
-	if (s->record.file.file.fd < 0 && (s->record.failed || !record_open(s, NULL)))
+	if (!kept(s, worker->launch))
 		return;
 	rc = proc_read("/proc", worker->pid, &info);
 	worker->record_row = rc < 0 ? 0 : take_row(&s->record);
@@ -91,6 +112,14 @@ void record_worker(struct worker *worker)
 	if (worker->record_row == 0)
 		complain(s, s->record.file.path, "a row", rc < 0 ? rc : -ENOMEM);
 	record_set(s, worker->record_row, &is);
+}
+
+void record_started(struct supervisor *s, struct worker *worker)
+{
+	if (worker)
+		record_worker(worker);
+	record_gone(s, s->record.starting);
+	s->record.starting = 0;
 }
 
 /* ---- the file ---- */
@@ -170,6 +199,21 @@ static int begin(struct supervisor *s, record_found *found, const char **failed)
 	return rc;
 }
 
+/*
+ * A process that a clusterd was about to start when it was killed holds the lock until it
+ * executes its program, so at a start it is waited for.
+ */
+static int open_locked(const char *path, bool wait, struct rowfile *ret, const char **failed)
+{
+	int rc = rowfile_open(path, ret, failed);
+
+	for (int i = 0; rc == -EWOULDBLOCK && wait && i < LOCK_TRIES; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_PAUSE_MS * 1000000L }, NULL);
+		rc = rowfile_open(path, ret, failed);
+	}
+	return rc;
+}
+
 bool record_open(struct supervisor *s, record_found *found)
 {
 	char path[ROWFILE_PATH_MAX] = "", problem[CONTROL_PROBLEM_MAX];
@@ -177,7 +221,7 @@ bool record_open(struct supervisor *s, record_found *found)
 	int rc = control_beside(&s->policy, s->name, RECORD_SUFFIX, path, sizeof path, problem);
 
 	if (rc == 0)
-		rc = rowfile_open(path, &s->record.file, &failed);
+		rc = open_locked(path, found != NULL, &s->record.file, &failed);
 	if (rc == 0) {
 		rc = begin(s, found, &failed);
 		if (rc < 0)

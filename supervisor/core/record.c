@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *word_of(const struct record_row *row)
+{
+	return row->asked ? "asked" : row->starting ? "starting" : "worker";
+}
+
 static void fill(char ret[RECORD_ROW], const char *text)
 {
 	size_t length = strnlen(text, RECORD_ROW - 1);
@@ -28,8 +33,7 @@ void record_write(const struct record_row *row, char ret[RECORD_ROW])
 
 	if (row)
 		snprintf(text, sizeof text, "%s %" PRId32 " %" PRIu64 " %" PRIu32 " %" PRIu32,
-			 row->asked ? "asked" : "worker", row->pid, row->started, row->slot,
-			 row->generation);
+			 word_of(row), row->pid, row->started, row->slot, row->generation);
 	fill(ret, text);
 }
 
@@ -52,7 +56,7 @@ enum record_kind record_read(const char text[RECORD_ROW], struct record_row *ret
 {
 	struct record_row row = { 0 };
 	char copy[RECORD_ROW], again[RECORD_ROW];
-	const char *at = copy + strlen("worker");
+	const char *at;
 
 	record_write(NULL, again);
 	if (memcmp(text, again, RECORD_ROW) == 0)
@@ -60,8 +64,8 @@ enum record_kind record_read(const char text[RECORD_ROW], struct record_row *ret
 	memcpy(copy, text, RECORD_ROW);
 	copy[RECORD_ROW - 1] = '\0';
 	row.asked = copy[0] == 'a';
-	if (row.asked)
-		at = copy + strlen("asked");
+	row.starting = copy[0] == 's';
+	at = copy + strlen(word_of(&row));
 	row.pid = (int32_t)number(&at);
 	row.started = number(&at);
 	row.slot = (uint32_t)number(&at);

@@ -9,7 +9,8 @@
  * end, whatever else the file holds, and a writer that is killed leaves no half of it.
  * The head names the boot, a row pid, start time, slot and generation; `asked` is an
  * orphan that was told to stop. Pid and start time together are never given twice in
- * one boot (proc(5), stat).
+ * one boot (proc(5), stat). `starting` stands there while a worker is being started, and
+ * its pid is not known yet: the pid is that of clusterd, the time no later than the worker's.
  *
  * Pure.
  */
@@ -28,7 +29,7 @@ struct record_row {
 	int32_t pid;
 	uint64_t started; /* clock ticks after boot */
 	uint32_t slot, generation;
-	bool asked;
+	bool asked, starting; /* not both */
 };
 
 void record_head(const char boot_id[BOOT_ID_SIZE], char ret[RECORD_ROW]);

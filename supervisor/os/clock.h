@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 #include <time.h>
+#include <unistd.h>
 
 static inline uint64_t clock_us(void)
 {
@@ -21,6 +22,16 @@ static inline uint64_t clock_us(void)
 static inline uint64_t clock_ms(void)
 {
 	return clock_us() / 1000;
+}
+
+/* For /proc/PID/stat alone: ticks since the machine was started, sleep included. */
+static inline uint64_t clock_boot_ticks(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) /
+	       (1000 / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
 #endif

@@ -10,6 +10,7 @@
 enum {
 	STAT_MAX = 1024, /* 52 numbers and a name of 64 bytes at most */
 	FOLDER_MAX = 256,
+	ENVIRON_MAX = 256 * 1024,
 };
 
 static int read_stat(const char *root, pid_t pid, char text[STAT_MAX])
@@ -56,6 +57,83 @@ int proc_read(const char *root, pid_t pid, struct proc_info *ret)
 	info.started = started;
 	info.rss_bytes = pages * page;
 	*ret = info;
+	return 0;
+}
+
+static bool has_variable(const char *text, size_t size, const char *variable)
+{
+	for (const char *at = text; at < text + size; at += strlen(at) + 1)
+		if (strcmp(at, variable) == 0)
+			return true;
+	return false;
+}
+
+/* The text of an environment, cut where it is too long; empty if it can not be read. */
+static size_t read_environ(const char *root, pid_t pid, char text[ENVIRON_MAX])
+{
+	char path[FOLDER_MAX + 32];
+	scoped_fd fd = -1;
+	size_t size = 0;
+	ssize_t got;
+
+	snprintf(path, sizeof path, "%.*s/%d/environ", FOLDER_MAX, root, (int)pid);
+	fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	while ((got = sys_read(fd, text + size, ENVIRON_MAX - 1 - size)) > 0)
+		size += (size_t)got;
+	text[size] = '\0';
+	return size;
+}
+
+static bool has_all(const char *root, pid_t pid, const char *const *variables, char text[ENVIRON_MAX])
+{
+	size_t size = read_environ(root, pid, text);
+
+	for (; *variables; variables++)
+		if (!has_variable(text, size, *variables))
+			return false;
+	return true;
+}
+
+static void pick(const char *root, DIR *dir, const char *const *variables, uint64_t since, char *text,
+		 pid_t *ret_pid, uint64_t *eldest)
+{
+	for (const struct dirent *entry; (entry = readdir(dir));) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		struct proc_info info;
+
+		if (pid < 2 || proc_read(root, pid, &info) < 0 || info.group != pid ||
+		    info.started < since || info.started >= *eldest || info.state == 'Z' ||
+		    !has_all(root, pid, variables, text))
+			continue;
+		*eldest = info.started;
+		*ret_pid = pid;
+	}
+}
+
+int proc_find(const char *root, const char *const *variables, uint64_t since, pid_t *ret_pid,
+	      uint64_t *ret_started)
+{
+	uint64_t eldest = UINT64_MAX;
+	int fd = sys_open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	char *text = fd < 0 ? NULL : malloc(ENVIRON_MAX);
+	DIR *dir = text ? fdopendir(fd) : NULL;
+
+	if (!dir) {
+		int error = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		free(text);
+		return error;
+	}
+	pick(root, dir, variables, since, text, ret_pid, &eldest);
+	closedir(dir);
+	free(text);
+	if (eldest == UINT64_MAX)
+		return -ENOENT;
+	*ret_started = eldest;
 	return 0;
 }
 

@@ -22,6 +22,14 @@ struct proc_info {
 
 int proc_read(const char *root, pid_t pid, struct proc_info *ret);
 
+/*
+ * The process that leads a group, was started at `since` or later, and has all these NAME=VALUE in
+ * the environment it was started with; the eldest of several. `variables` ends with NULL. -ENOENT:
+ * there is none, or none that may be asked.
+ */
+int proc_find(const char *root, const char *const *variables, uint64_t since, pid_t *ret_pid,
+	      uint64_t *ret_started);
+
 /* How many fds it has open, or -errno; -EACCES for a process of another user. */
 int proc_fd_count(const char *root, pid_t pid);
 

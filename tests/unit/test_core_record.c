@@ -25,6 +25,11 @@ START_TEST(a_row_is_text)
 	record_write(&row, text);
 	row_of("asked 4242 183746 1 3", expected);
 	ck_assert_mem_eq(text, expected, RECORD_ROW);
+	row.asked = false;
+	row.starting = true;
+	record_write(&row, text);
+	row_of("starting 4242 183746 1 3", expected);
+	ck_assert_mem_eq(text, expected, RECORD_ROW);
 	record_head("6b1c0c4e-8d0f-4f0e-9c0b-0e5d6f0a7c11", text);
 	row_of("clusterd workers 1 6b1c0c4e-8d0f-4f0e-9c0b-0e5d6f0a7c11", expected);
 	ck_assert_mem_eq(text, expected, RECORD_ROW);
@@ -37,8 +42,10 @@ START_TEST(what_is_written_is_read)
 		sample,
 		{ .pid = 2 },
 		{ .pid = 4242, .asked = true },
-		{ INT32_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX, true },
-		{ INT32_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX, false },
+		{ .pid = 4242, .starting = true },
+		{ INT32_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX, true, false },
+		{ INT32_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX, false, true },
+		{ INT32_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX, false, false },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -53,6 +60,7 @@ START_TEST(what_is_written_is_read)
 		ck_assert_uint_eq(got.slot, rows[i].slot);
 		ck_assert_uint_eq(got.generation, rows[i].generation);
 		ck_assert_int_eq(got.asked, rows[i].asked);
+		ck_assert_int_eq(got.starting, rows[i].starting);
 	}
 }
 END_TEST
