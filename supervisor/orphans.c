@@ -208,10 +208,11 @@ static void ask(struct orphan *orphan, const char *why)
 		return;
 	orphan->is.asked = orphan->told = true;
 	orphan->asked_ms = clock_ms();
-	record_set(s, orphan->row, &orphan->is);
-	tell(orphan, (int)s->policy.stop_signal, why);
+	/* Then written down: to be asked twice does less harm than to be killed unasked. */
 	reap_signal(orphan->pidfd, (int)s->policy.stop_signal);
 	reap_signal(orphan->pidfd, SIGCONT);
+	record_set(s, orphan->row, &orphan->is);
+	tell(orphan, (int)s->policy.stop_signal, why);
 }
 
 static void ask_all(struct supervisor *s, const char *why)
