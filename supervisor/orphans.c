@@ -300,7 +300,8 @@ bool orphans_hold(struct supervisor *s)
 
 	if (!orphans || !orphans->first || s->closing)
 		return false;
-	if (s->up || s->stop_asked) {
+	/* They alone serve unless they, or clusterd, were asked to stop. */
+	if (s->stop_asked || orphans->phase >= ASKED) {
 		ask_all(s, "stop");
 		return orphans->first && orphans->phase != GIVEN_UP;
 	}
