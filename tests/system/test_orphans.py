@@ -442,6 +442,43 @@ class RowN7(Case):
             e.finish()
 
 
+    def test_N7_killed_at_any_moment(self):
+        """Most often while workers are started: none is lost sight of, and none is killed unasked."""
+        dice = random.Random(7)
+        c = self.first(harness.APP)
+        loads = [harness.Load(c.port, 3), harness.Load(c.port, 3, keep_alive=True)]
+        d = c
+        for _ in range(25):
+            d.expected_status = -signal.SIGKILL
+            d.kill(signal.SIGKILL)
+            d.stopped = d.process.wait(harness.DEADLINE)  # its log is open as long as an orphan lives
+            d = self.again(c, harness.APP)
+            time.sleep(dice.choice((0.02, 0.2, 0.35)) * dice.random())
+        d.ready(3)
+        harness.eventually(lambda: not [pid for pid in harness.children(os.getpid()) if pid != d.pid and lives(pid)],
+                           "its own workers only", 3 * harness.DEADLINE)
+        for load in loads:
+            sent, lost = load.stop()
+            self.assertEqual(lost, [], f"of {sent}")
+        for path in c.folder.glob("control.sock.*"):  # killed between bind and rename
+            path.unlink()
+
+    def test_N7_gives_up_with_some_ready(self):
+        """The orphans were not asked because of the slot that fails: they are all that is left."""
+        c = self.first()
+        orphans = self.murder(c)
+        d = self.again(c, "/bin/sh", "-c", f"[ $CLUSTERD_SLOT != 1 ] || exit 1; exec {harness.PROBE} ready serve",
+                       policy="[restart]\nburst = 3\ndelay = 20ms\ngive_up = exit\n")
+        d.announce("worker.exit", "give_up", "stop")
+        d.expected_status = 69
+        self.assertEqual(d.wait(), 69)
+        self.assertEqual(d.all("orphan.stop"), [])
+        self.assertTrue(all(map(lives, orphans)))
+        e = self.again(c)
+        e.ready(3)
+        self.gone(orphans)
+
+
 class RowN11(Case):
     def rewrite(self, c, change):
         """change(number, row) for each row that is not empty."""
