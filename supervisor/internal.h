@@ -275,6 +275,8 @@ void sup_note_stop(struct supervisor *s, bool fast);
 void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
 void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot);
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);
+/* An orphan that became ours has ended. */
+void sup_stranger(void *context, const struct reaped *end);
 void notify_refused(struct worker *worker, pid_t pid, uid_t uid);
 void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

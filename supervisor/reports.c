@@ -304,6 +304,9 @@ void sup_begun(struct supervisor *s, uint32_t workers)
 	s->begun = true;
 	LOG(&s->log, LOG_START, F_TEXT("version", CLUSTERD_VERSION), F_NUM("pid", getpid()),
 	    F_NUM("workers", workers), F_NUM("generation", s->generation));
+	if (s->options->policy_file)
+		LOG(&s->log, LOG_POLICY, F_TEXT("file", s->options->policy_file),
+		    F_TEXT("result", "applied"));
 	for (uint32_t i = 0; i < s->policy.listener_count; i++) {
 		const struct sock *sock = sock_of(s, &s->policy.listeners[i]);
 
@@ -385,6 +388,16 @@ void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const c
 	snprintf(reason, sizeof reason, "round-robin? falls back: %s: %s", step, strerror(-error));
 	LOG_AT(&s->log, LOG_BALANCE, LOG_LEVEL_WARN, F_TEXT("listener", sock->config.name),
 	       F_TEXT("mode", "hash"), F_TEXT("reason", reason));
+}
+
+void sup_stranger(void *context, const struct reaped *end)
+{
+	struct supervisor *s = context;
+	char signal[SIGNAL_TEXT_MAX];
+
+	LOG(&s->log, LOG_STRANGER, F_NUM("pid", end->pid),
+	    F_NUM_IF(end->signal == 0, "code", end->code),
+	    F_TEXT_IF(end->signal != 0, "signal", signal_name(end->signal, signal)));
 }
 
 /* Said at most once a minute, with the count, for a flood must not fill the log. */
