@@ -293,11 +293,14 @@ void workers_bury(struct supervisor *s); /* frees the departed; not within anyth
 void workers_policy(struct supervisor *s); /* [log] overflow may have changed */
 int worker_reap_strangers(struct supervisor *s);
 
-/* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, with a sentence */
+/* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, -EPERM, with a
+ * sentence */
 int launch_create(struct supervisor *s, const struct policy *policy, uint32_t generation,
                   struct launch **ret, char *problem, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
 void launch_limits(const struct supervisor *s, struct launch *launch);
+/* rehearse.c: 0, or -EPERM and a sentence if the priority or a limit is not for us to give. */
+int launch_rehearse(const struct launch *launch, char *problem, size_t size);
 bool launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
