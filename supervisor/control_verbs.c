@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,8 +43,15 @@ static void serve_scale(struct client *client)
 	uint32_t count;
 
 	sup_look(s, &view);
-	if (!proto_count(client->request.words[0], view.pool.wanted, SCALE_MAX, &count) || count == 0) {
-		client_fail(client, CODE_USAGE, "the number of workers is N, +N or -N, and 1 to 16384 then");
+	if (!proto_count(client->request.words[0], view.pool.wanted, SCALE_MAX, &count)) {
+		char problem[CONTROL_PROBLEM_MAX];
+
+		snprintf(
+		    problem, sizeof problem,
+		    "the number of workers is given as N, +N or -N and must then be 0 (paused) to "
+		    "%d; it is %" PRIu32 " now",
+		    SCALE_MAX, view.pool.wanted);
+		client_fail(client, CODE_USAGE, problem);
 		return;
 	}
 	if (!wait_begin(client, WAIT_SCALE))

@@ -291,6 +291,8 @@ void sup_note_stop(struct supervisor *s, bool fast);
 void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
 void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot);
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);
+/* An orphan that became ours has ended. */
+void sup_stranger(void *context, const struct reaped *end);
 void notify_refused(struct worker *worker, pid_t pid, uid_t uid);
 void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -307,11 +309,14 @@ void workers_bury(struct supervisor *s); /* frees the departed; not within anyth
 void workers_policy(struct supervisor *s); /* [log] overflow may have changed */
 int worker_reap_strangers(struct supervisor *s);
 
-/* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, with a sentence */
+/* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, -EPERM, with a
+ * sentence */
 int launch_create(struct supervisor *s, const struct policy *policy, uint32_t generation,
                   struct launch **ret, char *problem, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
 void launch_limits(const struct supervisor *s, struct launch *launch);
+/* rehearse.c: 0, or -EPERM and a sentence if the priority or a limit is not for us to give. */
+int launch_rehearse(const struct launch *launch, char *problem, size_t size);
 bool launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,

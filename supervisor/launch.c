@@ -152,11 +152,13 @@ int launch_create(struct supervisor *s, const struct policy *policy, uint32_t ge
 	rc = find_program(policy, launch->path, problem, size);
 	if (rc == 0)
 		rc = find_identity(policy, &launch->identity, problem, size);
+	launch_limits(s, launch);
+	if (rc == 0)
+		rc = launch_rehearse(launch, problem, size);
 	if (rc < 0) {
 		free(launch);
 		return rc;
 	}
-	launch_limits(s, launch);
 	*ret = launch;
 	return 0;
 }

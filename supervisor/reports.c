@@ -237,25 +237,52 @@ static void on_scale(struct supervisor *s, const struct report *r)
 	LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count));
 }
 
-static const char *give_up_text(enum why why)
+static void give_up_reason(const struct policy *policy, const struct report *r, char *out,
+			   size_t size)
 {
 	static const char *const texts[WHYS] = {
 		[WHY_BOOT] = "no worker ever got ready, and each slot has failed 3 times",
-		[WHY_BURST] = "[restart] burst is used up",
-		[WHY_CLUSTER_BURST] = "[restart] cluster_burst is used up",
-		[WHY_FINISHED] = "every slot is retired",
+		[WHY_RULE] = "so says an [exit RULE]",
 		[WHY_SPAWN] = "the program can not be executed",
 	};
-	_Static_assert(BOOT_FAILURES == 3, "the text says 3");
+	bool all = r->why == WHY_CLUSTER_BURST;
+	uint32_t most = all ? policy->restart_cluster_burst : policy->restart_burst;
+	char window[DURATION_TEXT_MAX];
 
-	return texts[why];
+	_Static_assert(BOOT_FAILURES == 3, "the text says 3");
+	if (r->why == WHY_FINISHED)
+		snprintf(out, size, "all workers have %s",
+			 r->ok ? "finished" : "ended, and not all well");
+	else if (r->why == WHY_BURST || all)
+		snprintf(out, size, "more than %u respawn%s%s in %s ([restart] %sburst)", most,
+			 most == 1 ? "" : "s", all ? " of all slots" : "",
+			 duration_text(policy->restart_window, window), all ? "cluster_" : "");
+	else
+		snprintf(out, size, "%s", texts[r->why] ? texts[r->why] : name_why(r->why));
 }
 
+/* What happens, in words. */
 static void on_give_up(struct supervisor *s, const struct report *r)
 {
-	LOG(&s->log, LOG_GIVE_UP, F_NUM_IF(r->slot != ALL_SLOTS, "slot", r->slot),
-	    F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)),
-	    F_TEXT_IF(give_up_text(r->why) != NULL, "detail", give_up_text(r->why)));
+	char reason[128], detail[256], delay[DURATION_TEXT_MAX], slot[24] = "";
+
+	give_up_reason(&s->policy, r, reason, sizeof reason);
+	if (r->slot != ALL_SLOTS)
+		snprintf(slot, sizeof slot, "slot %" PRIu32 ": ", r->slot);
+	if (r->next == NEXT_RESPAWN)
+		snprintf(detail, sizeof detail,
+			 "slot %" PRIu32 " is held: %s; the next try comes in %s", r->slot, reason,
+			 duration_text(r->delay_ms, delay));
+	else if (r->next == NEXT_RETIRE)
+		snprintf(detail, sizeof detail,
+			 "slot %" PRIu32 " is retired: %s; it stays empty until `clusterctl reset`",
+			 r->slot, reason);
+	else
+		snprintf(detail, sizeof detail, "%s%s; clusterd ends", slot, reason);
+	LOG_AT(&s->log, LOG_GIVE_UP, r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+	       F_NUM_IF(r->slot != ALL_SLOTS, "slot", r->slot),
+	       F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)),
+	       F_TEXT("detail", detail));
 }
 
 static void on_drained(struct supervisor *s, const struct report *r)
@@ -305,6 +332,9 @@ void sup_begun(struct supervisor *s, uint32_t workers)
 	s->begun = true;
 	LOG(&s->log, LOG_START, F_TEXT("version", CLUSTERD_VERSION), F_NUM("pid", getpid()),
 	    F_NUM("workers", workers), F_NUM("generation", s->generation));
+	if (s->options->policy_file)
+		LOG(&s->log, LOG_POLICY, F_TEXT("file", s->options->policy_file),
+		    F_TEXT("result", "applied"));
 	for (uint32_t i = 0; i < s->policy.listener_count; i++) {
 		const struct sock *sock = sock_of(s, &s->policy.listeners[i]);
 
@@ -386,6 +416,16 @@ void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const c
 	snprintf(reason, sizeof reason, "round-robin? falls back: %s: %s", step, strerror(-error));
 	LOG_AT(&s->log, LOG_BALANCE, LOG_LEVEL_WARN, F_TEXT("listener", sock->config.name),
 	       F_TEXT("mode", "hash"), F_TEXT("reason", reason));
+}
+
+void sup_stranger(void *context, const struct reaped *end)
+{
+	struct supervisor *s = context;
+	char signal[SIGNAL_TEXT_MAX];
+
+	LOG(&s->log, LOG_STRANGER, F_NUM("pid", end->pid),
+	    F_NUM_IF(end->signal == 0, "code", end->code),
+	    F_TEXT_IF(end->signal != 0, "signal", signal_name(end->signal, signal)));
 }
 
 /* Said at most once a minute, with the count, for a flood must not fill the log. */

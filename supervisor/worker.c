@@ -359,7 +359,8 @@ static bool is_ours(void *context, pid_t pid)
 int worker_reap_strangers(struct supervisor *s)
 {
 	pid_t hiding = 0;
-	int reaped = reap_strangers(is_ours, s, STRANGERS_TURN, &hiding);
+	struct reap_who who = { .is_ours = is_ours, .told = sup_stranger, .context = s };
+	int reaped = reap_strangers(&who, STRANGERS_TURN, &hiding);
 
 	return hiding ? STRANGERS_TURN : reaped;
 }

@@ -157,6 +157,8 @@ void status_init(struct status *status);
 void status_line(void *context, json_t *line); /* a ctl_line */
 void status_free(struct status *status);
 int status_code(const struct status *status);
+/* What to do when no worker is wanted; nothing is said when some are. */
+void put_paused(const json_t *line, FILE *out);
 /* The screen of `status`; `wide` adds the columns of `top`. */
 void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out);
 

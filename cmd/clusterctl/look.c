@@ -39,6 +39,14 @@ int status_code(const struct status *status)
 
 /* ---- the head ---- */
 
+void put_paused(const json_t *line, FILE *out)
+{
+	if (number_of(line, "wanted") == 0)
+		fputs("paused: no worker is wanted, and connections wait; next: clusterctl scale "
+		      "+1\n",
+		      out);
+}
+
 static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 {
 	const char *state = text_of(cluster, "state"), *file = text_of(cluster, "policy_file");
@@ -54,8 +62,7 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 		putc(' ', out);
 	}
 	fprintf(out, "applied %s ago\n", duration_of(cluster, "policy_age_ms", age));
-	if (number_of(cluster, "wanted") == 0)
-		fputs("paused: no worker is wanted, and connections wait; next: clusterctl scale +1\n", out);
+	put_paused(cluster, out);
 	if (number_of(cluster, "roll"))
 		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s\n",
 		        (long long)number_of(cluster, "roll"),

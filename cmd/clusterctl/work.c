@@ -173,10 +173,11 @@ static void put_verdict(const struct ctl *ctl, json_t *last)
 		       number_of(last, "count") == 1 ? "" : "s");
 	else if (json_object_get(last, "status"))
 		printf("%s: stopped, exit status %lld\n", ctl->shown, (long long)number_of(last, "status"));
-	else if (json_object_get(last, "ready"))
+	else if (json_object_get(last, "ready")) {
 		printf("%s: done; %lld of %lld ready\n", ctl->verb, (long long)number_of(last, "ready"),
 		       (long long)number_of(last, "wanted"));
-	else
+		put_paused(last, stdout);
+	} else
 		printf("%s: %s\n", ctl->verb, ctl->dry_run ? "this was the plan; nothing was changed"
 		                               : ctl->no_wait ? "begun" : "done");
 }

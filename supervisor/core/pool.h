@@ -161,12 +161,13 @@ enum report_what {
 	REPORT_UNKILLABLE,  /* cookie, ms since SIGKILL */
 	REPORT_SPAWN_ERROR, /* slot, error, delay_ms, next, why */
 	REPORT_ROLL_BEGIN,  /* roll, generation, slot or ALL_SLOTS, count */
-	REPORT_ROLL_SLOT,   /* roll, slot, cookie (new), other (old cookie or 0), ok, count = tries so far */
-	REPORT_ROLL_END,    /* roll, verdict, ms, generation */
-	REPORT_SCALE,       /* count, other (before) */
-	REPORT_GIVE_UP,     /* slot or ALL_SLOTS, next, why */
-	REPORT_RECYCLE,     /* cookie, cause */
-	REPORT_DRAINED,     /* slot */
+	REPORT_ROLL_SLOT, /* roll, slot, cookie (new), other (old cookie or 0), ok, count = tries so
+			     far */
+	REPORT_ROLL_END,  /* roll, verdict, ms, generation */
+	REPORT_SCALE,     /* count, other (before) */
+	REPORT_GIVE_UP,   /* slot or ALL_SLOTS, next, why, delay_ms, ok = a planned end */
+	REPORT_RECYCLE,   /* cookie, cause */
+	REPORT_DRAINED,   /* slot */
 };
 
 enum verdict { VERDICT_DONE, VERDICT_ROLLED_BACK, VERDICT_FAILED, VERDICT_SUPERSEDED, VERDICT_STOPPED };

@@ -223,7 +223,8 @@ static void give_up(struct pool *pool, int status, enum why why)
 	pool_report(pool, &(struct report){ .what = REPORT_GIVE_UP,
 					    .slot = ALL_SLOTS,
 					    .next = NEXT_EXIT,
-					    .why = why });
+					    .why = why,
+					    .ok = status == 0 });
 	stop_all(pool, status, why);
 }
 

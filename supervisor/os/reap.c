@@ -7,6 +7,16 @@ static uint64_t to_ms(struct timeval time)
 	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_usec / 1000;
 }
 
+static int end_code(const siginfo_t *info)
+{
+	return info->si_code == CLD_EXITED ? info->si_status : 0;
+}
+
+static int end_signal(const siginfo_t *info)
+{
+	return info->si_code == CLD_EXITED ? 0 : info->si_status;
+}
+
 /* waitid(2): the fifth argument of the system call, which libc hides, is the rusage. */
 static int wait_pidfd(int pidfd, int options, struct reaped *ret)
 {
@@ -21,8 +31,8 @@ static int wait_pidfd(int pidfd, int options, struct reaped *ret)
 		return 0;
 	*ret = (struct reaped){
 		.pid = info.si_pid,
-		.code = info.si_code == CLD_EXITED ? info.si_status : 0,
-		.signal = info.si_code == CLD_EXITED ? 0 : info.si_status,
+		.code = end_code(&info),
+		.signal = end_signal(&info),
 		.core = info.si_code == CLD_DUMPED,
 		.user_ms = to_ms(usage.ru_utime),
 		.sys_ms = to_ms(usage.ru_stime),
@@ -64,8 +74,7 @@ int reap_signal_group(pid_t group, int signal)
 	return 0;
 }
 
-int reap_strangers(bool (*is_ours)(void *context, pid_t pid), void *context, int budget,
-		   pid_t *ret_blocked)
+int reap_strangers(const struct reap_who *who, int budget, pid_t *ret_blocked)
 {
 	int reaped = 0;
 
@@ -77,12 +86,17 @@ int reap_strangers(bool (*is_ours)(void *context, pid_t pid), void *context, int
 			return errno == ECHILD ? reaped : -errno;
 		if (info.si_pid == 0)
 			return reaped;
-		if (is_ours(context, info.si_pid)) {
+		if (who->is_ours(who->context, info.si_pid)) {
 			*ret_blocked = info.si_pid;
 			return reaped;
 		}
 		if (sys_waitid(P_PID, info.si_pid, &info, WEXITED | WNOHANG, NULL) < 0)
 			return -errno;
+		if (who->told)
+			who->told(who->context, &(struct reaped){ .pid = info.si_pid,
+								  .code = end_code(&info),
+								  .signal = end_signal(&info),
+								  .core = info.si_code == CLD_DUMPED });
 		reaped++;
 	}
 	return reaped;

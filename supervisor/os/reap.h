@@ -50,9 +50,15 @@ int reap_signal_group(pid_t group, int signal);
  * The kernel shows one ended child at a time, so one of ours hides those behind
  * it: *ret_blocked is its pid, or 0. Reap it by its pidfd, then call again. If the
  * budget was used up, more may be waiting.
+ *
+ * `told` hears of each that was freed: its pid and its end; the times are 0.
  */
-int reap_strangers(bool (*is_ours)(void *context, pid_t pid), void *context, int budget,
-		   pid_t *ret_blocked);
+struct reap_who {
+	bool (*is_ours)(void *context, pid_t pid);
+	void (*told)(void *context, const struct reaped *end); /* or NULL */
+	void *context;
+};
+int reap_strangers(const struct reap_who *who, int budget, pid_t *ret_blocked);
 
 /* Makes this process the parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER), and checks.
  */

@@ -107,7 +107,7 @@ static int strangers(const char **failed)
 		_exit(0);
 	waitid(P_PID, (id_t)orphan, &(siginfo_t){ 0 }, WEXITED | WNOWAIT);
 	*failed = "reap_strangers";
-	count = reap_strangers(is_nobody, NULL, 8, &blocked);
+	count = reap_strangers(&(struct reap_who){ .is_ours = is_nobody }, 8, &blocked);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	if (count < 0)

@@ -113,6 +113,17 @@ class CommandLine(harness.TestCase):
             harness.eventually(lambda: [x for x in c.other if re.search(pattern, x)],
                                f"{form} line: {c.other}")
 
+    def test_the_file_it_started_with_is_told_once(self):
+        c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", flags=("-n", "1"))
+        c.ready(1)
+        self.assertEqual([(e.file, e.result) for e in c.all("policy")], [(str(c.policy_file), "applied")])
+        mark = c.mark()
+        c.kill(signal.SIGHUP)
+        self.assertEqual(c.wait_event("reload", since=mark).file, c.all("policy")[0].file)
+        c.wait_event("roll.end", since=mark, verdict="done")
+        self.assertEqual(c.stop(), 0)
+        self.assertEqual(len(c.all("policy")), 1)
+
     def test_pid_file(self):
         folder = harness.tempfile.mkdtemp(prefix="pid-")
         self.addCleanup(harness.shutil.rmtree, folder)

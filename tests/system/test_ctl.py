@@ -291,8 +291,9 @@ class Ctl(harness.TestCase):
         eventually(lambda: len(c.workers()) == 1, "one worker")
         self.assertEqual(c.ctl("scale", "3", "--no-wait"), "scale: begun\n")
         c.ctl("wait", "ready")
-        c.ctl("scale", "0", status=64)
-        c.ctl("scale", "many", status=64)
+        for word in ("many", "-4", "16385", "100000", "+16384"):
+            self.assertIn("0 (paused) to 16384; it is 3 now", self.errors(c, "scale", word, status=64))
+        self.assertEqual(len(c.workers()), 3)
         c.rebase()
 
     def test_roll(self):

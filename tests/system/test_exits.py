@@ -169,13 +169,17 @@ exec sleep 1000
 """
 
     def orphans(self, **options):
-        c = self.sh(self.STRANGERS, policy=AT_ONCE, flags=("-n", "2"), **options)
+        c = self.sh(self.STRANGERS, policy=AT_ONCE, flags=("-n", "2"), log_level="debug", **options)
         c.ready(2)
         c.wait_line("orphans made")
         harness.eventually(lambda: sorted(harness.children(c.pid).values()) == ["S", "S"],
                            "the workers are the only children, and none is a zombie")
         self.assertEqual(c.all("worker.exit"), [])
         self.assertEqual(len(c.all("worker.start")), 2)
+        for code, count in ((0, 20), (3, 20), (4, 10)):
+            c.wait_events(count, "stranger", code=code)
+        c.wait_events(10, "stranger", signal="SIGSEGV")
+        self.assertEqual({e.level for e in c.all("stranger")}, {"debug"})
 
     def test_A7_strangers_of_a_subreaper(self):
         self.orphans(preexec=lambda: harness._libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))

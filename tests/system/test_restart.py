@@ -44,6 +44,31 @@ class RowC(harness.TestCase):
         self.assertGreaterEqual(end.delay_ms, 225)
         c.wait_events(4, "worker.start")
 
+    GIVE_UPS = (
+        ("burst = 2\nwindow = 90s\ndelay_max = 1h\n", "exit 1", "error",
+         r"slot 0 is held: more than 2 respawns in 1m30s \(\[restart\] burst\); the next try comes in 1h"),
+        ("burst = 1\ngive_up = retire\n", "exit 1", "error",
+         r"slot 0 is retired: more than 1 respawn in 1m \(\[restart\] burst\); "
+         r"it stays empty until `clusterctl reset`"),
+        ("cluster_burst = 2\ngive_up = exit\n", "exit 1", "error",
+         r"slot 0: more than 2 respawns of all slots in 1m \(\[restart\] cluster_burst\); clusterd ends"),
+        ("[exit 1]\naction = exit\n", "exit 1", "error", r"slot 0: so says an \[exit RULE\]; clusterd ends"),
+        ("when = never\n", "exit 0", "info", "all workers have finished; clusterd ends"),
+        ("when = never\n", "exit 1", "error", "all workers have ended, and not all well; clusterd ends"),
+    )
+
+    def test_what_follows_is_said_in_words(self):
+        for restart, script, level, text in self.GIVE_UPS:
+            with self.subTest(text=text):
+                c = self.sh(script, flags=("-n", "1"), policy=AT_ONCE + "[restart]\ndelay = 0\n" + restart)
+                c.announce("worker.exit", "give_up", "stop")
+                told = c.wait_event("give_up")
+                self.assertRegex(told.detail, f"^{text}$")
+                self.assertEqual(told.level, level)
+                if told.action != "respawn":
+                    c.expected_status = 69 if level == "error" else 0
+                    self.assertEqual(c.wait(), c.expected_status)
+
     def test_C6_back_off_doubles_to_its_ceiling(self):
         c = self.sh("exit 1", flags=("-n", "1"), policy=AT_ONCE +
                     "[restart]\ndelay = 40ms\ndelay_max = 300ms\n")

@@ -51,6 +51,22 @@ class RowH(harness.TestCase):
         c.ctl("scale", "100000", status=None)
         self.assertEqual(len(c.workers()), 1)
 
+    @unittest.skipUnless(os.access(harness.CLUSTERCTL, os.X_OK), "clusterctl is not built")
+    def test_H2_scale_0_is_a_pause(self):
+        c = self.start(3)
+        paused = "paused: no worker is wanted, and connections wait; next: clusterctl scale +1\n"
+        for down in (("0",), ("-3",)):
+            said = c.ctl("scale", *down)
+            self.assertIn("scale: done; 0 of 0 ready\n", said)
+            self.assertIn(paused, said)
+            self.assertEqual(c.workers(), [])
+            self.assertIn("\n" + paused, c.ctl("status"))
+            c.ctl("scale", "-1", status=64)
+            c.ctl("roll")
+            socket.create_connection(("127.0.0.1", c.port), 5).close()
+            c.ctl("scale", "+3")
+            self.assertEqual(len(c.workers()), 3)
+
     def test_H3_storm(self):
         c = self.start(4)
         for _ in range(300):

@@ -198,6 +198,40 @@ class RowD(harness.TestCase):
         harness.eventually(lambda: set(harness.children(c.pid)) - {before, c.pid_of(1)}, "the child before its exec")
         return c, lease
 
+    BEYOND = (("cluster", "nice", "-5", "CAP_SYS_NICE"), ("limit", "nofile", "1000:2000", "LimitNOFILE="))
+
+    def test_D9_a_limit_that_is_not_ours_to_give(self):
+        """Refused at once, by its name, and never tried on a worker; at a reload nothing changes."""
+        bound = ("setpriv", "--bounding-set=-sys_nice,-sys_resource") if os.geteuid() == 0 else ()
+        prefix = (*bound, "prlimit", "--nofile=900:1500")
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"), prefix=prefix)
+        c.announce("reload", "note")
+        c.ready(2)
+        workers = c.workers()
+        for section, key, value, way_out in self.BEYOND:
+            with self.subTest(key=key):
+                policy = AT_ONCE + f"[{section}]\n{key} = {value}\n"
+                done = subprocess.run([*prefix, harness.CLUSTERD, "--set", "control.socket=off",
+                                       "--set", f"{section}.{key}={value}", "--", "/bin/sleep", "1000"],
+                                      stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                      timeout=harness.DEADLINE, check=False)
+                self.assertEqual(done.returncode, 77, done.stderr)
+                self.assertIn(f"{section}.{key}", done.stderr)
+                self.assertIn(way_out, done.stderr)
+                self.assertNotIn("started", done.stderr)
+                c.policy_file.write_text(policy)
+                said = c.ctl("reload", status=1)
+                self.assertIn(way_out, said)
+                self.assertIn("nothing was changed", said)
+                self.assertEqual(c.workers(), workers)
+
+    def test_D9_what_is_allowed_is_given(self):
+        prefix = ("prlimit", "--nofile=900:1500")
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"), prefix=prefix,
+                         policy=AT_ONCE + "[cluster]\nnice = 3\n[limit]\nnofile = 1500\nas = 64M\nstack = 64K\n")
+        c.ready(1)
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, c.pid_of(0)), 3)
+
     def test_D10_an_exec_that_hangs(self):
         """Nothing is supervised meanwhile, as clusterd(8) says; the workers serve on, and nothing is lost."""
         c, lease = self.hung()

@@ -146,17 +146,33 @@ START_TEST(group_outlives_its_leader)
 }
 END_TEST
 
-static bool is_pid(void *context, pid_t pid)
+struct seen {
+	pid_t ours;
+	int told, killed, codes;
+};
+
+static bool is_ours(void *context, pid_t pid)
 {
-	return pid == *(const pid_t *)context;
+	return pid == ((const struct seen *)context)->ours;
+}
+
+static void count_end(void *context, const struct reaped *end)
+{
+	struct seen *seen = context;
+
+	seen->told += end->pid > 0;
+	seen->killed += end->signal == SIGKILL;
+	seen->codes += end->code;
 }
 
 /* I1: 200 orphans, one worker of ours among them. */
 START_TEST(strangers)
 {
-	pid_t ours = fork_exiting(3), blocked;
+	pid_t blocked;
+	struct seen seen = { .ours = fork_exiting(3) };
+	struct reap_who who = { .is_ours = is_ours, .told = count_end, .context = &seen };
 	struct reaped end;
-	int pidfd = open_pidfd(ours), reaped = 0;
+	int pidfd = open_pidfd(seen.ours), reaped = 0;
 	uint64_t deadline = clock_ms() + DEADLINE_MS;
 
 	ck_assert_int_eq(reap_subreaper(), 0);
@@ -165,19 +181,19 @@ START_TEST(strangers)
 
 		if (middle == 0) {
 			for (int k = 0; k < 10; k++)
-				fork_exiting(0);
-			_exit(0);
+				fork_exiting(k);
+			raise(SIGKILL);
 		}
 	}
 	wait_readable(pidfd);
 	while (reaped < 220 && clock_ms() < deadline) {
-		int count = reap_strangers(is_pid, &ours, 7, &blocked);
+		int count = reap_strangers(&who, 7, &blocked);
 
 		ck_assert_int_ge(count, 0);
 		ck_assert_int_le(count, 7);
 		reaped += count;
 		if (blocked) {
-			ck_assert_int_eq(blocked, ours);
+			ck_assert_int_eq(blocked, seen.ours);
 			ck_assert_int_eq(reap(pidfd, &end), 1);
 			ck_assert_int_eq(end.code, 3);
 		}
@@ -185,7 +201,10 @@ START_TEST(strangers)
 			poll(NULL, 0, 1);
 	}
 	ck_assert_int_eq(reaped, 220);
-	ck_assert_int_eq(reap_strangers(is_pid, &ours, 7, &blocked), 0);
+	ck_assert_int_eq(seen.told, 220);
+	ck_assert_int_eq(seen.killed, 20);
+	ck_assert_int_eq(seen.codes, 20 * 45); /* 0 … 9 */
+	ck_assert_int_eq(reap_strangers(&who, 7, &blocked), 0);
 	ck_assert_int_eq(waitid(P_ALL, 0, &(siginfo_t){ 0 }, WEXITED | WNOHANG), -1);
 }
 END_TEST
