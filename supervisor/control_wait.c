@@ -33,6 +33,7 @@ static const char *report_name(enum report_what what)
 		[REPORT_SCALE] = "scale",
 		[REPORT_GIVE_UP] = "slot.give_up",
 		[REPORT_RECYCLE] = "worker.recycle",
+		[REPORT_RECYCLE_HELD] = "worker.recycle-held",
 		[REPORT_DRAINED] = "slot.drained",
 	};
 
@@ -74,7 +75,8 @@ static void put_details(struct client *client, struct json *j, const struct repo
 	case REPORT_READY: json_word(j, "how", name_ready_how(report->how)); break;
 	case REPORT_EXIT: put_exit(client, j, report); break;
 	case REPORT_STOP:
-	case REPORT_RECYCLE: json_word(j, "cause", name_end_cause(report->cause)); break;
+	case REPORT_RECYCLE:
+	case REPORT_RECYCLE_HELD: json_word(j, "cause", name_end_cause(report->cause)); break;
 	case REPORT_SPAWN_ERROR: json_word(j, "error", strerror(report->error)); break;
 	case REPORT_ROLL_BEGIN:
 		json_number(j, "roll", report->roll);

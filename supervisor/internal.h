@@ -106,6 +106,7 @@ struct worker {
 	uint32_t cookie, slot, generation;
 	uint32_t seat;          /* steer.c; the slot where no connections are steered */
 	struct accepting accepting;
+	uint64_t rss_kb;               /* when it was last found above [recycle] max_rss */
 	uint64_t word_ms, word_cpu_ms; /* when it last said WATCHDOG=1, and its CPU time by then */
 	uint64_t handed_before; /* connections the seat had been given before this worker */
 	uint32_t record_row;   /* 0 = none */

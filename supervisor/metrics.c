@@ -137,6 +137,7 @@ void metrics_report(struct metrics *metrics, const struct report *report)
 	case REPORT_SCALE:
 	case REPORT_GIVE_UP:
 	case REPORT_RECYCLE:
+	case REPORT_RECYCLE_HELD:
 	case REPORT_DRAINED:
 	default: break;
 	}

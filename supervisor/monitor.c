@@ -16,9 +16,11 @@ static void look(struct supervisor *s, struct worker *worker)
 
 	if (!worker->end.open || proc_read("/proc", worker->pid, &info) < 0)
 		return;
-	if (info.rss_bytes > s->policy.recycle_max_rss)
-		sup_feed(s, &(struct event){
-				    .what = EV_RECYCLE, .cookie = worker->cookie, .cause = END_RSS });
+	if (info.rss_bytes <= s->policy.recycle_max_rss)
+		return;
+	worker->rss_kb = info.rss_bytes / 1024;
+	sup_feed(s,
+		 &(struct event){ .what = EV_RECYCLE, .cookie = worker->cookie, .cause = END_RSS });
 }
 
 static void on_monitor(uv_timer_t *timer)

@@ -21,7 +21,7 @@ static void explain_limit(const struct launch *launch, const char *step, char *p
 
 	for (size_t i = 0; i < launch->limit_count; i++)
 		if (strcmp(launch->limits[i].step, step) == 0)
-			getrlimit(launch->limits[i].resource, &now);
+			getrlimit((__rlimit_resource_t)launch->limits[i].resource, &now);
 	for (size_t i = 0; key[i] && i < sizeof unit - 1; i++)
 		unit[i] = (char)(key[i] & ~0x20);
 	snprintf(problem, size,

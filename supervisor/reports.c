@@ -13,6 +13,7 @@
 #include "config/rules.h"
 #include "config/signals.h"
 #include "supervisor/adoption.h"
+#include "supervisor/core/brief.h"
 #include "supervisor/core/names.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
@@ -198,10 +199,43 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 	    F_TEXT("why", name_why(r->why)));
 }
 
+/* "52M, over [recycle] max_rss 30M" */
+static void recycle_reason(struct supervisor *s, const struct report *r, char *out, size_t size)
+{
+	const struct worker *worker = worker_find(s, r->cookie);
+	char is[BRIEF_TEXT_MAX], limit[BRIEF_TEXT_MAX];
+
+	if (r->cause == END_LIFETIME)
+		snprintf(out, size, "%s old, [recycle] max_lifetime %s less its jitter",
+			 brief_duration(r->ms, is),
+			 brief_duration(s->policy.recycle_max_lifetime, limit));
+	else
+		snprintf(out, size, "%s, over [recycle] max_rss %s",
+			 brief_size(worker ? worker->rss_kb : 0, is),
+			 brief_size(s->policy.recycle_max_rss / 1024, limit));
+}
+
 static void on_recycle(struct supervisor *s, const struct report *r)
 {
+	char detail[128];
+
+	recycle_reason(s, r, detail, sizeof detail);
 	LOG(&s->log, LOG_RECYCLE, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
-	    F_TEXT("cause", name_end_cause(r->cause)));
+	    F_TEXT("cause", name_end_cause(r->cause)), F_TEXT("detail", detail));
+}
+
+static void on_recycle_held(struct supervisor *s, const struct report *r)
+{
+	char detail[128], text[384], stable[BRIEF_TEXT_MAX], delay[BRIEF_TEXT_MAX];
+
+	recycle_reason(s, r, detail, sizeof detail);
+	snprintf(
+	    text, sizeof text,
+	    "%s, as was the one before it: the program needs more than the limit; it is replaced "
+	    "at most once in %s ([restart] stable), next in %s; raise max_rss (this is said once)",
+	    detail, brief_duration(s->policy.restart_stable, stable),
+	    brief_duration(r->delay_ms, delay));
+	LOG(&s->log, LOG_NOTE, F_NUM("slot", r->slot), F_TEXT("text", text));
 }
 
 /* ---- the cluster ---- */
@@ -305,6 +339,7 @@ void sup_report(struct supervisor *s, const struct report *report)
 		[REPORT_SCALE] = on_scale,
 		[REPORT_GIVE_UP] = on_give_up,
 		[REPORT_RECYCLE] = on_recycle,
+		[REPORT_RECYCLE_HELD] = on_recycle_held,
 		[REPORT_DRAINED] = on_drained,
 	};
 

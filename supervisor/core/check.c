@@ -116,7 +116,8 @@ static bool replace_kind_valid(const struct pool *pool, const struct slot *slot)
 {
 	bool restart = slot->replace == REPLACE_RESTART;
 
-	if (slot->replace_cause >= END_CAUSES || restart != (slot->replace_roll != 0))
+	if (slot->replace_cause >= END_CAUSES || slot->recycle_ms > pool->now_ms ||
+	    restart != (slot->replace_roll != 0))
 		return false;
 	switch ((enum replace)slot->replace) {
 	case REPLACE_NO:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "supervisor/core/pool_impl.h"
+#include "supervisor/core/recycle.h"
 #include "supervisor/core/replace.h"
 #include "supervisor/core/roll.h"
 #include "supervisor/core/scale.h"
@@ -242,6 +243,8 @@ void on_policy(struct pool *pool, const struct event *event)
 	for (uint32_t s = 0; s < pool->wanted; s++) {
 		uint64_t latest = pool_after(pool, pool->policy->restart_delay_max);
 
+		if (old->recycle_max_rss != pool->policy->recycle_max_rss)
+			recycle_forget(pool, s);
 		new_deadlines(pool, pool->slots[s].current, old);
 		new_deadlines(pool, pool->slots[s].next, old);
 		if (pool->slots[s].state == SLOT_BACKOFF && !pool->slots[s].waits &&

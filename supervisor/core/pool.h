@@ -167,7 +167,9 @@ enum report_what {
 	REPORT_SCALE,     /* count, other (before) */
 	REPORT_GIVE_UP,   /* slot or ALL_SLOTS, next, why, delay_ms, ok = a planned end */
 	REPORT_RECYCLE,   /* cookie, cause */
-	REPORT_DRAINED,   /* slot */
+	REPORT_RECYCLE_HELD, /* cookie, cause, delay_ms: over its limit again, not replaced before
+			      */
+	REPORT_DRAINED,      /* slot */
 };
 
 enum verdict { VERDICT_DONE, VERDICT_ROLLED_BACK, VERDICT_FAILED, VERDICT_SUPERSEDED, VERDICT_STOPPED };

@@ -81,6 +81,7 @@ struct slot {
 	uint32_t replace_roll;  /* REPLACE_RESTART: its number */
 	uint32_t replace_tries; /* replacements that failed */
 	uint64_t replace_since_ms;
+	uint64_t recycle_ms;   /* last replaced for its memory; 0 = never */
 	uint8_t state;         /* enum slot_state */
 	uint8_t replace;       /* enum replace */
 	uint8_t replace_cause; /* REPLACE_RECYCLE: enum end_cause */
@@ -91,6 +92,7 @@ struct slot {
 	bool settled;   /* has been ready, has failed, or is not meant to run */
 	bool steered;
 	bool ended_well;   /* the last worker, by itself with 0 or because we asked */
+	bool recycle_told; /* REPORT_RECYCLE_HELD; it is said once */
 	bool tell_gone;    /* ACT_SLOT_GONE after the last instance */
 	bool tell_drained; /* REPORT_DRAINED after the last instance */
 	uint64_t due_ms[SLOT_DUES];

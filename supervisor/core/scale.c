@@ -1,5 +1,6 @@
 #include "supervisor/core/scale.h"
 
+#include "supervisor/core/recycle.h"
 #include "supervisor/core/replace.h"
 #include "supervisor/core/roll.h"
 
@@ -99,6 +100,7 @@ static void reset(struct pool *pool, uint32_t s)
 {
 	pool->slots[s].history.streak = 0;
 	pool->slots[s].history.used = 0;
+	recycle_forget(pool, s);
 	if (pool->slots[s].state == SLOT_DRAINED)
 		fill(pool, s, SLOT_RESET);
 	else

@@ -15,7 +15,7 @@
 #include "supervisor/core/pool_impl.h"
 
 enum {
-	VERSION = 1,
+	VERSION = 2,
 	ORDER_MARK = 0x01020304,
 	MAGIC_SIZE = 8,
 	HEAD_SIZE = MAGIC_SIZE + 4 + 4 + 8 + 8 + 4 + 4,
@@ -171,6 +171,7 @@ static void slot_record(struct codec *c, struct slot *slot, uint32_t *instances)
 	u32(c, &slot->replace_roll);
 	u32(c, &slot->replace_tries);
 	u64(c, &slot->replace_since_ms);
+	u64(c, &slot->recycle_ms);
 	u8(c, &slot->state);
 	u8(c, &slot->replace);
 	u8(c, &slot->replace_cause);
@@ -181,6 +182,7 @@ static void slot_record(struct codec *c, struct slot *slot, uint32_t *instances)
 	flag(c, &slot->settled);
 	flag(c, &slot->steered);
 	flag(c, &slot->ended_well);
+	flag(c, &slot->recycle_told);
 	flag(c, &slot->tell_gone);
 	flag(c, &slot->tell_drained);
 	for (int due = 0; due < SLOT_DUES; due++)

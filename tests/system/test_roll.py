@@ -299,6 +299,20 @@ class RowG(harness.TestCase):
         self.assertIn(recycled.pid, (fat, c.all("worker.start", slot=1)[0].pid))
         c.wait_event("worker.exit", pid=recycled.pid, asked=True)
 
+    def test_a_limit_below_what_the_program_needs(self):
+        """Replaced once in restart.stable, the figures in each line, and one warning."""
+        c = self.cluster(harness.PROBE, "eat-memory=50", "ready", flags=("-n", "1"), policy=
+                         "[restart]\nstable = 3s\n[recycle]\nmax_rss = 30M\n")
+        c.announce("note", "worker.escalate")
+        recycled = c.wait_events(3, "recycle", deadline=20 * harness.SLOW)
+        for event in recycled:
+            self.assertRegex(event.detail, r"^\d\dM, over \[recycle\] max_rss 30M$")
+        for first, second in zip(recycled, recycled[1:]):
+            self.assertGreater(second["at"] - first["at"], 2.9)
+        warnings = c.all("note", level="warn")
+        self.assertEqual([e.slot for e in warnings], [0])
+        self.assertRegex(warnings[0].text, r"^\d\dM, over \[recycle\] max_rss 30M, as was the one before it: ")
+
     def test_recycle_by_age_at_most_one_at_a_time(self):
         c = self.start(harness.PROBE, "after=50", "ready", "serve", workers=4,
                        extra="[recycle]\nmax_lifetime = 1s\njitter = 50%\n")

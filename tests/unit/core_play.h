@@ -8,9 +8,9 @@
  *          stop, quit, stopping C, extend C MS, ping C, sick C, big C, skip MS; S may be `all`
  * Actions  spawn SLOT#COOKIE[gGENERATION], term #C, abrt #C, kill #C (kill! = the group),
  *          +SLOT and -SLOT (steering), move S, gone S, up, generation G, exit STATUS, and the
- *          reports: died #C NEXT [DELAY] (unasked: by itself, but it is replaced anyway), error S NEXT [DELAY], giveup S NEXT, escalate #C,
- *          unkillable #C, recycle #C, drained S, try S N (a replacement failed),
- *          rolled VERDICT
+ *          reports: died #C NEXT [DELAY] (unasked: by itself, but it is replaced anyway), error S
+ * NEXT [DELAY], giveup S NEXT, escalate #C, unkillable #C, recycle #C, big #C DELAY (not yet
+ * recycled again), drained S, try S N (a replacement failed), rolled VERDICT
  */
 #ifndef CLUSTERD_TESTS_UNIT_CORE_PLAY_H
 #define CLUSTERD_TESTS_UNIT_CORE_PLAY_H
@@ -66,6 +66,9 @@ static inline void play_report(struct play *play, const struct report *r)
 	case REPORT_ESCALATE: play_say(play, "escalate #%u", r->cookie); break;
 	case REPORT_UNKILLABLE: play_say(play, "unkillable #%u", r->cookie); break;
 	case REPORT_RECYCLE: play_say(play, "recycle #%u", r->cookie); break;
+	case REPORT_RECYCLE_HELD:
+		play_say(play, "big #%u %llu", r->cookie, (unsigned long long)r->delay_ms);
+		break;
 	case REPORT_DRAINED: play_say(play, "drained %u", r->slot); break;
 	case REPORT_ROLL_END: play_say(play, "rolled %s", play_verdicts[r->verdict]); break;
 	case REPORT_ROLL_SLOT:

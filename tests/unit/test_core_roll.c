@@ -65,6 +65,17 @@ static const struct story stories[] = {
 	  TWO_READY "restart 0; restart 0 > rolled superseded, spawn 0#4" },
 	{ "recycle: replacement first, at most one at a time", QUIET, 0,
 	  TWO_READY "big 1 > recycle #1, spawn 0#3; big 1 > ; big 2 > ; spawned 3; ready 3; at 101 > term #1, recycle #2, spawn 1#4" },
+	{ "by memory at most once in restart.stable, and told once", QUIET "restart.stable=10s", 0,
+	  "start 1; spawned 1; ready 1; big 1 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > term #1; end 1 0; "
+	  "big 2 > big #2 9900; big 2 > ; at 10000; big 2 > ; at 10001; big 2 > recycle #2, spawn 0#3; "
+	  "spawned 3; ready 3; at 10102 > term #2; big 3 > " },
+	{ "a reset forgets it", QUIET "restart.stable=10s", 0,
+	  "start 1; spawned 1; ready 1; big 1 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > term #1; end 1 0; "
+	  "big 2 > big #2 9900; reset 0; big 2 > recycle #2, spawn 0#3; spawned 3; ready 3; at 202 > term #2; end 2 0; "
+	  "big 3 > big #3 9899" },
+	{ "without restart.stable each is recycled", QUIET "restart.stable=0", 0,
+	  "start 1; spawned 1; ready 1; big 1 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > term #1; "
+	  "big 2 > recycle #2, spawn 0#3" },
 	{ "only who is ready is recycled", QUIET, 0, "start 1; spawned 1; big 1 > ; ready 1 > +0, up" },
 	{ "drained during a roll: filled with what counts then", QUIET, 0,
 	  TWO_READY "roll 2; drain 1; spawned 3; ready 3; at 101 > term #1, generation 2, rolled done; reset 1 > spawn 1#4g2" },
