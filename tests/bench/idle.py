@@ -4,6 +4,7 @@
     python3 tests/bench/idle.py BUILD [--quick]
 """
 import contextlib
+import tempfile
 import time
 
 import figures
@@ -11,7 +12,7 @@ import figures
 WAYS = (
     ("defaults", ()),
     ("captured output", ("log.output=capture",)),
-    ("control socket", ("control.socket=@/control",)),
+    ("control socket", ("control.socket={folder}/control",)),
     ("round-robin", ("listen.balance=round-robin?",)),
 )
 
@@ -20,9 +21,11 @@ def main():
     chosen = figures.options(__doc__)
     seconds = 2 if chosen.quick else 60
     with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clusterd-"))
         watched = []
         for at, (name, settings) in enumerate(WAYS):
-            one = figures.clusterd(chosen, 2, figures.PORT_BASE + 30 + at, [chosen.app], *settings)
+            one = figures.clusterd(chosen, 2, figures.PORT_BASE + 30 + at, [chosen.app],
+                                   *(setting.format(folder=folder) for setting in settings))
             watched.append((name, stack.enter_context(one)))
             figures.wait_port(figures.PORT_BASE + 30 + at)
         time.sleep(3)  # until the workers are ready and have said so
