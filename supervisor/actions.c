@@ -30,6 +30,26 @@ static bool permanent(const char *step, int error)
 	return false;
 }
 
+/*
+ * A worker that is replaced at once: what it takes to put its end into words is spent while
+ * the next one starts. Not where something else may have to be told about the spawn.
+ */
+static bool may_tell_later(const struct worker *worker, const struct report *report)
+{
+	const struct policy *policy = &worker->launch->policy;
+
+	return report->what == REPORT_EXIT && report->next == NEXT_RESPAWN && report->delay_ms == 0 && !worker->output &&
+	       policy->supervisor_on_death == ON_DEATH_STOP && !policy_adopts(policy);
+}
+
+void sup_tell_end(struct supervisor *s)
+{
+	if (!s->end_untold)
+		return;
+	s->end_untold = false;
+	sup_report(s, &s->end);
+}
+
 static void act_spawn(struct supervisor *s, const struct action *action)
 {
 	struct event event = { .what = EV_SPAWNED, .slot = action->slot, .cookie = action->cookie };
@@ -40,6 +60,8 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 	record_starting(s, action->slot, action->generation);
 	rc = worker_start(s, action->slot, action->cookie, action->generation, &failed);
 	record_started(s, rc < 0 ? NULL : worker_find(s, action->cookie));
+	launch_prepare(s);
+	sup_tell_end(s);
 	if (rc < 0) {
 		event.what = EV_SPAWN_FAILED;
 		event.error = -rc;
@@ -129,7 +151,11 @@ static void act_report(struct supervisor *s, const struct action *action)
 		sup_stopping(s);
 	/* It holds from the moment it is told, and before the signal that follows. */
 	steer_apply(s);
-	sup_report(s, report);
+	s->end_untold = worker && may_tell_later(worker, report);
+	if (s->end_untold)
+		s->end = *report;
+	else
+		sup_report(s, report);
 	control_report(s->control, report);
 	metrics_report(s->metrics, report);
 	if (worker && report->what == REPORT_EXIT) {
@@ -148,5 +174,7 @@ void sup_act(void *context, const struct action *action)
 		[ACT_REPORT] = act_report,
 	};
 
+	if (action->what != ACT_SPAWN)
+		sup_tell_end(context);
 	acts[action->what](context, action);
 }

@@ -25,6 +25,7 @@
 #include "supervisor/log.h"
 #include "supervisor/os/inherit.h"
 #include "supervisor/os/listen.h"
+#include "supervisor/os/notifysock.h"
 #include "supervisor/os/pidfile.h"
 #include "supervisor/os/reap.h"
 #include "supervisor/os/rowfile.h"
@@ -186,6 +187,8 @@ struct supervisor {
 
 	struct worker *workers[WORKER_HASH];
 	struct worker *departed; /* gone, to be freed where none of them is in use */
+	struct report end;       /* of one of them, told when the spawn that follows has been tried */
+	bool end_untold;
 	struct hearing hearing;
 	struct slot_memory *memory; /* slots_max of them */
 
@@ -251,6 +254,8 @@ struct supervisor {
 	const struct launch *settle_policy; /* whose policy is to be in force, or NULL */
 	uint32_t told_workers; /* CLUSTERD_WORKERS of the next one to start */
 	uint64_t refused, refused_ms; /* notify messages of strangers; when that was last said */
+	int spare_fd;         /* NOTIFY_SOCKET of the next worker, or -1 */
+	char spare_name[NOTIFYSOCK_NAME_MAX];
 	char *scratch;        /* arguments and environment of the worker being started */
 	size_t scratch_size;
 	bool begun;           /* start has been logged */
@@ -280,6 +285,7 @@ uint32_t workers_wanted(const struct policy *policy);
 
 /* actions.c */
 action_sink sup_act;
+void sup_tell_end(struct supervisor *s); /* that which waits to be told, if any */
 
 /* reports.c: one line each */
 void sup_report(struct supervisor *s, const struct report *report);
@@ -302,6 +308,7 @@ void sup_note(struct supervisor *s, enum log_level level, const char *format, ..
 struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie);
 int worker_watch(struct worker *worker, const char **failed);
 struct worker *worker_find(struct supervisor *s, uint32_t cookie);
+const struct worker *worker_departed(const struct supervisor *s, uint32_t cookie); /* not freed yet, or NULL */
 int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t generation,
                  const char **failed);
 void worker_told(struct worker *worker); /* its exit has been reported: let go of it */
@@ -320,6 +327,7 @@ void launch_limits(const struct supervisor *s, struct launch *launch);
 int launch_rehearse(const struct launch *launch, char *problem, size_t size);
 bool launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
+void launch_prepare(struct supervisor *s); /* what the next spawn need not do while somebody waits for it */
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
                  const char **failed);
 

@@ -445,6 +445,26 @@ static void errand_end(struct errand *e)
 	fd_close(&e->ready_write);
 }
 
+void launch_prepare(struct supervisor *s)
+{
+	const char *failed;
+
+	if (s->spare_fd < 0 && !s->stopping && notifysock_open(s->spare_name, &s->spare_fd, &failed) < 0)
+		s->spare_fd = -1; /* then the next spawn tries again, and tells */
+}
+
+static int open_notify(struct errand *e, const char **failed)
+{
+	struct supervisor *s = e->worker->s;
+
+	if (s->spare_fd < 0)
+		return notifysock_open(e->notify_name, &e->worker->notify_fd, failed);
+	memcpy(e->notify_name, s->spare_name, sizeof e->notify_name);
+	e->worker->notify_fd = s->spare_fd;
+	s->spare_fd = -1;
+	return 0;
+}
+
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
                  const char **failed)
 {
@@ -457,7 +477,7 @@ int launch_spawn(struct worker *worker, const struct launch *launch, struct spaw
 	e->launch = launch;
 	e->output_fds[0] = e->output_fds[1] = e->ready_write = -1;
 	e->adopt_fds[0] = e->adopt_fds[1] = -1;
-	rc = notifysock_open(e->notify_name, &worker->notify_fd, failed);
+	rc = open_notify(e, failed);
 	if (rc == 0)
 		rc = gather_fds(e, failed);
 	if (rc == 0)

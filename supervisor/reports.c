@@ -123,7 +123,8 @@ static void print_tail(struct supervisor *s, const struct worker *worker)
 
 static void on_exit_report(struct supervisor *s, const struct report *r)
 {
-	const struct worker *worker = worker_find(s, r->cookie);
+	const struct worker *known = worker_find(s, r->cookie);
+	const struct worker *worker = known ? known : worker_departed(s, r->cookie);
 	const struct reaped none = { .code = 0 }, *used = worker ? &worker->reaped : &none;
 	const char *last = worker && worker->output && abnormal(r) ? output_last_line(worker->output) : "";
 	char signal[SIGNAL_TEXT_MAX], rule_room[RULE_TEXT_MAX];

@@ -62,6 +62,7 @@ void sup_feed(struct supervisor *s, const struct event *event)
 		s->inbox_head = (s->inbox_head + 1) % s->inbox_size;
 		s->inbox_count--;
 		pool_step(s->pool, clock_ms(), &next, sup_act, s);
+		sup_tell_end(s);
 	}
 	s->draining_inbox = false;
 	sup_settle(s);
@@ -254,6 +255,7 @@ static void free_all(struct supervisor *s)
 	free(s->orphans);
 	fd_close(&s->oom_fd);
 	fd_close(&s->null_fd);
+	fd_close(&s->spare_fd);
 	sdnotify_finish(&s->sd);
 	if (s->pidfile.fd >= 0)
 		pidfile_close(&s->pidfile, s->policy.supervisor_pid_file);
@@ -298,6 +300,7 @@ static struct supervisor *supervisor_new(void)
 	s->hangup_fd = s->oom_fd = s->pidfile.fd = s->record.file.file.fd = s->sd.fd = -1;
 	s->carried_control = s->carried_metrics = s->hearing.set = s->arrivals_fd = -1;
 	s->null_fd = SPAWN_NULL;
+	s->spare_fd = -1;
 	return s;
 }
 

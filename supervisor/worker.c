@@ -29,6 +29,15 @@ struct worker *worker_find(struct supervisor *s, uint32_t cookie)
 	return w;
 }
 
+const struct worker *worker_departed(const struct supervisor *s, uint32_t cookie)
+{
+	const struct worker *w = s->departed;
+
+	while (w && w->cookie != cookie)
+		w = w->hash_next;
+	return w;
+}
+
 static void unlink_worker(struct worker *worker)
 {
 	struct worker **at = &worker->s->workers[worker->cookie % WORKER_HASH];

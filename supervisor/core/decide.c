@@ -162,6 +162,8 @@ struct decision decide_spawn_error(const struct policy *policy, const struct his
 
 	d.streak = history->streak + 1;
 	d.delay_ms = decide_backoff(policy, history->streak, dice);
+	if (d.delay_ms < SPAWN_PAUSE_MS)
+		d.delay_ms = SPAWN_PAUSE_MS;
 	return within_budget(policy, history, cluster, now_ms, d);
 }
 

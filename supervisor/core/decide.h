@@ -17,6 +17,8 @@
 
 #include "supervisor/core/pool.h"
 
+enum { SPAWN_PAUSE_MS = 100 };
+
 /* Respawns of one slot. */
 struct history {
 	uint32_t streak; /* short lives in a row */
@@ -57,7 +59,7 @@ struct decision decide_end(const struct policy *policy, const struct history *hi
 			   const struct cluster_history *cluster, const struct life *life,
 			   uint32_t dice);
 
-/* The worker could not be spawned: as after a short life. */
+/* The worker could not be spawned: as after a short life, and never within SPAWN_PAUSE_MS. */
 struct decision decide_spawn_error(const struct policy *policy, const struct history *history,
 				   const struct cluster_history *cluster, uint64_t now_ms,
 				   uint32_t dice);

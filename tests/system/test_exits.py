@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import unittest
 
 import harness
@@ -156,6 +157,29 @@ class RowA(harness.TestCase):
         c.wait_event("worker.exit", slot=1)
         self.assertEqual(c.all("worker.exit", slot=0), [])
         self.assertEqual(len(c.all("worker.start", slot=0)), 1)
+
+    def test_A4_an_end_is_told_before_what_follows(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        program = pathlib.Path(folder) / "nap"
+        shutil.copy("/bin/sleep", program)
+        c = self.cluster(str(program), "1000", policy=AT_ONCE, flags=("-n", "1"))
+        c.announce("worker.exit", "spawn.error", "give_up", "stop")
+        c.ready(1)
+        for follows in ("worker.start", "spawn.error"):
+            with self.subTest(follows=follows):
+                pid = c.pid_of(0)
+                c.wait_event("worker.ready", pid=pid)
+                if follows == "spawn.error":
+                    program.unlink()
+                c.wait_event("up")
+                since = c.mark()
+                c.kill(signal.SIGKILL, pid)
+                c.wait_event(follows, since)
+                end, after = c.events[since:since + 2]
+                self.assertEqual((end.event, after.event), ("worker.exit", follows))
+                self.assertEqual((end.pid, end.delay_ms), (pid, 0))
+        # Without a pause between the tries nothing else would ever be heard.
+        self.assertGreaterEqual(after.retry_ms, 100)
 
     STRANGERS = """
 if [ $CLUSTERD_SLOT -eq 0 ]; then

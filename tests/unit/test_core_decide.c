@@ -228,6 +228,25 @@ START_TEST(a_spawn_error_backs_off_like_a_short_life)
 }
 END_TEST
 
+/* Each failure is known within the turn that tried: without a pause no turn would ever end. */
+START_TEST(a_spawn_error_is_never_tried_again_at_once)
+{
+	static const char *const texts[] = { "restart.delay=0", "restart.delay=1ms",
+		                             "restart.delay_max=0", "restart.delay=120ms" };
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct policy *policy = policy_with(texts[i]);
+		struct history history = { 0 };
+		struct cluster_history cluster = { 0 };
+
+		for (uint32_t dice = 0; dice < 1024; dice++)
+			ck_assert_uint_ge(decide_spawn_error(policy, &history, &cluster, NOW_MS, dice).delay_ms,
+			                  SPAWN_PAUSE_MS);
+		free(policy);
+	}
+}
+END_TEST
+
 START_TEST(only_what_we_asked_for_is_asked)
 {
 	for (int cause = 0; cause < END_CAUSES; cause++) {
@@ -253,6 +272,7 @@ int main(void)
 	tcase_add_test(tests, a_start_that_failed_is_never_a_stable_life);
 	tcase_add_test(tests, jitter_takes_at_most_a_quarter);
 	tcase_add_test(tests, a_spawn_error_backs_off_like_a_short_life);
+	tcase_add_test(tests, a_spawn_error_is_never_tried_again_at_once);
 	tcase_add_test(tests, only_what_we_asked_for_is_asked);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
