@@ -2,10 +2,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUT_KEPT = 4 * CONN_OUT_HIGH };
+enum { OUT_KEPT = 4 * CONN_OUT_HIGH, LUCK_MAX = 16, LUCK_TRY = 16 };
 
 struct conn_reader {
 	struct http_reader http;
@@ -20,11 +21,9 @@ struct conn {
 	struct buffer waiting_in;   /* read, but behind an answer that is not out yet */
 	struct conn *next_fresh;    /* see on_prepare() */
 	struct visit visit;
-	uv_poll_t poll;
 	size_t sent;        /* how much of `unsent` is out */
-	int fd;             /* -1: closed, the struct goes when the handle has */
-	int events;         /* what is polled for */
-	bool polled;        /* the handle is open */
+	int fd;             /* -1: closed, the struct goes in conn_settle() or after the visit */
+	uint32_t events;    /* what is waited for */
 	bool visiting;      /* waits for Redis */
 	bool visit_kept;    /* the request that waits wants the connection kept */
 	bool visit_minor_0; /* and is HTTP/1.0 */
@@ -72,12 +71,7 @@ static void reader_release(struct conn *conn)
 	hub->spares++;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
-/* The struct lives on until settle() or, once polled, until its handle has closed. */
+/* The struct lives on until conn_settle(), or until its visit is over. */
 static void conn_close(struct conn *conn)
 {
 	struct hub *hub = conn->hub;
@@ -88,8 +82,6 @@ static void conn_close(struct conn *conn)
 	reader_release(conn);
 	buffer_finish(&conn->unsent);
 	buffer_finish(&conn->waiting_in);
-	if (conn->polled)
-		uv_close((uv_handle_t *)&conn->poll, on_handle_closed);
 	close(conn->fd);
 	conn->fd = -1;
 	if (--hub->connections == 0 && hub->emptied)
@@ -306,31 +298,18 @@ static enum limit conn_limit(const struct conn *conn)
 	return conn->served ? LIMIT_IDLE : LIMIT_REQUEST;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
 static void conn_watch(struct conn *conn)
 {
 	enum limit limit = conn_limit(conn);
-	int events = UV_READABLE;
+	uint32_t events = EPOLLIN;
 
 	if (conn->unsent.size > 0)
-		events = UV_WRITABLE;
+		events = EPOLLOUT;
 	else if (conn->visiting)
 		events = 0;
-	if (!conn->polled) {
-		if (uv_poll_init(conn->hub->loop, &conn->poll, conn->fd) != 0) {
-			conn_close(conn);
-			return;
-		}
-		conn->poll.data = conn;
-		conn->polled = true;
-	}
-	if (events != conn->events) {
-		conn->events = events;
-		if (events)
-			uv_poll_start(&conn->poll, events, on_poll);
-		else
-			uv_poll_stop(&conn->poll);
+	if (watch_for(&conn->hub->watch, conn->fd, &conn->events, events, conn) < 0) {
+		conn_close(conn);
+		return;
 	}
 	if (!conn->deadline.next || conn->restarted || conn->deadline.limit != limit)
 		deadline_set(&conn->hub->deadlines, &conn->deadline, limit);
@@ -352,19 +331,16 @@ static void conn_settle(struct conn *conn)
 		conn_watch(conn);
 	if (conn->fd < 0) {
 		buffer_clear(&conn->hub->out, OUT_KEPT);
-		if (!conn->polled)
+		if (!conn->visiting)
 			free(conn);
 	}
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_ready(void *owner)
 {
-	struct conn *conn = poll->data;
+	struct conn *conn = owner;
 
-	(void)events;
-	if (status < 0)
-		conn_close(conn);
-	else if (conn->unsent.size == 0)
+	if (conn->unsent.size == 0)
 		conn_read(conn);
 	else if (conn_send_rest(conn))
 		conn_resume(conn);
@@ -420,13 +396,16 @@ static void on_prepare(uv_prepare_t *prepare)
 		struct conn *conn = hub->fresh;
 
 		hub->fresh = conn->next_fresh;
-		conn_read(conn);
+		if (conn_read(conn))
+			hub->luck += hub->luck < LUCK_MAX;
+		else
+			hub->luck -= hub->luck > 0;
 		conn_settle(conn);
 	}
 	uv_prepare_stop(prepare);
 }
 
-void hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS])
+int hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS])
 {
 	hub->loop = loop;
 	hub->budget.left = CONN_BUDGET;
@@ -435,9 +414,11 @@ void hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS])
 	hub->spares = hub->connections = 0;
 	hub->draining = false;
 	hub->fresh = NULL;
+	hub->luck = LUCK_MAX;
 	uv_prepare_init(loop, &hub->prepare);
 	hub->prepare.data = hub;
 	deadlines_init(&hub->deadlines, loop, limits, on_deadline);
+	return watch_open(&hub->watch, loop, on_ready);
 }
 
 void hub_finish(struct hub *hub)
@@ -488,7 +469,13 @@ void conn_start(struct conn *conn)
 {
 	struct hub *hub = conn->hub;
 
+	/* Where clients are slower than we are, looking early costs two calls and finds nothing. */
+	if (hub->luck == 0 && ++hub->unlooked % LUCK_TRY != 0) {
+		conn_settle(conn);
+		return;
+	}
 	if (conn_read(conn)) {
+		hub->luck += hub->luck < LUCK_MAX;
 		conn_settle(conn);
 		return;
 	}

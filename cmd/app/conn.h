@@ -5,7 +5,7 @@
  * unsent answers and waiting input exist only while they are needed, and what
  * clients can make us hold is bounded by one budget.
  *
- * Sockets are watched by uv_poll, not uv_tcp: most short connections are
+ * Sockets are watched by watch.h, not uv_tcp: most short connections are
  * accepted, read, answered and closed without the loop ever hearing of them.
  */
 #ifndef APP_CONN_H
@@ -21,6 +21,7 @@
 #include "cmd/app/http.h"
 #include "cmd/app/route.h"
 #include "cmd/app/visits.h"
+#include "cmd/app/watch.h"
 
 enum {
 	CONN_READ_MAX = 16384,             /* bytes taken in one read */
@@ -38,12 +39,15 @@ struct hub {
 	struct site site;
 	struct visits visits;
 	struct deadlines deadlines;
+	struct watch watch;
 	struct budget budget;
 	struct buffer out;             /* answers of the connection being served */
 	struct conn_reader *spare;     /* a stack of unused readers */
 	size_t spares;
 	struct conn *fresh;            /* accepted, empty so far, not yet watched */
 	uv_prepare_t prepare;          /* on while there are such */
+	unsigned luck;                 /* how often a fresh one had its request, of late; 0: hardly ever */
+	unsigned unlooked;             /* those that were not looked at early */
 	size_t connections;
 	bool draining;                 /* every answer closes its connection */
 	void (*emptied)(struct hub *hub); /* the last connection has ended */
@@ -51,8 +55,8 @@ struct hub {
 	char in[CONN_READ_MAX];
 };
 
-/* `limits` as of deadlines_init(). The visits are set up by the caller. */
-void hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS]);
+/* `limits` as of deadlines_init(). The visits are set up by the caller. 0 or an error of libuv. */
+int hub_init(struct hub *hub, uv_loop_t *loop, const uint64_t limits[LIMITS]);
 
 /* Frees what is pooled; no connection may be left. */
 void hub_finish(struct hub *hub);

@@ -214,7 +214,7 @@ static uint64_t milliseconds(const char *name, uint64_t fallback)
 	return value;
 }
 
-static void init_hub(struct server *server)
+static int init_hub(struct server *server)
 {
 	const char *slot = getenv("CLUSTERD_SLOT");
 	uint64_t timeout_ms = milliseconds("APP_TIMEOUT_MS", SERVER_TIMEOUT_MS);
@@ -228,9 +228,9 @@ static void init_hub(struct server *server)
 
 	if (slot && (!*slot || strspn(slot, "0123456789") != strlen(slot)))
 		slot = NULL;
-	hub_init(&server->hub, &server->loop, limits);
 	site_init(&server->hub.site, getpid(), slot);
 	server->hub.emptied = on_drained;
+	return hub_init(&server->hub, &server->loop, limits);
 }
 
 /* Each of these can only fail for want of memory or descriptors. */
@@ -314,9 +314,10 @@ int server_run(void)
 	signal(SIGPIPE, SIG_IGN);
 	raise_nofile();
 	error = init_loop(&server);
+	if (!error)
+		error = init_hub(&server);
 	if (error)
 		return fail("event loop", error);
-	init_hub(&server);
 	if (visits_init(&server.hub.visits, &server.loop, getenv("REDIS_URL")) != 0) {
 		complain("REDIS_URL is not of the form "
 			 "redis://[[user]:password@]host[:port][/database]");

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -755,6 +756,23 @@ class Visits(Case):
             self.assertEqual((bodies[0], bodies[2]), ({"visits": 1}, {"visits": 2}))
             self.assertEqual((bodies[1]["pid"], bodies[3]["pid"]), (app.pid, app.pid))
             self.assertEqual(f.read(), b"")
+
+    def test_a_client_that_is_gone_while_its_visit_is_under_way(self):
+        """The answer before the visit finds the connection reset; the count comes to nobody."""
+        self.start_redis()
+        app = self.start_app()
+        self.assertEqual(self.visit(app).status, 200)
+        os.kill(self.redis.pid, signal.SIGSTOP)
+        app.signal(signal.SIGSTOP)
+        for ahead in (0, 1, 64):
+            with app.connect() as s:
+                s.sendall((ahead * (GET + "\r\n") + "GET /visits HTTP/1.1\r\n" + HOST + "\r\n").encode())
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        app.signal(signal.SIGCONT)
+        self.assertEqual(ask(app, GET + "\r\n").status, 200)  # those before it have been read
+        os.kill(self.redis.pid, signal.SIGCONT)
+        wait_for(lambda: self.visit(app).status == 200, "a visit after those of nobody")
+        self.assertEqual(ask(app, GET + "\r\n").status, 200)
 
     def test_visit_under_way_is_answered_while_stopping(self):
         self.start_redis()
