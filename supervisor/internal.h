@@ -119,6 +119,9 @@ struct worker {
 	uint32_t last_cpu_ms;
 	uint64_t last_look_ms;
 	struct reaped reaped;
+	struct notify_budget notices;
+	bool resting;          /* it said too much: nobody listens to `notify` for a moment */
+	bool rested;           /* and that was told */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
@@ -205,6 +208,7 @@ struct supervisor {
 	uv_check_t after_poll;     /* judges deadlines after pending news was read */
 	uv_idle_t no_wait;
 	uv_timer_t strangers;
+	uv_timer_t notices; /* runs while a worker rests */
 	uv_timer_t relisten; /* runs while a listener is down */
 	uv_check_t awake;    /* keep.c */
 	uv_timer_t systemd_timer;
@@ -307,6 +311,7 @@ void sup_note(struct supervisor *s, enum log_level level, const char *format, ..
 /* worker.c */
 struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie);
 int worker_watch(struct worker *worker, const char **failed);
+void worker_feed(struct worker *worker, struct event event); /* to the core, as of this worker */
 struct worker *worker_find(struct supervisor *s, uint32_t cookie);
 const struct worker *worker_departed(const struct supervisor *s, uint32_t cookie); /* not freed yet, or NULL */
 int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t generation,
@@ -316,6 +321,10 @@ void workers_abandon(struct supervisor *s);
 void workers_bury(struct supervisor *s); /* frees the departed; not within anything a worker has begun */
 void workers_policy(struct supervisor *s); /* [log] overflow may have changed */
 int worker_reap_strangers(struct supervisor *s);
+
+/* notice.c: `worker` is the owner of an ear */
+void notice_read(void *worker);
+void notices_read_all(struct supervisor *s); /* of those that rest, before a deadline is judged */
 
 /* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, -EPERM, with a
  * sentence */

@@ -104,7 +104,7 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_GENERATION, worker->generation);
 	tlv_put_number(w, STATE_WORKER_PID, (uint64_t)worker->pid);
 	tlv_put_number(w, STATE_WORKER_PIDFD, (uint64_t)worker->pidfd);
-	tlv_put_number(w, STATE_WORKER_NOTIFY_FD, (uint64_t)(worker->notify.open ? worker->notify_fd : -1));
+	tlv_put_number(w, STATE_WORKER_NOTIFY_FD, (uint64_t)worker->notify_fd);
 	tlv_put_number(w, STATE_WORKER_READY_FD, (uint64_t)(worker->ready.open ? worker->ready_fd : -1));
 	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
@@ -235,7 +235,7 @@ static void each_of_worker(const struct worker *worker, void (*visit)(int, void 
 	struct output_image image;
 
 	visit(worker->pidfd, context);
-	if (worker->notify.open)
+	if (worker->notify_fd >= 0)
 		visit(worker->notify_fd, context);
 	if (worker->ready.open)
 		visit(worker->ready_fd, context);

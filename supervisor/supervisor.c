@@ -115,6 +115,7 @@ static void on_after_poll(uv_check_t *check)
 	s->deadline_ms = NEVER_MS;
 	if (due != NEVER_MS && now > due + LATE_MS)
 		sup_feed(s, &(struct event){ .what = EV_SKIPPED, .delay_ms = now - due });
+	notices_read_all(s);
 	starved_spare(s);
 	sup_feed(s, &(struct event){ .what = EV_TICK });
 	workers_bury(s);
@@ -196,12 +197,14 @@ static int loop_open(struct supervisor *s)
 	s->loop.data = s;
 	uv_timer_init(&s->loop, &s->deadline);
 	uv_timer_init(&s->loop, &s->strangers);
+	uv_timer_init(&s->loop, &s->notices);
 	uv_timer_init(&s->loop, &s->relisten);
 	keep_start(s);
 	uv_timer_init(&s->loop, &s->systemd_timer);
 	uv_check_init(&s->loop, &s->after_poll);
 	uv_idle_init(&s->loop, &s->no_wait);
-	s->deadline.data = s->strangers.data = s->relisten.data = s->systemd_timer.data = s;
+	s->deadline.data = s->strangers.data = s->notices.data = s;
+	s->relisten.data = s->systemd_timer.data = s;
 	s->after_poll.data = s->no_wait.data = s;
 	s->deadline_ms = NEVER_MS;
 	return hear_start(&s->hearing, &s->loop, after_batch, s);
@@ -237,6 +240,7 @@ void sup_shutdown(struct supervisor *s)
 	sockets_close(s);
 	uv_close((uv_handle_t *)&s->deadline, NULL);
 	uv_close((uv_handle_t *)&s->strangers, NULL);
+	uv_close((uv_handle_t *)&s->notices, NULL);
 	uv_close((uv_handle_t *)&s->relisten, NULL);
 	uv_close((uv_handle_t *)&s->awake, NULL);
 	uv_close((uv_handle_t *)&s->systemd_timer, NULL);

@@ -6,19 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "supervisor/core/notify.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/clock.h"
-#include "supervisor/os/notifysock.h"
-#include "supervisor/os/proc.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
 
-enum { READY_FD_MAX = 4096, ANCESTORS_MAX = 32 };
+enum { READY_FD_MAX = 4096 };
 
 struct worker *worker_find(struct supervisor *s, uint32_t cookie)
 {
@@ -66,7 +62,7 @@ void workers_bury(struct supervisor *s)
 	}
 }
 
-static void feed(struct worker *worker, struct event event)
+void worker_feed(struct worker *worker, struct event event)
 {
 	event.cookie = worker->cookie;
 	sup_feed(worker->s, &event);
@@ -113,7 +109,7 @@ static void on_end(void *owner)
 	ear_close(&worker->s->hearing, &worker->end);
 	if (worker->output)
 		output_drain(worker->output);
-	feed(worker, (struct event){
+	worker_feed(worker, (struct event){
 			     .what = EV_ENDED,
 			     .end = {
 				     .code = worker->reaped.code,
@@ -151,100 +147,6 @@ void worker_told(struct worker *worker)
 
 /* ---- what it says ---- */
 
-/* Is the process the worker, in its group, or one of its descendants? */
-static bool belongs(const struct worker *worker, pid_t pid)
-{
-	struct proc_info info;
-
-	for (int i = 0; i < ANCESTORS_MAX && pid > 1; i++) {
-		if (pid == worker->pid || getpgid(pid) == worker->pid)
-			return true;
-		if (proc_read("/proc", pid, &info) < 0)
-			return false;
-		pid = info.ppid;
-	}
-	return false;
-}
-
-/* With `fd`, `command` or `http` only that tells that it is ready. */
-static bool heeds_notify(const struct worker *worker)
-{
-	enum ready_when when = worker->launch->policy.ready_when.when;
-
-	return when == READY_AUTO || when == READY_NOTIFY;
-}
-
-static void heed(struct worker *worker, const struct notify_message *message)
-{
-	if (message->has_status)
-		memcpy(worker->status, message->status, sizeof worker->status);
-	if (message->extend_usec > 0)
-		feed(worker, (struct event){ .what = EV_EXTEND, .delay_ms = message->extend_usec / 1000 });
-	if (message->ready && heeds_notify(worker))
-		feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
-	if (message->watchdog) {
-		starved_mark(worker);
-		feed(worker, (struct event){ .what = EV_PING });
-	}
-	if (message->watchdog_trigger)
-		feed(worker, (struct event){ .what = EV_UNHEALTHY, .cause = END_WATCHDOG });
-	if (message->stopping)
-		feed(worker, (struct event){ .what = EV_STOPPING });
-}
-
-static void on_notify(void *owner)
-{
-	static struct notifysock_message datagram;
-	static struct notify_message message;
-	struct worker *worker = owner;
-
-	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone; turn++) {
-		if (notifysock_receive(worker->notify_fd, &datagram) <= 0)
-			return;
-		if (!belongs(worker, datagram.pid)) {
-			notify_refused(worker, datagram.pid, datagram.uid);
-			continue;
-		}
-		notify_parse(datagram.text, datagram.size, &message);
-		heed(worker, &message);
-	}
-}
-
-static struct worker *find_by_pid(struct supervisor *s, pid_t pid, pid_t group)
-{
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->end.open && (w->pid == pid || w->pid == group))
-				return w;
-	return NULL;
-}
-
-/* Whose the process is, as belongs() sees it; the ancestors are read once for all workers. */
-static struct worker *worker_of(struct supervisor *s, pid_t pid)
-{
-	struct worker *worker = NULL;
-	struct proc_info info;
-
-	for (int i = 0; !worker && i < ANCESTORS_MAX && pid > 1; i++) {
-		worker = find_by_pid(s, pid, getpgid(pid));
-		if (proc_read("/proc", pid, &info) < 0)
-			break;
-		pid = info.ppid;
-	}
-	return worker;
-}
-
-bool sup_ack(struct supervisor *s, pid_t pid)
-{
-	struct worker *worker = worker_of(s, pid);
-
-	if (!worker || !(worker->launch->policy.cluster_activation & STYLE_EINHORN))
-		return false;
-	if (heeds_notify(worker))
-		feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
-	return true;
-}
-
 static void on_ready_fd(void *owner)
 {
 	struct worker *worker = owner;
@@ -258,7 +160,7 @@ static void on_ready_fd(void *owner)
 	ear_close(&worker->s->hearing, &worker->ready);
 	fd_close(&worker->ready_fd);
 	if (n > 0)
-		feed(worker, (struct event){ .what = EV_READY, .how = HOW_FD });
+		worker_feed(worker, (struct event){ .what = EV_READY, .how = HOW_FD });
 }
 
 /* ---- the beginning ---- */
@@ -271,7 +173,7 @@ int worker_watch(struct worker *worker, const char **failed)
 	*failed = "watch";
 	rc = ear_open(h, &worker->end, worker->pidfd, on_end, worker);
 	if (rc == 0 && worker->notify_fd >= 0)
-		rc = ear_open(h, &worker->notify, worker->notify_fd, on_notify, worker);
+		rc = ear_open(h, &worker->notify, worker->notify_fd, notice_read, worker);
 	if (rc == 0 && worker->ready_fd >= 0)
 		rc = ear_open(h, &worker->ready, worker->ready_fd, on_ready_fd, worker);
 	return rc;

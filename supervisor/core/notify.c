@@ -123,3 +123,12 @@ void notify_parse(const char *text, size_t size, struct notify_message *ret)
 		size -= length;
 	}
 }
+
+uint32_t notify_spend(struct notify_budget *budget, uint64_t now_ms)
+{
+	if (now_ms >= budget->from_ms + NOTIFY_WINDOW_MS)
+		*budget = (struct notify_budget){ .from_ms = now_ms };
+	if (++budget->used <= NOTIFY_BURST)
+		return 0;
+	return (uint32_t)(budget->from_ms + NOTIFY_WINDOW_MS - now_ms);
+}

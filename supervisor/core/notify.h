@@ -30,4 +30,18 @@ struct notify_message {
 /* Sets all of *ret. When STATUS or EXTEND_TIMEOUT_USEC is repeated the last one counts. */
 void notify_parse(const char *text, size_t size, struct notify_message *ret);
 
+enum { NOTIFY_BURST = 100, NOTIFY_WINDOW_MS = 100 };
+
+/* All zero at first. */
+struct notify_budget {
+	uint64_t from_ms;
+	uint32_t used;
+};
+
+/*
+ * One message has been read now: 0, or for how many milliseconds no other may be, since more
+ * than NOTIFY_BURST have been in the window that began with the first of them.
+ */
+uint32_t notify_spend(struct notify_budget *budget, uint64_t now_ms);
+
 #endif

@@ -183,12 +183,38 @@ print('said in', time.monotonic() - begin, flush=True)
 time.sleep(1000)
 """, policy=NOTIFY % "30s", flags=("-n", "4"))
         c.wait_events(4, "worker.ready")
-        c.announce("worker.exit")
+        c.announce("worker.exit", "note")
         mark = c.mark()
         begin = time.monotonic()
         c.kill(signal.SIGKILL, c.pid_of(1))
         c.wait_event("worker.exit", since=mark, slot=1)
         self.assertLess(time.monotonic() - begin, 0.2 * harness.SLOW + self.slack())
+
+    def test_E7_a_flood_is_read_at_a_bounded_rate(self):
+        """It is held up, not cut off: its pings keep it alive, and an upgrade goes on with it."""
+        c = self.python("""
+say('READY=1')
+while slot == 1 or not os.path.exists('go'):
+    say('WATCHDOG=1'); time.sleep(0.01)
+begin = time.monotonic()
+for n in range(1500): say('WATCHDOG=1\\nSTATUS=flood')
+print('took', time.monotonic() - begin, flush=True)
+while True: say('WATCHDOG=1')
+""", policy=NOTIFY % "30s" + "[health]\nwatchdog = 400ms\n[limit]\ncore = 0\n", flags=("-n", "2"))
+        c.ready(2)
+        c.announce("note")
+        (c.folder / "go").touch()
+        note = c.wait_event("note")
+        self.assertIn("worker 0", note.text)
+        self.assertIn("NOTIFY_SOCKET", note.text)
+        # The kernel's queue, the first window and the last are free.
+        c.wait_line("took ")
+        took = next(line for line in c.other if "took " in line)
+        self.assertGreater(float(took.split()[-1]), 1.1)
+        since = c.mark()
+        c.ctl("upgrade")
+        c.wait_event("note", since=since)  # it is heard, and has to rest again
+        self.assertEqual(c.all("worker.stop") + c.all("worker.exit"), [])
 
     def test_E10_every_order(self):
         c = self.python("""

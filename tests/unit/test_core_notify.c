@@ -122,6 +122,38 @@ START_TEST(noise_then_ready)
 }
 END_TEST
 
+/* Who keeps to the rests never gets more than the burst and one into a window; who is slow never rests. */
+START_TEST(a_budget_is_spent_and_comes_back)
+{
+	struct notify_budget budget = { 0 };
+	uint64_t now = 1000, from = now;
+	uint32_t in_window = 0, rests = 0;
+
+	srand(12);
+	for (int turn = 0; turn < 100000; turn++) {
+		uint32_t rest_ms = notify_spend(&budget, now);
+
+		if (now >= from + NOTIFY_WINDOW_MS) {
+			from = now;
+			in_window = 0;
+		}
+		in_window++;
+		ck_assert_uint_eq(rest_ms > 0, in_window > NOTIFY_BURST);
+		if (rest_ms > 0) {
+			ck_assert_uint_eq(now + rest_ms, from + NOTIFY_WINDOW_MS);
+			now += rest_ms;
+			rests++;
+		} else {
+			now += rand() % 8 == 0;
+		}
+	}
+	ck_assert_uint_gt(rests, 10);
+	budget = (struct notify_budget){ 0 };
+	for (int turn = 0; turn < 10000; turn++)
+		ck_assert_uint_eq(notify_spend(&budget, 5000 + (uint64_t)turn * NOTIFY_WINDOW_MS / NOTIFY_BURST), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core/notify");
@@ -134,6 +166,7 @@ int main(void)
 	tcase_add_test(tc, ten_thousand_lines);
 	tcase_add_test(tc, a_status_is_cut_between_characters);
 	tcase_add_test(tc, noise_then_ready);
+	tcase_add_test(tc, a_budget_is_spent_and_comes_back);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
