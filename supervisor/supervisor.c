@@ -85,6 +85,9 @@ int sup_pool_grow(struct supervisor *s, uint32_t slots)
 
 	if (s->pool && slots <= s->slots_max)
 		return 0;
+	/* A reload may have lowered max_old since; those that drain are to be kept all the same. */
+	if (instances < s->instances_max)
+		instances = s->instances_max;
 	memory = malloc(pool_size(slots, instances));
 	if (!memory || inbox_reserve(s, 2 * slots + INBOX_MIN) < 0 || memory_grow(s, slots) < 0) {
 		free(memory);

@@ -230,7 +230,7 @@ size_t pool_size(uint32_t slots_max, uint32_t instances_max);
 struct pool *pool_init(void *memory, uint32_t slots_max, uint32_t instances_max,
                        const struct policy *policy, uint32_t generation, uint64_t dice);
 
-/* Copies the pool to bigger memory; the old memory may be freed after it. */
+/* Copies the pool to bigger memory, of slots and of instances; the old memory may be freed after it. */
 struct pool *pool_resize(const struct pool *old, void *memory, uint32_t slots_max,
                          uint32_t instances_max);
 

@@ -80,6 +80,18 @@ class RowH(harness.TestCase):
         asked = [e.pid for e in c.all("worker.stop")]
         self.assertEqual(len(asked), len(set(asked)))
 
+    def test_H3_more_workers_after_fewer_old_ones(self):
+        """The room for processes that was made for many old generations is not taken back."""
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[supervisor]\nmax_old = 16\n", flags=("-n", "2"))
+        c.ready(2)
+        c.announce("note")
+        c.policy_file.write_text(AT_ONCE + "[supervisor]\nmax_old = 1\n", encoding="utf-8")
+        c.ctl("reload")
+        for count in (4, 8, 40):
+            c.ctl("scale", str(count))
+            self.assertEqual(len(c.workers()), count)
+        c.rebase()
+
     def test_H5_auto_follows_the_affinity(self):
         for cpus in ({min(os.sched_getaffinity(0))}, os.sched_getaffinity(0)):
             with self.subTest(cpus=cpus):
