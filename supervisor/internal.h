@@ -55,6 +55,7 @@ enum {
 	STRANGERS_TURN = 256,
 	RELISTEN_MS = 1000,
 	KILLED_MS = 200,         /* for a process of ours to end that was just killed */
+	HOLDER_TEXT_MAX = 96,
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
 	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
@@ -353,6 +354,10 @@ void sockets_close(struct supervisor *s);
 void sock_close(struct supervisor *s, struct sock *sock);
 /* The fd that the worker of a slot, in a seat, gets. */
 int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
+
+/* holders.c: ", by app (pid 12)", or how to find out; after the last worker has ended */
+void holder_text(const struct address *address, char *text, size_t size);
+void holders_left(struct supervisor *s);
 
 /* keep.c: now; after the policy in force has changed; each time the loop has slept */
 void keep_all(struct supervisor *s);

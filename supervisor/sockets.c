@@ -36,11 +36,13 @@ int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat)
 
 static void complain(struct supervisor *s, const struct sock *sock, const char *step, int error)
 {
-	char address[ADDRESS_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX], holder[HOLDER_TEXT_MAX] = "";
 
 	address_format(&sock->config.address, address);
-	sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: %s: %s", sock->config.name, address, step,
-	         strerror(-error));
+	if (error == -EADDRINUSE)
+		holder_text(&sock->config.address, holder, sizeof holder);
+	sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: %s: %s%s", sock->config.name, address, step,
+	         strerror(-error), holder);
 }
 
 /* ---- opening ---- */

@@ -240,6 +240,8 @@ void sup_shutdown(struct supervisor *s)
 	orphans_finish(s);
 	record_close(s);
 	adoptions_stop(s);
+	if (s->begun)
+		holders_left(s);
 	sockets_close(s);
 	uv_close((uv_handle_t *)&s->deadline, NULL);
 	uv_close((uv_handle_t *)&s->strangers, NULL);

@@ -20,6 +20,7 @@
 
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
+#include "supervisor/os/holder.h"
 #include "supervisor/os/inherit.h"
 #include "supervisor/os/listen.h"
 #include "supervisor/os/logsink.h"
@@ -333,6 +334,25 @@ static int of_proc(const char **failed)
 	return error < 0 ? error : 0;
 }
 
+/* Who can not be looked at is not the holder. */
+static int of_holder(const char **failed)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct address address = { .kind = ADDRESS_TCP, .port = 1, .size = sizeof sa };
+	struct holder holder;
+	ino_t inode;
+	int error;
+
+	*failed = "holder";
+	memcpy(&address.sa, &sa, sizeof sa);
+	error = holder_inode("/proc", &address, &inode);
+	if (error != -ENOENT)
+		return error;
+	inode = 1;
+	error = holder_find("/proc", &inode, 1, 0, 0, &holder);
+	return error == -ENOENT ? 0 : error;
+}
+
 /* No quota can be read: then there is none. Only the affinity must work. */
 static int of_cpus(const char **failed)
 {
@@ -380,6 +400,7 @@ static const struct fault_case cases[] = {
 	{ "logsink", log_file, 0 },
 	{ "proc", of_proc, 0 },
 	{ "pollset", poll_set, 1 }, /* EINTR of the look */
+	{ "holder", of_holder, 100000 },
 	{ "cpus", of_cpus, 100 },
 };
 

@@ -249,6 +249,8 @@ class RowK(harness.TestCase):
         end = c.wait_event("worker.exit", since=mark)
         self.assertEqual(end.code, 0)
         c.wait_event("worker.ready", since=mark)
+        done = self.run_clusterd("--set", "control.socket=off", "-l", f"127.0.0.1:{c.port}", "--", "/bin/sleep", "1")
+        self.assertRegex(done.stderr, fr"127.0.0.1:{c.port}: bind: Address already in use, by .* \(pid {c.pid}\)")
         # The one that forked away is in the process group of the dead worker.
         for pid in harness.children(os.getpid()):
             if pid != c.process.pid and harness.stat_of(pid)[2] == end.pid:
@@ -258,6 +260,29 @@ class RowK(harness.TestCase):
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             s.bind(address)
+
+    def test_K8_who_holds_the_port_after_a_stop_is_named(self):
+        """Out of reach of every signal: in a session of its own, and its parent is gone."""
+        for balance in ("shared", "hash"):
+            with self.subTest(balance=balance):
+                c = self.cluster("/bin/sh", "-c", "setsid sleep 1000 & echo left $!; exec sleep 1000", policy=AT_ONCE,
+                                 flags=("-n", "1", "-b", balance))
+                c.announce("note")
+                c.wait_line("left ")
+                pid = int(next(line for line in c.other if "left " in line).split()[-1])
+                self.addCleanup(lambda pid=pid: os.path.exists(f"/proc/{pid}") and os.kill(pid, signal.SIGKILL))
+                harness.eventually(lambda pid=pid: harness.stat_of(pid)[2] == pid, "a session of its own")
+                comm = pathlib.Path(f"/proc/{pid}/comm")
+                harness.eventually(lambda comm=comm: comm.read_text() == "sleep\n", "the program")
+                self.assertEqual(c.stop(), 0)
+                told = c.all("note")[-1].text
+                self.assertIn(f"127.0.0.1:{c.port} is still held by sleep (pid {pid})", told)
+                done = self.run_clusterd("--set", "control.socket=off", "-l", f"127.0.0.1:{c.port}", "--", "/bin/sleep", "1")
+                self.assertEqual(done.returncode, 73, done.stderr)
+                self.assertIn(f"Address already in use, by sleep (pid {pid})", done.stderr)
+                os.kill(pid, signal.SIGKILL)
+                harness.eventually(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or harness.stat_of(pid)[0] == "Z",
+                                   "its end")
 
     def test_a_second_clusterd_is_refused(self):
         for balance in ("shared", "hash"):

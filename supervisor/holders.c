@@ -1,0 +1,94 @@
+/*
+ * holders - who has an address that we want, or that we leave.
+ *
+ * GLUE.
+ */
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "supervisor/internal.h"
+#include "supervisor/os/holder.h"
+#include "supervisor/os/proc.h"
+#include "supervisor/os/reuseport.h"
+
+enum { SOCKETS_MAX = 256, LOOKS = 5, PAUSE_MS = 20 };
+
+void holder_text(const struct address *address, char *text, size_t size)
+{
+	struct holder holder;
+	ino_t inode;
+	int rc = holder_inode("/proc", address, &inode);
+
+	if (rc == 0)
+		rc = holder_find("/proc", &inode, 1, 0, getpid(), &holder);
+	if (rc == 0)
+		snprintf(text, size, ", by %s (pid %d)", holder.name, (int)holder.pid);
+	else
+		snprintf(text, size, "; `ss -l%cnp` shows to root by whom",
+		         address->kind == ADDRESS_UNIX ? 'x' : address->kind == ADDRESS_UDP ? 'u' : 't');
+}
+
+/* The sockets that are to be free when we have ended: not those that somebody gave us. */
+struct left {
+	ino_t inodes[SOCKETS_MAX];
+	const struct sock *socks[SOCKETS_MAX];
+	size_t count;
+};
+
+static void add(struct left *left, const struct sock *sock, int fd)
+{
+	struct stat info;
+
+	if (left->count == SOCKETS_MAX || fd < 0 || fstat(fd, &info) < 0)
+		return;
+	left->socks[left->count] = sock;
+	left->inodes[left->count++] = info.st_ino;
+}
+
+static void gather(const struct supervisor *s, struct left *left)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		const struct sock *sock = &s->socks[i];
+
+		if (!sock->in_use || sock->inherited)
+			continue;
+		if (!sock->group)
+			add(left, sock, sock->listening.fd);
+		for (uint32_t slot = 0; sock->group && slot < SOCKETS_MAX; slot++)
+			add(left, sock, reuseport_fd(sock->group, slot));
+	}
+}
+
+/* Who was killed just now takes a moment to let go. */
+static bool look(const struct left *left, uint64_t since, struct holder *ret)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+
+	for (int n = 0; n < LOOKS; n++) {
+		if (holder_find("/proc", left->inodes, left->count, since, getpid(), ret) < 0)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+void holders_left(struct supervisor *s)
+{
+	static struct left left;
+	struct proc_info me;
+	struct holder holder;
+	char address[ADDRESS_TEXT_MAX];
+
+	left.count = 0;
+	gather(s, &left);
+	/* Only who was started under us can have it. */
+	if (left.count == 0 || proc_read("/proc", getpid(), &me) < 0 || !look(&left, me.started, &holder))
+		return;
+	address_format(&left.socks[holder.which]->bound, address);
+	sup_note(s, LOG_LEVEL_WARN,
+	         "%s is still held by %s (pid %d), which has left its worker: nobody else can listen there "
+	         "until it ends (kill %d)",
+	         address, holder.name, (int)holder.pid, (int)holder.pid);
+}

@@ -1,0 +1,242 @@
+#include "supervisor/os/holder.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "supervisor/os/proc.h"
+#include "supervisor/os/scope.h"
+#include "supervisor/os/sys.h"
+
+enum {
+	PATH_SIZE = 300,
+	ROOM = 8192,   /* for lines of at most 256 bytes */
+	WORDS = 4,     /* of an IPv6 address */
+	LISTENS = 0x0A, /* TCP_LISTEN */
+	ACCEPTS = 0x10000, /* __SO_ACCEPTCON, linux/net.h */
+	LINK_SIZE = 64,
+};
+
+/* ---- the socket ---- */
+
+struct wanted {
+	const struct address *address;
+	bool tcp;
+	ino_t found; /* 0: not yet */
+};
+
+static bool all_zero(const char *digits)
+{
+	return digits[strspn(digits, "0")] == '\0';
+}
+
+/* As /proc prints it: each word of the address as a number of this machine. */
+static void print_words(const struct address *address, char text[8 * WORDS + 1])
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)&address->sa;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address->sa;
+	uint32_t words[WORDS];
+
+	if (address->sa.ss_family == AF_INET) {
+		snprintf(text, 8 * WORDS + 1, "%08" PRIX32, four->sin_addr.s_addr);
+		return;
+	}
+	memcpy(words, &six->sin6_addr, sizeof words);
+	snprintf(text, 8 * WORDS + 1, "%08" PRIX32 "%08" PRIX32 "%08" PRIX32 "%08" PRIX32, words[0],
+		 words[1], words[2], words[3]);
+}
+
+/* True: this line is the one, or no later one can be. */
+static bool see_inet(struct wanted *wanted, const char *line)
+{
+	char at[8 * WORDS + 1], mine[8 * WORDS + 1];
+	unsigned port, state;
+	unsigned long inode;
+
+	if (sscanf(line, " %*u: %32[0-9A-F]:%4X %*s %2X %*s %*s %*s %*u %*u %lu", at, &port, &state,
+		   &inode) != 4)
+		return false;
+	if (wanted->tcp && state != LISTENS)
+		return true; /* those that listen come first (net/ipv4/tcp_ipv4.c, tcp_seq_start) */
+	if (port != wanted->address->port || inode == 0)
+		return false;
+	print_words(wanted->address, mine);
+	if (!all_zero(at) && !all_zero(mine) && strcmp(at, mine) != 0)
+		return false;
+	wanted->found = inode;
+	return true;
+}
+
+static bool see_unix(struct wanted *wanted, const char *line)
+{
+	const struct sockaddr_un *sun = (const struct sockaddr_un *)&wanted->address->sa;
+	char path[sizeof sun->sun_path + 1] = "", name[sizeof sun->sun_path + 1] = "";
+	unsigned flags;
+	unsigned long inode;
+
+	if (sscanf(line, "%*x: %*x %*x %x %*x %*x %lu %108s", &flags, &inode, path) != 3 || !(flags & ACCEPTS))
+		return false;
+	memcpy(name, sun->sun_path, sizeof sun->sun_path);
+	if (name[0] == '\0')
+		name[0] = '@';
+	if (strcmp(path, name) != 0)
+		return false;
+	wanted->found = inode;
+	return true;
+}
+
+static int each_line(const char *path, bool (*see)(struct wanted *wanted, const char *line),
+		     struct wanted *wanted)
+{
+	char text[ROOM], *line = text, *end;
+	size_t size = 0;
+	scoped_fd fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		ssize_t got = sys_read(fd, text + size, sizeof text - 1 - size);
+
+		if (got <= 0)
+			return got < 0 ? -errno : 0;
+		size += (size_t)got;
+		text[size] = '\0';
+		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0';
+			if (see(wanted, line))
+				return 0;
+		}
+		size -= (size_t)(line - text);
+		if (size == sizeof text - 1)
+			size = 0; /* no line is so long */
+		memmove(text, line, size);
+	}
+}
+
+int holder_inode(const char *root, const struct address *address, ino_t *ret)
+{
+	static const char *const files[][2] = {
+		[ADDRESS_TCP] = { "tcp", "tcp6" },
+		[ADDRESS_UDP] = { "udp", "udp6" },
+		[ADDRESS_UNIX] = { "unix", NULL },
+		[ADDRESS_INHERIT] = { NULL, NULL }, /* as NONE and OFF: nobody keeps us from it */
+	};
+	struct wanted wanted = { .address = address, .tcp = address->kind == ADDRESS_TCP };
+	int error = 0;
+
+	for (size_t i = 0; i < 2 && wanted.found == 0 && files[address->kind][i]; i++) {
+		char path[PATH_SIZE];
+		int failed;
+
+		snprintf(path, sizeof path, "%.256s/net/%s", root, files[address->kind][i]);
+		failed = each_line(path, address->kind == ADDRESS_UNIX ? see_unix : see_inet, &wanted);
+		if (failed && failed != -ENOENT) /* no IPv6 here */
+			error = failed;
+	}
+	*ret = wanted.found;
+	return wanted.found ? 0 : error ? error : -ENOENT;
+}
+
+/* ---- its holder ---- */
+
+struct search {
+	const char *root;
+	const ino_t *inodes;
+	size_t count;
+	size_t links; /* looked at so far */
+	struct holder *found;
+};
+
+static bool leads_there(struct search *search, const char *path)
+{
+	char text[LINK_SIZE];
+	ssize_t size = sys_readlink(path, text, sizeof text - 1);
+	unsigned long inode;
+
+	search->links++;
+	if (size <= 0)
+		return false;
+	text[size] = '\0';
+	if (sscanf(text, "socket:[%lu]", &inode) != 1)
+		return false;
+	for (size_t i = 0; i < search->count; i++)
+		if (search->inodes[i] == inode) {
+			search->found->which = i;
+			return true;
+		}
+	return false;
+}
+
+/* 1: it has one of them. 0: not, or nobody says. */
+static int has_one(struct search *search, pid_t pid)
+{
+	char path[PATH_SIZE + 32];
+	const struct dirent *entry;
+	int fd, found = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "%.256s/%d/fd", search->root, (int)pid);
+	fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		fd_close(&fd);
+		return 0;
+	}
+	while (!found && search->links < HOLDER_LINKS_MAX && (entry = readdir(dir))) {
+		snprintf(path, sizeof path, "%.256s/%d/fd/%.20s", search->root, (int)pid, entry->d_name);
+		found = entry->d_name[0] != '.' && leads_there(search, path);
+	}
+	closedir(dir);
+	return found;
+}
+
+static void read_name(const char *root, pid_t pid, char ret[HOLDER_NAME_MAX + 1])
+{
+	char path[PATH_SIZE];
+	scoped_fd fd = -1;
+	ssize_t size = 0;
+
+	snprintf(path, sizeof path, "%.256s/%d/comm", root, (int)pid);
+	fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd >= 0)
+		size = sys_read(fd, ret, HOLDER_NAME_MAX);
+	ret[size > 0 ? size : 0] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
+static bool may_be(const struct search *search, pid_t pid, uint64_t since)
+{
+	struct proc_info info;
+
+	return proc_read(search->root, pid, &info) == 0 && info.started >= since && info.state != 'Z' &&
+	       info.state != 'X';
+}
+
+int holder_find(const char *root, const ino_t *inodes, size_t count, uint64_t since, pid_t self,
+		struct holder *ret)
+{
+	struct search search = { .root = root, .inodes = inodes, .count = count, .found = ret };
+	const struct dirent *entry;
+	int fd = sys_open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), error = -ENOENT;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		error = -errno;
+		fd_close(&fd);
+		return error;
+	}
+	while (error && search.links < HOLDER_LINKS_MAX && (entry = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid < 1 || pid == self || !may_be(&search, pid, since) || !has_one(&search, pid))
+			continue;
+		ret->pid = pid;
+		read_name(root, pid, ret->name);
+		error = 0;
+	}
+	closedir(dir);
+	return error;
+}
