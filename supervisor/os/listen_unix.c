@@ -1,11 +1,16 @@
 #include "supervisor/os/listen_unix.h"
 
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/un.h>
 #include <time.h>
 
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0) /* linux/un.h, which can not stand beside sys/un.h */
+#endif
 
 enum {
 	LOCK_TRIES = 500, /* x LOCK_PAUSE_MS: how long another start may take to replace its path */
@@ -250,14 +255,27 @@ static void cut_beside(char *path)
 		path[size - length] = '\0';
 }
 
-int listen_unix_again(const struct listen_spec *spec, struct listening *made, const char **failed)
+/* SIOCUNIXFILE opens the very file that the socket was bound to (Linux 4.13). */
+static bool is_bound_to(int fd, const char *path)
+{
+	scoped_fd file = sys_ioctl(fd, SIOCUNIXFILE, NULL);
+	struct stat bound, there;
+
+	return file >= 0 && sys_fstat(file, &bound) == 0 && sys_lstat(path, &there) == 0 &&
+	       bound.st_dev == there.st_dev && bound.st_ino == there.st_ino;
+}
+
+int listen_unix_again(int fd, const struct listen_spec *spec, struct listening *made, const char **failed)
 {
 	const char *path = ((const struct sockaddr_un *)&spec->address->sa)->sun_path;
 
 	*failed = "path";
 	if (!path[0])
 		return 0;
-	return listen_pid_at(path) == getpid() ? dress(path, spec, made, failed) : -ESTALE;
+	/* Nobody gets through to one whose queue is full. */
+	if (listen_pid_at(path) != getpid() && !is_bound_to(fd, path))
+		return -ESTALE;
+	return dress(path, spec, made, failed);
 }
 
 bool listen_claim(struct listening *listening)

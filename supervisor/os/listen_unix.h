@@ -11,10 +11,11 @@ int listen_unix_open(const struct listen_spec *spec, struct listening *ret, cons
 
 /*
  * For a socket that listens at spec->address and was made by another process: after our listen(2)
- * who connects to its path meets us (unix(7), SO_PEERCRED). -ESTALE if not: the path leads to
- * another socket or to none. Owner and mode are set as for a new one, and made->dev and ino, not the
+ * who connects to its path meets us (unix(7), SO_PEERCRED), or, with CAP_NET_ADMIN, it was bound to the
+ * very file that is there, should its queue be full. -ESTALE if not: the path leads to another socket
+ * or to none. Owner and mode are set as for a new one, and made->dev and ino, not the
  * path. An abstract name needs none of it: 0.
  */
-int listen_unix_again(const struct listen_spec *spec, struct listening *made, const char **failed);
+int listen_unix_again(int fd, const struct listen_spec *spec, struct listening *made, const char **failed);
 
 #endif

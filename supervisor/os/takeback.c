@@ -118,18 +118,36 @@ static int keep(struct takeback *set, int *fd, ino_t inode, pid_t holder, const 
 	return 0;
 }
 
+/* 1 and *ret, or 0: no socket, or closed meanwhile. Not by stat(2), which asks the file system that a
+ * file is on, and waits for ever for one that does not answer. */
+static int socket_at(const char *path, ino_t *ret)
+{
+	char text[PATH_SIZE];
+	ssize_t size = sys_readlink(path, text, sizeof text - 1);
+	unsigned long inode;
+
+	if (size < 0)
+		return errno == ENOENT ? 0 : -errno;
+	text[size] = '\0';
+	if (sscanf(text, "socket:[%lu]", &inode) != 1)
+		return 0;
+	*ret = inode;
+	return 1;
+}
+
 static int collect_fd(struct takeback *set, int pidfd, pid_t pid, int number, const char **failed)
 {
 	char path[PATH_SIZE];
 	struct stat info;
 	scoped_fd fd = -1;
+	ino_t inode = 0;
+	int rc;
 
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, number);
 	*failed = "/proc/PID/fd";
-	if (sys_stat(path, &info) < 0)
-		return errno == ENOENT ? 0 : -errno; /* closed meanwhile */
-	if (!S_ISSOCK(info.st_mode) || known(set, info.st_ino))
-		return 0;
+	rc = socket_at(path, &inode);
+	if (rc <= 0 || known(set, inode))
+		return rc < 0 ? rc : 0;
 	*failed = "pidfd_getfd";
 	fd = sys_pidfd_getfd(pidfd, number, 0);
 	if (fd < 0)
@@ -251,7 +269,7 @@ static int after_care(const struct takeback_socket *socket, const struct listen_
 	*failed = "listen";
 	if (sys_listen(socket->fd, spec->backlog) < 0)
 		return -errno;
-	return spec->address->kind == ADDRESS_UNIX ? listen_unix_again(spec, made, failed) : 0;
+	return spec->address->kind == ADDRESS_UNIX ? listen_unix_again(socket->fd, spec, made, failed) : 0;
 }
 
 int takeback_take(struct takeback *set, const struct listen_spec *spec, struct listening *ret,

@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -375,6 +377,41 @@ START_TEST(a_path_is_taken_back)
 }
 END_TEST
 
+/* A hung orphan's: nobody can connect any more. Who it is takes CAP_NET_ADMIN then. */
+START_TEST(a_path_whose_queue_is_full)
+{
+	struct address address = local(path, false);
+	struct holder holder = hold(open_address, &address);
+	struct takeback set;
+	struct listening got;
+	int clients[128], count = 0, probe;
+
+	for (; count < 128; count++) {
+		clients[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (connect(clients[count], (struct sockaddr *)&address.sa, address.size) < 0)
+			break;
+	}
+	ck_assert_int_lt(count, 128);
+	ck_assert_int_eq(errno, EAGAIN);
+	set = sockets_of(&holder);
+	ck_assert_int_ge(set.count, 1);
+	probe = ioctl(set.list[0].fd, SIOCPROTOPRIVATE); /* SIOCUNIXFILE */
+	ck_assert_int_eq(take(&set, &address, &got), probe >= 0);
+	if (probe >= 0) {
+		int client = accept4(got.fd, NULL, NULL, SOCK_CLOEXEC);
+
+		ck_assert_int_ge(client, 0); /* the queue came along */
+		close(client);
+		listen_close(&got);
+		close(probe);
+	}
+	takeback_finish(&set);
+	release(&holder);
+	for (int i = 0; i <= count; i++)
+		close(clients[i]);
+}
+END_TEST
+
 /* 0: it is gone, 1: another's socket has its name, 2: a file has. */
 START_TEST(a_path_that_leads_elsewhere)
 {
@@ -569,6 +606,7 @@ int main(void)
 	tcase_add_test(tcase, the_dead_have_none);
 	tcase_add_test(tcase, what_does_not_fit_stays);
 	tcase_add_loop_test(tcase, a_path_is_taken_back, 0, 2);
+	tcase_add_test(tcase, a_path_whose_queue_is_full);
 	tcase_add_loop_test(tcase, a_path_that_leads_elsewhere, 0, 3);
 	tcase_add_test(tcase, an_abstract_name);
 	tcase_add_test(tcase, nonblock_is_only_added);
