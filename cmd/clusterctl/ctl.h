@@ -2,6 +2,7 @@
  * ctl - what the files of clusterctl share.
  *
  *   main.c     options, verbs, help
+ *   arguments.c  are the words of a verb of the right kind?       (pure but for the complaint)
  *   link.c     find the socket, ask, read the answer line by line
  *   peer.c     who is at the other end, and why it may not answer
  *   table.c    tables that fit a width                          (pure)
@@ -62,6 +63,11 @@ int ctl_options(int argc, char **argv, struct ctl *ret);
 
 /* "250ms" "10s" "5m" "1h", or seconds. */
 bool ctl_duration(const char *text, uint64_t *ret_ms);
+
+/* ---- arguments.c ---- */
+
+/* Does each word fit its place in `arguments` of verbs.def? If not: false, after one line on standard error. */
+bool arguments_fit(const struct ctl *ctl, const char *arguments);
 
 /* ---- link.c ---- */
 

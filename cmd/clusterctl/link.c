@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -125,11 +126,25 @@ static void try_one(void *context, const char *path, const char *name)
 		close(fd);
 }
 
+/* connect(2) says the same of a file as of a socket that nobody listens at. */
+static bool is_no_socket(const char *path)
+{
+	struct stat info;
+
+	return stat(path, &info) == 0 && !S_ISSOCK(info.st_mode);
+}
+
 static int refused(const char *shown, const char *path, bool quiet, int *ret_status)
 {
 	bool absent = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
 
 	*ret_status = absent ? CTL_NOT_RUNNING : CTL_CAN_NOT_TELL;
+	if (errno == ECONNREFUSED && is_no_socket(path)) {
+		*ret_status = CTL_USAGE;
+		fprintf(stderr, "clusterctl: %s is no socket; the control socket is a file like /run/clusterd/NAME.sock\n",
+		        path);
+		return -1;
+	}
 	if (quiet)
 		return -1;
 	if (errno == EAGAIN)

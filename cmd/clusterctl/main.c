@@ -133,7 +133,7 @@ static int run(struct ctl *ctl)
 		        verb->arguments);
 		return CTL_USAGE;
 	}
-	return verb->run(ctl);
+	return arguments_fit(ctl, verb->arguments) ? verb->run(ctl) : CTL_USAGE;
 }
 
 int main(int argc, char **argv)

@@ -291,7 +291,8 @@ class Ctl(harness.TestCase):
         eventually(lambda: len(c.workers()) == 1, "one worker")
         self.assertEqual(c.ctl("scale", "3", "--no-wait"), "scale: begun\n")
         c.ctl("wait", "ready")
-        for word in ("many", "-4", "16385", "100000", "+16384"):
+        self.assertIn("+ or - in front", self.errors(c, "scale", "many", status=64))
+        for word in ("-4", "16385", "100000", "+16384"):
             self.assertIn("0 (paused) to 16384; it is 3 now", self.errors(c, "scale", word, status=64))
         self.assertEqual(len(c.workers()), 3)
         c.rebase()
@@ -437,6 +438,19 @@ class Ctl(harness.TestCase):
             self.assertEqual(done.returncode, 64, words)
             self.assertEqual(done.stdout, "")
             self.assertNotEqual(done.stderr, "")
+        # Told before any cluster is looked for: here there is none.
+        for words, wanted in (("scale foo", "a number of workers"), ("scale 1x", "a number"), ("scale --", "usage"),
+                              ("wait foo", "ready or stopped"), ("signal FOO", "the name or number of a signal"),
+                              ("signal TERM x", "the number of a slot"), ("why x", "the number of a slot"),
+                              ("drain some", "or all"), ("restart -1", "give the number of a slot"), ("ends 1.5", "of a slot")):
+            done = subprocess.run([CLUSTERCTL, "-s", "/nonexistent", *words.split()], capture_output=True, text=True,
+                                  check=False)
+            self.assertEqual((done.returncode, done.stdout), (64, ""), words)
+            self.assertIn(wanted, done.stderr)
+        for path in ("/", "/proc/version"):
+            done = subprocess.run([CLUSTERCTL, "-s", path, "status"], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertIn(f"{path} is no socket", done.stderr)
         for word, near in (("stauts", "status"), ("rol", "roll"), ("--timeuot=3s", "--timeout")):
             done = subprocess.run([CLUSTERCTL, word], capture_output=True, text=True, check=False)
             self.assertIn(f"(did you mean {near}?)", done.stderr)

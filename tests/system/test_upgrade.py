@@ -150,6 +150,7 @@ class RowN(harness.TestCase):
                            "the second one is refused")
         event = c.wait_event("upgrade", since=mark, deadline=TRIAL + harness.DEADLINE)
         self.assertNotEqual(event.result, "done")
+        self.assertIn(f"hung for {TRIAL} s and was killed", json.dumps(event))
         self.assertGreater(time.monotonic() - begin, TRIAL - 1)
         self.put(binary, good)
         self.upgrade(c)
