@@ -193,6 +193,7 @@ struct supervisor {
 	struct worker *departed; /* gone, to be freed where none of them is in use */
 	struct report end;       /* of one of them, told when the spawn that follows has been tried */
 	bool end_untold;
+	bool ended_well;         /* the last worker that ended did so by itself, with 0 */
 	struct hearing hearing;
 	struct slot_memory *memory; /* slots_max of them */
 

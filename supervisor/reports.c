@@ -132,6 +132,7 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	const char *rule = rule_text(s, r, rule_room, &rule_index);
 	bool more = r->next != NEXT_NONE;
 
+	s->ended_well = !r->asked && r->cause == END_SELF && r->end.code == 0 && r->end.signal == 0;
 	if (last[0])
 		memory_last_line(s, r->slot, last);
 	remember(s, r, worker, rule_index);
@@ -299,7 +300,7 @@ static void give_up_reason(const struct policy *policy, const struct report *r, 
 /* What happens, in words. */
 static void on_give_up(struct supervisor *s, const struct report *r)
 {
-	char reason[128], detail[256], delay[DURATION_TEXT_MAX], slot[24] = "";
+	char reason[128], detail[320], delay[DURATION_TEXT_MAX], slot[24] = "";
 
 	give_up_reason(&s->policy, r, reason, sizeof reason);
 	if (r->slot != ALL_SLOTS)
@@ -313,7 +314,11 @@ static void on_give_up(struct supervisor *s, const struct report *r)
 			 "slot %" PRIu32 " is retired: %s; it stays empty until `clusterctl reset`",
 			 r->slot, reason);
 	else
-		snprintf(detail, sizeof detail, "%s%s; clusterd ends", slot, reason);
+		snprintf(detail, sizeof detail, "%s%s; clusterd ends%s", slot, reason,
+			 r->why == WHY_BOOT && s->ended_well
+				 ? " (the last worker exited 0: a program that puts itself into the background "
+				   "must be told to stay in the foreground)"
+				 : "");
 	LOG_AT(&s->log, LOG_GIVE_UP, r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
 	       F_NUM_IF(r->slot != ALL_SLOTS, "slot", r->slot),
 	       F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)),

@@ -255,6 +255,17 @@ action = respawn
                 if delay is not None:
                     self.assertEqual(end.delay_ms or 0, delay)
 
+    def test_K7_a_program_that_goes_into_the_background_is_told_how_not_to(self):
+        for code, told in ((0, True), (1, False)):
+            with self.subTest(code=code):
+                c = self.sh(f"exit {code}", policy="[restart]\ndelay = 1ms\n", flags=("-n", "2"))
+                c.announce("worker.exit", "give_up", "stop")
+                c.expected_status = 69
+                self.assertEqual(c.wait(), 69)
+                detail = c.wait_event("give_up").detail
+                self.assertIn("no worker ever got ready", detail)
+                self.assertEqual("must be told to stay in the foreground" in detail, told)
+
     def test_A9_exit_ends_the_cluster(self):
         c = self.sh("[ $CLUSTERD_SLOT = 1 ] || exit 66; exec sleep 1000",
                     policy=AT_ONCE + "[exit 64-70]\naction = exit\n", flags=("-n", "2"))
