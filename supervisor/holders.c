@@ -4,6 +4,7 @@
  * GLUE.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,16 @@
 
 enum { SOCKETS_MAX = 256, LOOKS = 5, PAUSE_MS = 20 };
 
+/* As /proc numbers us: it may be that of another pid namespace than ours. */
+static pid_t own_pid(void)
+{
+	char text[16];
+	ssize_t size = readlink("/proc/self", text, sizeof text - 1);
+
+	text[size > 0 ? size : 0] = '\0';
+	return (pid_t)strtol(text, NULL, 10);
+}
+
 void holder_text(const struct address *address, char *text, size_t size)
 {
 	struct holder holder;
@@ -22,7 +33,7 @@ void holder_text(const struct address *address, char *text, size_t size)
 	int rc = holder_inode("/proc", address, &inode);
 
 	if (rc == 0)
-		rc = holder_find("/proc", &inode, 1, 0, getpid(), &holder);
+		rc = holder_find("/proc", &inode, 1, 0, own_pid(), &holder);
 	if (rc == 0)
 		snprintf(text, size, ", by %s (pid %d)", holder.name, (int)holder.pid);
 	else
@@ -67,7 +78,7 @@ static bool look(const struct left *left, uint64_t since, struct holder *ret)
 	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 
 	for (int n = 0; n < LOOKS; n++) {
-		if (holder_find("/proc", left->inodes, left->count, since, getpid(), ret) < 0)
+		if (holder_find("/proc", left->inodes, left->count, since, own_pid(), ret) < 0)
 			return false;
 		nanosleep(&pause, NULL);
 	}
@@ -84,7 +95,7 @@ void holders_left(struct supervisor *s)
 	left.count = 0;
 	gather(s, &left);
 	/* Only who was started under us can have it. */
-	if (left.count == 0 || proc_read("/proc", getpid(), &me) < 0 || !look(&left, me.started, &holder))
+	if (left.count == 0 || proc_read("/proc", own_pid(), &me) < 0 || !look(&left, me.started, &holder))
 		return;
 	address_format(&left.socks[holder.which]->bound, address);
 	sup_note(s, LOG_LEVEL_WARN,

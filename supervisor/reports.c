@@ -102,6 +102,11 @@ static bool abnormal(const struct report *r)
 	return !r->asked && (r->end.signal || r->end.code || r->cause != END_SELF);
 }
 
+static bool ended_well(const struct report *r)
+{
+	return !r->asked && !abnormal(r);
+}
+
 /*
  * The last words of a worker that ended badly, once more beside its end: what it wrote may
  * stand far above, or have been dropped. The very last line is in the record of the end.
@@ -132,7 +137,7 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	const char *rule = rule_text(s, r, rule_room, &rule_index);
 	bool more = r->next != NEXT_NONE;
 
-	s->ended_well = !r->asked && r->cause == END_SELF && r->end.code == 0 && r->end.signal == 0;
+	s->ended_well = ended_well(r);
 	if (last[0])
 		memory_last_line(s, r->slot, last);
 	remember(s, r, worker, rule_index);
