@@ -40,7 +40,7 @@
 enum {
 	STEER_CAPACITY_MAX = 16384, /* slots */
 	STEER_ROOM_MIN = 256,       /* entries of a list, see steer_layout() */
-	STEER_PROGRAM_MAX = 96,     /* instructions */
+	STEER_PROGRAM_MAX = 160,    /* instructions */
 	STEER_TRIES = 4,
 	STEER_MAGIC = 0x72727564,
 	STEER_VERSION = 1, /* of this memory layout */
