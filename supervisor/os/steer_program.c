@@ -4,10 +4,11 @@
 #include <assert.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <netinet/tcp.h>
 
 enum label { LABEL_CHOOSE, LABEL_PROBE4, LABEL_PROBE, LABEL_TAKEN, LABEL_PASS, LABEL_MAX };
 
-enum { FIXES_MAX = 32 };
+enum { FIXES_MAX = 32, TCP_FLAGS = 13 };
 
 struct assembler {
 	struct bpf_insn *program;
@@ -171,6 +172,21 @@ static void probe(struct assembler *a, const struct steer_params *p)
 	emit(a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
+/*
+ * The RST of a connection whose socket is gone looks for a listener too. It is nobody's turn; the
+ * kernel's hash finds some socket that ignores it.
+ */
+static void pass_reset(struct assembler *a)
+{
+	load(a, BPF_DW, 2, 6, offsetof(struct sk_reuseport_md, data));
+	load(a, BPF_DW, 3, 6, offsetof(struct sk_reuseport_md, data_end));
+	move(a, 4, 2);
+	emit(a, BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, TCP_FLAGS + 1);
+	jump(a, BPF_JGT | BPF_X, 4, 3, 0, LABEL_CHOOSE);
+	load(a, BPF_B, 4, 2, TCP_FLAGS);
+	jump(a, BPF_JSET | BPF_K, 4, 0, TH_RST, LABEL_PASS);
+}
+
 /* r7 = the list in force. */
 static void find_list(struct assembler *a, const struct steer_params *p)
 {
@@ -243,6 +259,8 @@ size_t steer_program(const struct steer_params *params, struct bpf_insn *ret_pro
 	struct assembler a = { .program = ret_program };
 
 	move(&a, 6, 1);
+	if (!params->datagram)
+		pass_reset(&a);
 	if (params->probe_base != 0)
 		probe(&a, params);
 	find_list(&a, params);
