@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/files.h"
 #include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/filelimit.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
 
@@ -201,6 +203,7 @@ int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
 	*failed = "no memory";
 	if (sup_pool_grow(s, count) < 0)
 		return -ENOMEM;
+	filelimit_raise(policy_files(&s->policy, count));
 	if (count > view.wanted)
 		rc = steer_add_slots(s, view.wanted, count, failed);
 	if (rc < 0)

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "config/files.h"
 #include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
@@ -18,15 +19,15 @@
 #include "supervisor/orphans.h"
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
+#include "supervisor/os/filelimit.h"
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
 
-/* A worker costs a few fds here; the workers themselves get the former limit back. */
-static void raise_fd_limit(struct supervisor *s)
+/* The workers themselves get the former limit back. A worker for which it is too low tells so. */
+static void raise_file_limit(struct supervisor *s, uint32_t workers)
 {
-	if (getrlimit(RLIMIT_NOFILE, &s->nofile) < 0)
-		return;
-	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ s->nofile.rlim_max, s->nofile.rlim_max });
+	if (getrlimit(RLIMIT_NOFILE, &s->nofile) == 0)
+		filelimit_raise(policy_files(&s->policy, workers));
 }
 
 uint32_t workers_wanted(const struct policy *policy)
@@ -221,7 +222,7 @@ int start_all(struct supervisor *s)
 	uint32_t workers = workers_wanted(&s->policy);
 	int status;
 
-	raise_fd_limit(s);
+	raise_file_limit(s, workers);
 	s->adopt_keeps_setuid = geteuid() == 0;
 	open_oom_counter(s);
 	if (s->oom_fd < 0 || cgroup_oom_read(s->oom_fd, &s->oom_kills) < 0)

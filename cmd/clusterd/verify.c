@@ -9,11 +9,10 @@
 #include <unistd.h>
 
 #include "cmd/clusterd/options.h"
+#include "config/files.h"
 #include "config/words.h"
 #include "supervisor/os/cpus.h"
-
-/* What clusterd itself holds, with or without workers: the loop, the log, the control socket. */
-enum { OWN_FDS = 32 };
+#include "supervisor/os/filelimit.h"
 
 struct verifier {
 	const struct config *config;
@@ -114,24 +113,22 @@ static void verify_names(struct verifier *v)
 			       "No such file or directory");
 }
 
-/* Per worker: its pidfd, its notify socket, its output, and a socket of each group. */
-static void verify_fds(struct verifier *v)
+/* Whether the limit can be raised is not computed: this process, which ends soon, raises its own. */
+static void verify_files(struct verifier *v)
 {
 	const struct policy *policy = &v->config->policy;
-	uint64_t each = policy->log_output == OUTPUT_CAPTURE ? 4 : 2, wanted = policy->cluster_workers;
-	struct rlimit limit;
+	uint32_t workers = policy->cluster_workers;
 	struct cpus cpus;
+	uint64_t files;
 	char text[96];
 
-	if (wanted == 0)
-		wanted = cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
-	for (uint32_t i = 0; i < policy->listener_count; i++)
-		each += policy->listeners[i].balance != BALANCE_SHARED;
-	wanted = OWN_FDS + policy->listener_count + (wanted + policy->roll_surge) * each;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_max)
+	if (workers == 0)
+		workers = cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
+	files = policy_files(policy, workers);
+	if (filelimit_raise(files) != -EPERM)
 		return;
 	snprintf(text, sizeof(text), "the workers need %llu open files here",
-		 (unsigned long long)wanted);
+		 (unsigned long long)files);
 	complain_about(v, "cluster.workers", text, "that is above the hard limit (ulimit -Hn)");
 }
 
@@ -167,7 +164,7 @@ int verify_system(const struct config *config, config_complaint *complain, void 
 	verify_program(&v, "cluster.command", &config->policy.cluster_command);
 	verify_program(&v, "ready.command", &config->policy.ready_command);
 	verify_names(&v);
-	verify_fds(&v);
 	verify_limits(&v);
+	verify_files(&v);
 	return v.complaints;
 }

@@ -4,10 +4,11 @@
 #include <assert.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <netinet/tcp.h>
 
-enum label { LABEL_CHOOSE, LABEL_PROBE4, LABEL_PROBE, LABEL_TRY, LABEL_PASS, LABEL_MAX };
+enum label { LABEL_CHOOSE, LABEL_PROBE4, LABEL_PROBE, LABEL_TAKEN, LABEL_PASS, LABEL_MAX };
 
-enum { FIXES_MAX = 24 };
+enum { FIXES_MAX = 32, TCP_FLAGS = 13 };
 
 struct assembler {
 	struct bpf_insn *program;
@@ -171,8 +172,23 @@ static void probe(struct assembler *a, const struct steer_params *p)
 	emit(a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
-/* r7 = the list in force, r9 = tries left. */
-static void choose(struct assembler *a, const struct steer_params *p)
+/*
+ * The RST of a connection whose socket is gone looks for a listener too. It is nobody's turn; the
+ * kernel's hash finds some socket that ignores it.
+ */
+static void pass_reset(struct assembler *a)
+{
+	load(a, BPF_DW, 2, 6, offsetof(struct sk_reuseport_md, data));
+	load(a, BPF_DW, 3, 6, offsetof(struct sk_reuseport_md, data_end));
+	move(a, 4, 2);
+	emit(a, BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, TCP_FLAGS + 1);
+	jump(a, BPF_JGT | BPF_X, 4, 3, 0, LABEL_CHOOSE);
+	load(a, BPF_B, 4, 2, TCP_FLAGS);
+	jump(a, BPF_JSET | BPF_K, 4, 0, TH_RST, LABEL_PASS);
+}
+
+/* r7 = the list in force. */
+static void find_list(struct assembler *a, const struct steer_params *p)
 {
 	const struct steer_layout *l = &p->layout;
 
@@ -183,14 +199,18 @@ static void choose(struct assembler *a, const struct steer_params *p)
 	emit(a, BPF_ALU64 | BPF_MUL | BPF_K, 8, 0, 0, (int32_t)l->list_stride);
 	load_wide(a, 7, BPF_PSEUDO_MAP_VALUE, p->control_fd, (int32_t)l->list);
 	emit(a, BPF_ALU64 | BPF_ADD | BPF_X, 7, 8, 0, 0);
-	set(a, 9, STEER_TRIES);
+}
 
-	place(a, LABEL_TRY);
+/* r8 = a slot of the list, `number` tries after the first one. */
+static void choose(struct assembler *a, const struct steer_params *p, int32_t number)
+{
+	const struct steer_layout *l = &p->layout;
+
 	load(a, BPF_W, 2, 7, offsetof(struct steer_list, count));
 	jump(a, BPF_JEQ | BPF_K, 2, 0, 0, LABEL_PASS);
 	if (p->datagram) {
 		load(a, BPF_W, 8, 6, offsetof(struct sk_reuseport_md, hash));
-		emit(a, BPF_ALU64 | BPF_ADD | BPF_X, 8, 9, 0, 0);
+		emit(a, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, STEER_TRIES - number);
 	} else {
 		set(a, 8, 1);
 		emit(a, BPF_STX | BPF_ATOMIC | BPF_DW, 7, 8, offsetof(struct steer_list, next),
@@ -206,13 +226,23 @@ static void choose(struct assembler *a, const struct steer_params *p)
 	emit(a, BPF_STX | BPF_MEM | BPF_W, 10, 8, KEY, 0);
 }
 
+/*
+ * Not a loop: that of a process with CAP_BPF but without CAP_PERFMON looks endless to the verifier
+ * of some kernels, such as 6.1.
+ */
+static void try_slots(struct assembler *a, const struct steer_params *p)
+{
+	for (int32_t number = 0; number < STEER_TRIES; number++) {
+		choose(a, p, number);
+		select_socket(a, p);
+		jump(a, BPF_JEQ | BPF_K, 0, 0, 0, LABEL_TAKEN);
+	}
+	jump(a, BPF_JA, 0, 0, 0, LABEL_PASS);
+}
+
 static void finish(struct assembler *a, const struct steer_params *p)
 {
-	emit(a, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3, 0);
-	emit(a, BPF_ALU64 | BPF_SUB | BPF_K, 9, 0, 0, 1);
-	jump(a, BPF_JNE | BPF_K, 9, 0, 0, LABEL_TRY);
-	jump(a, BPF_JA, 0, 0, 0, LABEL_PASS);
-
+	place(a, LABEL_TAKEN);
 	load_wide(a, 2, BPF_PSEUDO_MAP_VALUE, p->control_fd, (int32_t)p->layout.handed);
 	emit(a, BPF_ALU64 | BPF_LSH | BPF_K, 8, 0, 0, 3);
 	emit(a, BPF_ALU64 | BPF_ADD | BPF_X, 2, 8, 0, 0);
@@ -229,10 +259,12 @@ size_t steer_program(const struct steer_params *params, struct bpf_insn *ret_pro
 	struct assembler a = { .program = ret_program };
 
 	move(&a, 6, 1);
+	if (!params->datagram)
+		pass_reset(&a);
 	if (params->probe_base != 0)
 		probe(&a, params);
-	choose(&a, params);
-	select_socket(&a, params);
+	find_list(&a, params);
+	try_slots(&a, params);
 	finish(&a, params);
 	resolve(&a);
 	return a.count;

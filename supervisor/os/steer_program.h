@@ -21,8 +21,9 @@
  * CPU can), each word it reads is still checked against the capacity, so the worst is one
  * connection for a slot listed a moment ago.
  *
- * Each run takes list.next++ modulo list.count. A slot whose socket left the group by itself (a
- * worker called shutdown) is passed over, up to STEER_TRIES of them; then the kernel's hash picks.
+ * Each run takes list.next++ modulo list.count, but that for the RST of no connection. A slot whose
+ * socket left the group by itself (a worker called shutdown) is passed over, up to STEER_TRIES of
+ * them; then the kernel's hash picks.
  *
  * For datagrams the index is the packet's hash (source and destination address and port) modulo
  * list.count: a flow keeps its slot for as long as the list keeps its length.
@@ -40,7 +41,7 @@
 enum {
 	STEER_CAPACITY_MAX = 16384, /* slots */
 	STEER_ROOM_MIN = 256,       /* entries of a list, see steer_layout() */
-	STEER_PROGRAM_MAX = 96,     /* instructions */
+	STEER_PROGRAM_MAX = 160,    /* instructions */
 	STEER_TRIES = 4,
 	STEER_MAGIC = 0x72727564,
 	STEER_VERSION = 1, /* of this memory layout */

@@ -20,6 +20,7 @@
 
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
+#include "supervisor/os/filelimit.h"
 #include "supervisor/os/holder.h"
 #include "supervisor/os/inherit.h"
 #include "supervisor/os/listen.h"
@@ -364,6 +365,12 @@ static int of_cpus(const char **failed)
 	return number < 0 ? number : cpus_usable("", &cpus);
 }
 
+static int file_limit(const char **failed)
+{
+	*failed = "filelimit";
+	return filelimit_raise(1);
+}
+
 /* A set with the end of a pipe in it, on which something is to be read. */
 static int poll_set(const char **failed)
 {
@@ -399,6 +406,7 @@ static const struct fault_case cases[] = {
 	{ "pidfile", pid_file, 1 }, /* the lstat before the unlink */
 	{ "logsink", log_file, 0 },
 	{ "proc", of_proc, 0 },
+	{ "filelimit", file_limit, 0 },
 	{ "pollset", poll_set, 1 }, /* EINTR of the look */
 	{ "holder", of_holder, 100000 },
 	{ "cpus", of_cpus, 100 },

@@ -1,8 +1,11 @@
 """Row H: the number of workers is what was asked for, and slots keep their numbers."""
 
+import errno
 import os
+import resource
 import signal
 import socket
+import subprocess
 import unittest
 
 import harness
@@ -66,6 +69,41 @@ class RowH(harness.TestCase):
             socket.create_connection(("127.0.0.1", c.port), 5).close()
             c.ctl("scale", "+3")
             self.assertEqual(len(c.workers()), 3)
+
+    FILES = 100
+
+    def limited(self, right):
+        """Words before a command that leave it too few open files for so many workers, with or without the right to more."""
+        drop = () if right or os.geteuid() != 0 else ("setpriv", "--bounding-set=-sys_resource")
+        return (*drop, "prlimit", f"--nofile={self.FILES}")
+
+    def check(self, right):
+        return subprocess.run([*self.limited(right), harness.CLUSTERD, "-t", "-n", str(self.FILES), "--", "/bin/sleep", "1"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                              timeout=harness.DEADLINE)
+
+    @unittest.skipUnless(int(harness.status_field("self", "CapEff"), 16) >> 24 & 1, "to raise a hard limit takes CAP_SYS_RESOURCE")
+    def test_H2_more_workers_than_open_files(self):
+        """Root's clusterd raises its own limit; the workers have the one that it was started with."""
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", self.FILES), prefix=self.limited(True))
+        c.ready(self.FILES)
+        self.assertGreater(resource.prlimit(c.pid, resource.RLIMIT_NOFILE)[1], 2 * self.FILES)
+        c.ctl("scale", str(3 * self.FILES))
+        self.assertEqual(len(c.workers()), 3 * self.FILES)
+        for slot in (0, 3 * self.FILES - 1):
+            self.assertEqual(resource.prlimit(c.pid_of(slot), resource.RLIMIT_NOFILE), (self.FILES, self.FILES))
+        self.assertEqual(self.check(True).stdout, "command line: ok\n")
+
+    def test_H2_more_workers_than_open_files_allowed(self):
+        """Those for which there are enough serve, the others say what they lack."""
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", self.FILES), prefix=self.limited(False))
+        c.announce("spawn.error")
+        self.assertEqual(c.wait_event("spawn.error").error, os.strerror(errno.EMFILE))
+        c.wait_event("up")
+        self.assertGreater(len(c.workers()), self.FILES // 4)
+        done = self.check(False)
+        self.assertEqual(done.returncode, 78, done.stderr)
+        self.assertIn(f"need {32 + 1 + 2 * (self.FILES + 1)} open files here: that is above the hard limit", done.stderr)
 
     def test_H3_storm(self):
         c = self.start(4)

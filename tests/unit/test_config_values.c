@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/files.h"
 #include "config/keys.h"
 #include "config/signals.h"
 #include "config/words.h"
@@ -287,6 +288,43 @@ START_TEST(durations_are_written)
 }
 END_TEST
 
+/* Two open files for each worker, and what a policy adds to that. */
+static const struct files {
+	enum output_mode output;
+	enum ready_when ready;
+	enum balance balance;
+	bool adopt;
+	uint32_t surge, listeners;
+	uint64_t workers, files;
+} files[] = {
+	{ OUTPUT_INHERIT, READY_AUTO, BALANCE_SHARED, false, 0, 0, 0, 32 },
+	{ OUTPUT_INHERIT, READY_AUTO, BALANCE_SHARED, false, 0, 0, 1, 32 + 2 },
+	{ OUTPUT_INHERIT, READY_AUTO, BALANCE_SHARED, false, 1, 3, 10, 32 + 3 + 11 * 2 },
+	{ OUTPUT_INHERIT, READY_FD, BALANCE_SHARED, false, 0, 1, 10, 32 + 1 + 10 * 3 },
+	{ OUTPUT_CAPTURE, READY_AUTO, BALANCE_SHARED, false, 1, 1, 10, 32 + 1 + 11 * 4 },
+	{ OUTPUT_INHERIT, READY_AUTO, BALANCE_HASH, false, 1, 2, 10, 32 + 2 + 11 * 4 },
+	{ OUTPUT_INHERIT, READY_AUTO, BALANCE_ROUND_ROBIN, false, 0, 1, 10, 32 + 1 + 10 * 3 },
+	{ OUTPUT_INHERIT, READY_AUTO, BALANCE_SHARED, true, 0, 1, 10, 32 + 1 + 10 * 3 },
+	{ OUTPUT_CAPTURE, READY_FD, BALANCE_HASH, true, 100, 16, 16384, 32 + 16 + 16484ULL * 37 },
+};
+
+START_TEST(files_are_counted)
+{
+	const struct files *row = &files[_i];
+
+	memset(&policy, 0, sizeof(policy));
+	policy.log_output = row->output;
+	policy.ready_when.when = row->ready;
+	policy.roll_surge = row->surge;
+	policy.listener_count = row->listeners;
+	for (uint32_t i = 0; i < row->listeners; i++) {
+		policy.listeners[i].balance = row->balance;
+		policy.listeners[i].adopt = row->adopt;
+	}
+	ck_assert_uint_eq(policy_files(&policy, (uint32_t)row->workers), row->files);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 int main(void)
@@ -304,6 +342,7 @@ int main(void)
 	tcase_add_test(cases, words_have_limits);
 	tcase_add_loop_test(cases, near_words_are_suggested, 0, COUNT(near));
 	tcase_add_loop_test(cases, durations_are_written, 0, COUNT(durations));
+	tcase_add_loop_test(cases, files_are_counted, 0, COUNT(files));
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

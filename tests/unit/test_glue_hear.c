@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "supervisor/os/filelimit.h"
+
 enum { TALKERS = 600 }; /* more than two batches */
 
 struct talker {
@@ -66,6 +68,7 @@ static void talk(struct talker *t)
 
 static void setup(void)
 {
+	ck_assert_int_eq(filelimit_raise(2 * TALKERS + 64), 0); /* a session often begins with 1024 */
 	ck_assert_int_eq(uv_loop_init(&loop), 0);
 	ck_assert_int_eq(hear_start(&hearing, &loop, on_told, &loop), 0);
 	told = 0;

@@ -1,5 +1,6 @@
 /* Real sockets on loopback; each connection is looked for in the queues of the slots' sockets. */
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -33,6 +34,62 @@ START_TEST(turn_is_exact)
 		ck_assert_uint_eq(reuseport_handed(g, slot), served[slot]);
 	}
 	reuseport_destroy(g);
+}
+END_TEST
+
+static uint16_t checksum(const uint16_t *words, size_t count)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += words[i];
+	sum = (sum >> 16) + (sum & 0xffff);
+	return (uint16_t)~(sum + (sum >> 16));
+}
+
+/* A segment of no connection, to the port of the group. */
+static void send_stray(const struct reuseport *g, int raw, uint8_t flags)
+{
+	struct sockaddr_in to = *(const struct sockaddr_in *)reuseport_address(g);
+	struct {
+		struct in_addr from, to;
+		uint16_t protocol, size;
+		struct tcphdr tcp;
+	} segment = {
+		.from.s_addr = htonl(INADDR_LOOPBACK),
+		.to = to.sin_addr,
+		.protocol = htons(IPPROTO_TCP),
+		.size = htons(sizeof(struct tcphdr)),
+		.tcp = { .th_sport = htons(9), .th_dport = to.sin_port, .th_off = 5, .th_flags = flags },
+	};
+
+	segment.tcp.th_sum = checksum((const uint16_t *)&segment, sizeof(segment) / 2);
+	to.sin_port = 0;
+	ck_assert_int_eq(sendto(raw, &segment.tcp, sizeof(segment.tcp), 0, (struct sockaddr *)&to,
+				sizeof(to)),
+			 sizeof(segment.tcp));
+}
+
+/* What is left of a connection whose socket is gone is nobody's turn. */
+START_TEST(a_stray_reset_takes_no_turn)
+{
+	struct reuseport_params p = params(AF_INET, SOCK_STREAM, true);
+	struct reuseport *g;
+	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	if (!can_steer() || raw < 0)
+		return;
+	for (int probes = 0; probes < 2; probes++) {
+		p.probe_base = probes ? PROBE_BASE : 0;
+		g = open_group(&p, 4);
+		for (int i = 0; i < 8; i++) {
+			send_stray(g, raw, i % 2 ? TH_RST : TH_RST | TH_ACK);
+			ck_assert_int_eq(served_by(g), i % 4);
+			ck_assert_uint_eq(reuseport_handed(g, (uint32_t)i % 4), (uint64_t)i / 4 + 1);
+		}
+		reuseport_destroy(g);
+	}
+	close(raw);
 }
 END_TEST
 
@@ -596,6 +653,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, turn_is_exact, 0, COUNT(turns));
+	tcase_add_test(tc, a_stray_reset_takes_no_turn);
 	tcase_add_test(tc, turn_survives_changes);
 	tcase_add_test(tc, added_slot_waits_for_the_list);
 	tcase_add_loop_test(tc, queue_moves_to_the_siblings, 0, COUNT(leavings));

@@ -1,0 +1,12 @@
+/*
+ * files - how many open files a policy takes of clusterd.
+ */
+#ifndef CLUSTERD_CONFIG_FILES_H
+#define CLUSTERD_CONFIG_FILES_H
+
+#include "config/policy.h"
+
+/* Never less than it takes with so many workers, a roll included, and a few more. */
+uint64_t policy_files(const struct policy *policy, uint32_t workers);
+
+#endif
