@@ -107,8 +107,10 @@ class CommandLine(harness.TestCase):
                               ("logfmt", r"event=worker\.exit .*slot=0 .*signal=SIGKILL")):
             c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n",
                              flags=("-n", "1", "--set", f"log.format={form}"))
-            pid = harness.eventually(c.workers, "a worker")[0]
-            harness.eventually(lambda: "sleep" in open(f"/proc/{pid}/cmdline", encoding="ascii").read(), "its exec")
+            # Not from /proc: another child may come and go during the start.
+            started = re.compile(r"worker 0 \(pid (\d+)\) started|event=worker\.start .*pid=(\d+)")
+            found = harness.eventually(lambda: [m for m in map(started.search, c.other) if m], "a worker")[0]
+            pid = int(found[1] or found[2])
             c.kill(signal.SIGKILL, pid)
             harness.eventually(lambda: [x for x in c.other if re.search(pattern, x)],
                                f"{form} line: {c.other}")

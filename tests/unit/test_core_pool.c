@@ -62,9 +62,9 @@ static const struct story stories[] = {
 	{ "the program can not be executed", QUIET, 0,
 	  "start 1; unspawned 1 13 permanent > error 0 exit, exit 126" },
 	{ "after the first success a program that is gone is waited for", QUIET, 0,
-	  "start 2; spawned 1; unspawned 2 2 permanent > error 1 respawn 3; at 4 > spawn 1#3" },
+	  "start 2; spawned 1; unspawned 2 2 permanent > error 1 respawn 100; at 101 > spawn 1#3" },
 	{ "no memory at the first start: backoff", QUIET, 0,
-	  "start 1; unspawned 1 11 > error 0 respawn 3; at 4 > spawn 0#2; unspawned 2 11 > error 0 respawn 6" },
+	  "start 1; unspawned 1 11 > error 0 respawn 100; at 101 > spawn 0#2; unspawned 2 11 > error 0 respawn 100" },
 	{ "no worker was ever ready: three ends of every slot", QUIET "restart.delay_max=3ms", 0,
 	  "start 2; spawned 1; spawned 2; end 1 1; end 2 1; at 100; spawned 3; spawned 4; end 3 1; end 4 1; at 200; "
 	  "spawned 5; spawned 6; end 5 1 > died #5 respawn 3; end 6 1 > died #6 exit, giveup -1 exit, exit 69" },
