@@ -9,11 +9,8 @@
 #include <unistd.h>
 
 #include "cmd/clusterd/options.h"
+#include "config/refused.h"
 #include "config/words.h"
-#include "supervisor/os/cpus.h"
-
-/* What clusterd itself holds, with or without workers: the loop, the log, the control socket. */
-enum { OWN_FDS = 32 };
 
 struct verifier {
 	const struct config *config;
@@ -78,7 +75,7 @@ static void verify_program(struct verifier *v, const char *key, const struct wor
 	bool is_relative = program && *program != '/' && policy->cluster_directory[0];
 	int error;
 
-	if (!program)
+	if (!program || config_refused(v->config, "cluster.directory"))
 		return;
 	if (!strchr(program, '/')) {
 		if (!in_path(program, search_path(policy)))
@@ -114,27 +111,6 @@ static void verify_names(struct verifier *v)
 			       "No such file or directory");
 }
 
-/* Per worker: its pidfd, its notify socket, its output, and a socket of each group. */
-static void verify_fds(struct verifier *v)
-{
-	const struct policy *policy = &v->config->policy;
-	uint64_t each = policy->log_output == OUTPUT_CAPTURE ? 4 : 2, wanted = policy->cluster_workers;
-	struct rlimit limit;
-	struct cpus cpus;
-	char text[96];
-
-	if (wanted == 0)
-		wanted = cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
-	for (uint32_t i = 0; i < policy->listener_count; i++)
-		each += policy->listeners[i].balance != BALANCE_SHARED;
-	wanted = OWN_FDS + policy->listener_count + (wanted + policy->roll_surge) * each;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || wanted <= limit.rlim_max)
-		return;
-	snprintf(text, sizeof(text), "the workers need %llu open files here",
-		 (unsigned long long)wanted);
-	complain_about(v, "cluster.workers", text, "that is above the hard limit (ulimit -Hn)");
-}
-
 /* Only root may raise a hard limit: setrlimit(2). */
 static void verify_limits(struct verifier *v)
 {
@@ -167,7 +143,8 @@ int verify_system(const struct config *config, config_complaint *complain, void 
 	verify_program(&v, "cluster.command", &config->policy.cluster_command);
 	verify_program(&v, "ready.command", &config->policy.ready_command);
 	verify_names(&v);
-	verify_fds(&v);
 	verify_limits(&v);
+	v.complaints += verify_sockets(config, complain, context);
+	v.complaints += verify_fds(config, complain, context);
 	return v.complaints;
 }
