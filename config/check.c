@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "config/load.h"
+#include "config/refused.h"
 #include "config/rules.h"
 
 struct checker {
@@ -72,6 +73,12 @@ static void check_restart(struct checker *c)
 		complain_at(c, origin_of(c, "restart.delay"),
 			    "[restart] delay is longer than delay_max");
 	check_burst(c);
+}
+
+static void check_rules(struct checker *c)
+{
+	const struct policy *p = c->policy;
+
 	for (uint32_t i = 0; i < p->rule_count; i++) {
 		const struct exit_rule *rule = &p->rules[i];
 		char text[RULE_TEXT_MAX];
@@ -144,8 +151,6 @@ static void check_worker(struct checker *c)
 {
 	const struct policy *p = c->policy;
 
-	check_ready(c);
-	check_health(c);
 	if (p->stop_signal == SIGSTOP || p->stop_signal == SIGCONT)
 		complain_at(c, origin_of(c, "stop.signal"), "[stop] signal can end no worker");
 	if (p->health_signal == SIGSTOP || p->health_signal == SIGCONT)
@@ -257,10 +262,17 @@ int config_check(const struct config *config, config_complaint *complain, void *
 {
 	struct checker c = { config, &config->policy, complain, context, 0 };
 
-	check_restart(&c);
+	if (!config_refused(config, "restart"))
+		check_restart(&c);
+	check_rules(&c);
+	if (!config_refused(config, "listen") && !config_refused(config, "ready"))
+		check_ready(&c);
+	if (!config_refused(config, "listen") && !config_refused(config, "health"))
+		check_health(&c);
 	check_worker(&c);
 	check_own_sockets(&c);
 	for (uint32_t i = 0; i < config->policy.listener_count; i++)
-		check_listener(&c, i);
+		if (!config->refused_listeners[i])
+			check_listener(&c, i);
 	return c.complaints;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config/assign.h"
+#include "config/refused.h"
 
 /* What is known of the file while inih reads it. */
 struct loader {
@@ -101,8 +102,12 @@ static void flush_value(struct loader *l)
 	char problem[PROBLEM_TEXT_MAX];
 
 	if (l->key_line > 0 && !l->key_refused &&
-	    assign_value(&l->config->draft, &l->config->draft_origins, &a, problem) < 0)
+	    assign_value(&l->config->draft, &l->config->draft_origins, &a, problem) < 0) {
 		complain_at(l, l->key_line, "%s", problem);
+		l->key_refused = true;
+	}
+	if (l->key_line > 0 && l->key_refused)
+		config_refuse(l->config, l->section, l->instance, l->key);
 	l->key_line = 0;
 	l->value_length = 0;
 }
@@ -199,10 +204,12 @@ static void open_section(struct loader *l, const char *text, size_t length)
 		return;
 	name_section(l, text, length);
 	a.instance = l->instance;
-	if (assign_section(&l->config->draft, &l->config->draft_origins, &a, problem) < 0)
+	l->section_refused =
+		assign_section(&l->config->draft, &l->config->draft_origins, &a, problem) < 0;
+	if (l->section_refused) {
 		complain_at(l, l->line, "%s", problem);
-	else
-		l->section_refused = false;
+		config_refuse(l->config, l->section, NULL, NULL);
+	}
 }
 
 /* "NAME =": what a line that was meant as a key looks like. Copies the name if it is short enough. */
@@ -375,11 +382,15 @@ int config_parse(struct config *config, const char *text, size_t size, const cha
 	memcpy(&config->draft_origins, &config->origins, sizeof(config->draft_origins));
 	(void)ini_parse_stream(read_line, &l, take_pair, &l);
 	flush_value(&l);
-	if (l.complaints == 0) {
-		memcpy(&config->policy, &config->draft, sizeof(config->policy));
-		memcpy(&config->origins, &config->draft_origins, sizeof(config->origins));
-	}
+	if (l.complaints == 0)
+		config_take_draft(config);
 	return l.complaints;
+}
+
+void config_take_draft(struct config *config)
+{
+	memcpy(&config->policy, &config->draft, sizeof(config->policy));
+	memcpy(&config->origins, &config->draft_origins, sizeof(config->origins));
 }
 
 void config_init(struct config *config)
@@ -420,11 +431,11 @@ int config_set(struct config *config, const char *name, const char *value, const
 	memcpy(&config->draft_origins, &config->origins, sizeof(config->draft_origins));
 	failed = assign_value(&config->draft, &config->draft_origins, &a, problem);
 	if (failed) {
+		config_refuse(config, a.section, a.instance, a.key);
 		tell(complain, context, source, 0, problem);
 		return 1;
 	}
-	memcpy(&config->policy, &config->draft, sizeof(config->policy));
-	memcpy(&config->origins, &config->draft_origins, sizeof(config->origins));
+	config_take_draft(config);
 	return 0;
 }
 

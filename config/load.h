@@ -53,6 +53,8 @@ struct config {
 	struct policy draft;
 	struct config_origins draft_origins;
 	char value[VALUE_TEXT_MAX];
+	/* See refused.h. */
+	bool refused[KEYS_MAX], refused_listeners[LISTENERS_MAX];
 };
 
 /* Called once per problem. `line` is 0 where `source` is no file; `text` has no control characters. */
@@ -78,6 +80,12 @@ int config_parse(struct config *config, const char *text, size_t size, const cha
 		 config_complaint *complain, void *context);
 
 /*
+ * After a config_parse that complained, for further checks: makes what could be read the policy. What
+ * that is may be looked at, never run.
+ */
+void config_take_draft(struct config *config);
+
+/*
  * Sets one value, over what is there. Names:
  *   SECTION.KEY        restart.burst
  *   listen.NAME.KEY    listen.web.backlog; a new NAME adds a listener
@@ -96,6 +104,7 @@ int config_assign(struct config *config, const char *assignment, const char *sou
 /*
  * What one key alone can not tell: values that contradict each other, listeners without an
  * address or with the same one, limits that can never be reached. Returns the number of complaints.
+ * Where a value was refused before, what depends on it is not judged.
  */
 int config_check(const struct config *config, config_complaint *complain, void *context);
 

@@ -234,9 +234,14 @@ static void explain(struct supervisor *s, struct sock *sock, const char *step, i
 		         "balance = round-robin needs the capability CAP_BPF: grant it "
 		         "(systemd: AmbientCapabilities=CAP_BPF, file: setcap cap_bpf+ep, container: "
 		         "--cap-add BPF), or use round-robin? or hash");
-	if (error == -EACCES && sock->config.address.port > 0 && sock->config.address.port < 1024)
+	if (error == -EACCES && sock->config.address.port > 0)
 		sup_note(s, LOG_LEVEL_ERROR,
-		         "ports below 1024 need root or CAP_NET_BIND_SERVICE");
+		         "ports below net.ipv4.ip_unprivileged_port_start (1024, if not changed) need "
+		         "root or CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=, file: setcap)");
+	if (error == -ENOENT && sock->config.address.kind == ADDRESS_UNIX)
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "the folder of a unix socket is not made: create it first (systemd: "
+		         "RuntimeDirectory=)");
 }
 
 /* Places are reused, so that the tag of a socket never changes. */

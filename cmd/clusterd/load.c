@@ -4,6 +4,7 @@
 
 #include "cmd/clusterd/options.h"
 #include "config/assign.h"
+#include "config/refused.h"
 #include "config/words.h"
 
 enum { DEFAULT_PORT = 1337 };
@@ -32,6 +33,7 @@ static void load_file(struct layers *l)
 	const char *file = l->options->config_file;
 	char problem[OPTIONS_PROBLEM_MAX], *text;
 	size_t size;
+	int complaints;
 
 	if (!file)
 		return;
@@ -39,7 +41,10 @@ static void load_file(struct layers *l)
 		complain_about(l, file, problem);
 		return;
 	}
-	l->complaints += config_parse(l->config, text, size, file, l->complain, l->context);
+	complaints = config_parse(l->config, text, size, file, l->complain, l->context);
+	if (complaints > 0)
+		config_take_draft(l->config);
+	l->complaints += complaints;
 	free(text);
 }
 
@@ -158,6 +163,15 @@ static void take_program(struct layers *l)
 	l->config->origins.keys[key_find("cluster.command") - keys].source = COMMAND_LINE;
 }
 
+/* Not every file name is one of a cluster. */
+static void make_name(char *name)
+{
+	for (char *p = name; *p; p++)
+		if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("/\"';#$", *p) ||
+		    (p == name && strchr(".-", *p)))
+			*p = '_';
+}
+
 /* "/usr/bin/my app" is cluster my_app. */
 static void name_cluster(struct layers *l)
 {
@@ -165,14 +179,11 @@ static void name_cluster(struct layers *l)
 	const char *program = words_next(command, NULL), *slash;
 	char name[NAME_TEXT_MAX];
 
-	if (l->config->policy.cluster_name[0])
+	if (l->config->policy.cluster_name[0] || config_refused(l->config, "cluster.name"))
 		return;
 	slash = program ? strrchr(program, '/') : NULL;
 	snprintf(name, sizeof(name), "%s", slash ? slash + 1 : program ? program : "clusterd");
-	for (char *p = name; *p; p++)
-		if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("/\"';#$", *p) ||
-		    (p == name && strchr(".-", *p)))
-			*p = '_';
+	make_name(name);
 	set(l, "cluster.name", *name ? name : "clusterd", "name of the program");
 }
 
@@ -185,9 +196,10 @@ int options_load(const struct options *options, struct config *config, config_co
 	load_file(&l);
 	take_flags(&l);
 	take_program(&l);
-	if (l.complaints > 0)
+	if (l.complaints > 0 && !options->check)
 		return l.complaints;
-	if (config->policy.cluster_command.count == 0 && !options->dump)
+	if (config->policy.cluster_command.count == 0 && !options->dump &&
+	    !config_refused(config, "cluster"))
 		complain_about(&l, options->config_file ? options->config_file : COMMAND_LINE,
 			       "no program: give one on the command line or as [cluster] command");
 	name_cluster(&l);

@@ -109,10 +109,12 @@ static int load_and_run(struct options *options, struct config *config, char **a
 	struct audience who = { 0 };
 	int complaints = options_load(options, config, hear, &who);
 
-	if (complaints == 0 && options->check)
-		complaints = verify_system(config, hear, &who);
+	if (options->check)
+		complaints += verify_system(config, hear, &who);
 	if (complaints > 0)
 		return who.policy == 0 && !options->check ? EX_USAGE : EX_CONFIG;
+	if (!options->check && !options->dump && verify_fds(config, hear, &who) > 0)
+		return EX_CONFIG;
 	if (options->dump)
 		config_dump(config, print_line, stdout);
 	else if (options->check)

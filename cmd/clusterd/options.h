@@ -64,6 +64,8 @@ void options_finish(struct options *options);
 /*
  * Makes the policy anew, at start and at each reload; `config` may hold anything. Calls `complain` for
  * every problem and returns how many there were; without one, config->policy is checked and complete.
+ * With one it may be looked at (verify_system), but is not to be run. A problem of the grammar hides
+ * those of the whole, unless -t is given.
  */
 int options_load(const struct options *options, struct config *config, config_complaint *complain,
 		 void *context);
@@ -77,9 +79,15 @@ int read_policy_file(const char *path, char **ret_text, size_t *ret_size,
 
 /*
  * What a policy says of the system it is for, for -t: does the program exist, do user, group and
- * directory, do the limits fit? Looks and touches nothing. Returns the number of complaints.
+ * directory, may the sockets be bound, do the limits fit? Looks and touches nothing. Returns the number
+ * of complaints.
  */
 int verify_system(const struct config *config, config_complaint *complain, void *context);
+
+/* The parts of it: can a process have as many open files as the workers need? Also for a start. */
+int verify_fds(const struct config *config, config_complaint *complain, void *context);
+/* Folders of unix sockets, and ports that need a capability. */
+int verify_sockets(const struct config *config, config_complaint *complain, void *context);
 
 /* "web.conf:12: text", or "--set: text" for line 0. */
 void format_complaint(char *line, size_t size, const char *source, unsigned number, const char *text);

@@ -9,10 +9,8 @@
 #include <unistd.h>
 
 #include "cmd/clusterd/options.h"
-#include "config/files.h"
+#include "config/refused.h"
 #include "config/words.h"
-#include "supervisor/os/cpus.h"
-#include "supervisor/os/filelimit.h"
 
 struct verifier {
 	const struct config *config;
@@ -77,7 +75,7 @@ static void verify_program(struct verifier *v, const char *key, const struct wor
 	bool is_relative = program && *program != '/' && policy->cluster_directory[0];
 	int error;
 
-	if (!program)
+	if (!program || config_refused(v->config, "cluster.directory"))
 		return;
 	if (!strchr(program, '/')) {
 		if (!in_path(program, search_path(policy)))
@@ -113,25 +111,6 @@ static void verify_names(struct verifier *v)
 			       "No such file or directory");
 }
 
-/* Whether the limit can be raised is not computed: this process, which ends soon, raises its own. */
-static void verify_files(struct verifier *v)
-{
-	const struct policy *policy = &v->config->policy;
-	uint32_t workers = policy->cluster_workers;
-	struct cpus cpus;
-	uint64_t files;
-	char text[96];
-
-	if (workers == 0)
-		workers = cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
-	files = policy_files(policy, workers);
-	if (filelimit_raise(files) != -EPERM)
-		return;
-	snprintf(text, sizeof(text), "the workers need %llu open files here",
-		 (unsigned long long)files);
-	complain_about(v, "cluster.workers", text, "that is above the hard limit (ulimit -Hn)");
-}
-
 /* Only root may raise a hard limit: setrlimit(2). */
 static void verify_limits(struct verifier *v)
 {
@@ -165,6 +144,7 @@ int verify_system(const struct config *config, config_complaint *complain, void 
 	verify_program(&v, "ready.command", &config->policy.ready_command);
 	verify_names(&v);
 	verify_limits(&v);
-	verify_files(&v);
+	v.complaints += verify_sockets(config, complain, context);
+	v.complaints += verify_fds(config, complain, context);
 	return v.complaints;
 }

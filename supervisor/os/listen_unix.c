@@ -197,7 +197,7 @@ static int open_path(const char *path, const struct listen_spec *spec, struct li
 	scoped_fd lock = -1;
 	int error;
 
-	*failed = "lock directory";
+	*failed = "its folder";
 	error = lock_directory(path, &lock);
 	if (error)
 		return error;

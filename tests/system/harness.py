@@ -429,13 +429,13 @@ class TestCase(unittest.TestCase):
         """A cluster of shell scripts: sh -c SCRIPT."""
         return self.cluster("/bin/sh", "-c", script, **options)
 
-    def run_clusterd(self, *words, env=None, deadline=DEADLINE):
-        """Runs clusterd to its end; for what ends at once."""
+    def run_clusterd(self, *words, env=None, deadline=DEADLINE, **process):
+        """Runs clusterd to its end; for what ends at once. What is left over is for subprocess.run."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LISTEN_")}
         environment.pop("PORT", None)
         environment.update(env or {})
         return subprocess.run([CLUSTERD, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, timeout=deadline, check=False, env=environment)
+                              text=True, timeout=deadline, check=False, env=environment, **process)
 
 
 class Load:

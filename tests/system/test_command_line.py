@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 
@@ -47,6 +48,43 @@ class CommandLine(harness.TestCase):
         self.refuse(64, "--set", "stop.timeout=soon", "--", "/bin/true", says=("timeout",))
         for value in ("0", "-1", "two", "100000000"):
             self.assertIn(self.run_clusterd("-n", value, "--", "/bin/true").returncode, (64, 78))
+
+    def test_check_tells_all_in_one_run(self):
+        path = self.policy("[cluster]\nworkers = none\n[restart]\ndelay = 1m\ndelay_max = 1s\n[stop]\nsignal = STOP\n"
+                           "[health]\nhttp = x\n[ready]\nwhen = never\n"
+                           "[listen a]\naddress = unix:/nonexistent/a.sock\n[listen b]\nadress = 80\n")
+        done = self.refuse(78, "-t", "-c", path, "--", "/nonexistent/app",
+                           says=(f"{path}:2:", f"{path}:4:", f"{path}:7:", f"{path}:11:", f"{path}:15:",
+                                 "/nonexistent/app: No such file", "listener a: the folder /nonexistent: No such"))
+        self.assertNotIn("has no address", done.stderr)
+        self.assertNotIn("no listener to ask", done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 7, done.stderr)
+
+    def test_check_tells_a_port_that_needs_a_right(self):
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as f:
+            first = int(f.read())
+        if first == 0:
+            self.skipTest("every user may bind every port here")
+        user = {"user": 65534} if os.geteuid() == 0 else {}
+        words = ("-t", "--set", "control.socket=off", "-l")
+        self.refuse(78, *words, f"127.0.0.1:{first - 1}", "--", "/bin/true", **user,
+                    says=(f"port {first - 1} is below {first}", "CAP_NET_BIND_SERVICE"))
+        self.refuse(0, *words, f"127.0.0.1:{first}", "--", "/bin/true", **user)
+        if os.geteuid() == 0:
+            self.refuse(0, *words, f"127.0.0.1:{first - 1}", "--", "/bin/true")
+
+    def test_start_and_check_agree_on_open_files(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
+        words = ("-n", "200", "--set", "control.socket=off", "-l", "none", "--", "/bin/sleep", "1")
+        says = ("200 workers need 434 open files", "hard limit is 128", "LimitNOFILE=")
+        for flags in (("-t",), ()):
+            self.refuse(78, *flags, *words, says=says, preexec_fn=limit)
+        self.refuse(0, "-t", "-n", "40", *words[2:], preexec_fn=limit)
+
+    def test_missing_folder_of_a_socket(self):
+        self.refuse(73, "--set", "control.socket=off", "-l", "unix:/nonexistent/a.sock", "--", "/bin/true",
+                    says=("its folder: No such file or directory", "create it first"))
 
     def test_check_and_dump(self):
         path = self.policy("[cluster]\nworkers = 3\n[stop]\ntimeout = 7s\n[exit 75]\naction = backoff\ndelay = 2s\n"

@@ -95,15 +95,20 @@ class RowH(harness.TestCase):
         self.assertEqual(self.check(True).stdout, "command line: ok\n")
 
     def test_H2_more_workers_than_open_files_allowed(self):
-        """Those for which there are enough serve, the others say what they lack."""
-        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", self.FILES), prefix=self.limited(False))
-        c.announce("spawn.error")
-        self.assertEqual(c.wait_event("spawn.error").error, os.strerror(errno.EMFILE))
-        c.wait_event("up")
-        self.assertGreater(len(c.workers()), self.FILES // 4)
+        """A start that can not have what it needs is refused; of a scale, those serve for which there are enough."""
         done = self.check(False)
         self.assertEqual(done.returncode, 78, done.stderr)
-        self.assertIn(f"need {32 + 1 + 2 * (self.FILES + 1)} open files here: that is above the hard limit", done.stderr)
+        self.assertIn(f"need {32 + 1 + 2 * (self.FILES + 1)} open files here, and the hard limit is {self.FILES}", done.stderr)
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", self.FILES), prefix=self.limited(False))
+        c.expected_status = 78
+        self.assertEqual(c.wait(), 78)
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", self.FILES // 4), prefix=self.limited(False))
+        c.announce("spawn.error")
+        c.ready(self.FILES // 4)
+        c.ctl("scale", str(self.FILES), "--no-wait")
+        self.assertEqual(c.wait_event("spawn.error").error, os.strerror(errno.EMFILE))
+        self.assertGreater(len(c.workers()), self.FILES // 4)
+        c.rebase()
 
     def test_H3_storm(self):
         c = self.start(4)
