@@ -256,6 +256,7 @@ struct supervisor {
 	struct rlimit nofile; /* as we were started, for the workers */
 	uint64_t oom_kills;   /* of our cgroup, as far as told; UINT64_MAX: not counted here */
 	int oom_fd;           /* their counter, or -1 */
+	uint64_t oom_seen, oom_seen_ms; /* what it said last, and since when */
 	const char *spawn_step; /* of the last spawn that failed */
 	const struct launch *settle_policy; /* whose policy is to be in force, or NULL */
 	uint32_t told_workers; /* CLUSTERD_WORKERS of the next one to start */

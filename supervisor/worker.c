@@ -14,7 +14,7 @@
 #include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
 
-enum { READY_FD_MAX = 4096 };
+enum { READY_FD_MAX = 4096, OOM_CLAIM_MS = 1000 };
 
 struct worker *worker_find(struct supervisor *s, uint32_t cookie)
 {
@@ -71,21 +71,35 @@ void worker_feed(struct worker *worker, struct event event)
 /* ---- the end ---- */
 
 /*
- * An OOM kill is known when the counter of our cgroup, which the workers share, has
- * grown since the last one that was told. Another process of that cgroup may have
- * been the victim, so only a SIGKILL that nobody here sent counts.
+ * An OOM kill is known when the counter of our cgroup, which the workers share, has grown. Another
+ * process of that cgroup may have been the victim, so only a SIGKILL that nobody here sent counts,
+ * and what no end has claimed OOM_CLAIM_MS after it was first seen was none of a worker.
  */
+static void look_for_oom(struct supervisor *s)
+{
+	uint64_t count, now = clock_ms();
+
+	if (s->oom_fd < 0 || cgroup_oom_read(s->oom_fd, &count) < 0)
+		return;
+	if (count > s->oom_seen) {
+		s->oom_seen = count;
+		s->oom_seen_ms = now;
+	} else if (now > s->oom_seen_ms + OOM_CLAIM_MS) {
+		s->oom_kills = count;
+	}
+}
+
 static bool killed_by_oom(struct worker *worker)
 {
 	struct supervisor *s = worker->s;
 	struct instance_view view;
-	uint64_t now;
 
 	if (worker->reaped.signal != SIGKILL || s->oom_kills == UINT64_MAX)
 		return false;
 	if (!pool_instance(s->pool, worker->cookie, &view) || view.state == INSTANCE_KILLED)
 		return false;
-	if (s->oom_fd < 0 || cgroup_oom_read(s->oom_fd, &now) < 0 || now <= s->oom_kills)
+	look_for_oom(s);
+	if (s->oom_seen <= s->oom_kills)
 		return false;
 	s->oom_kills++;
 	return true;

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 import harness
@@ -303,6 +304,28 @@ action = respawn
         self.assertEqual((end.signal, end.oom, end.action, end.why), ("SIGKILL", True, "retire", "rule"))
         self.assertFalse(self.killed(c).oom)
         c.ctl("status", status=None)  # clusterd answers
+
+    @unittest.skipUnless(os.geteuid() == 0, "a cgroup takes root")
+    def test_A10_others_were_killed_for_lack_of_memory(self):
+        """Children of a worker, of which clusterd hears nothing: their kills are not those of workers that end later."""
+        megabytes = 32 if harness.SLOW == 1 else 512
+        cgroup = MemoryCgroup(self, megabytes << 20)
+        if not cgroup.folder:
+            self.skipTest(cgroup.why)
+        eat = f"{harness.PROBE} eat-memory={2 * megabytes} exit=0"
+        c = self.sh(f"[ $CLUSTERD_SLOT = 0 ] && {{ {eat}; {eat}; {eat}; echo eaten; }}; exec sleep 1000",
+                    policy=AT_ONCE, flags=("-n", "2"), prefix=cgroup.prefix())
+        c.announce("worker.exit")
+        c.wait_line("eaten")
+        told = []
+        for _ in range(3):
+            mark = c.mark()
+            c.kill(signal.SIGKILL, c.pid_of(1))
+            told.append(bool(c.wait_event("worker.exit", since=mark, slot=1).oom))
+            c.wait_event("worker.ready", since=mark, slot=1)
+            time.sleep(1.1)  # as long as a kill may wait for the end that it caused
+        self.assertEqual(told[1:], [False, False])
+        self.assertEqual(c.all("worker.exit", slot=0), [])
 
 
 harness.main()
