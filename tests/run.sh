@@ -46,5 +46,4 @@ configure "$build-clang" "" clang-14
 # One run over both folders, so that there is one summary.
 mkdir -p "$build/suite"
 printf 'subdirs("%s" "%s")\n' "$build" "$asan" >"$build/suite/CTestTestfile.cmake"
-# The machine may be busy with other things: what fails is run once more, and ctest says so.
-exec ctest --test-dir "$build/suite" --output-on-failure --parallel "$jobs" --repeat until-pass:2
+exec ctest --test-dir "$build/suite" --output-on-failure --parallel "$jobs"
