@@ -99,7 +99,7 @@ void holders_left(struct supervisor *s)
 		return;
 	address_format(&left.socks[holder.which]->bound, address);
 	sup_note(s, LOG_LEVEL_WARN,
-	         "%s is still held by %s (pid %d), which has left its worker: nobody else can listen there "
+	         "%s is still held by %s (pid %d), which a worker left behind: nobody else can listen there "
 	         "until it ends (kill %d)",
 	         address, holder.name, (int)holder.pid, (int)holder.pid);
 }

@@ -148,12 +148,14 @@ wait; wait; wait; sleep 1000
     def tree(self, kill):
         c = self.sh(self.TREE, policy=stop_policy("300ms", f"kill = {kill}\n"), flags=("-n", "1"))
         c.ready(1)
-        c.announce("worker.escalate", "worker.exit")
+        c.announce("worker.escalate", "worker.exit", "note")
         pids = [int(harness.eventually(
             lambda name=name: (c.folder / name).exists() and (c.folder / name).read_text().strip(), name))
             for name in ("grandchild", "escapee")]
         harness.eventually(lambda: "1003" in pathlib.Path(f"/proc/{pids[1]}/cmdline").read_text(), "setsid")
         c.stop()
+        # Either of them may be found first.
+        self.assertRegex(c.all("note")[-1].text, rf"still held by sleep \(pid ({pids[0]}|{pids[1]})\), which a worker left")
         alive = [bool(harness.stat_of(pid)) and harness.stat_of(pid)[0] != "Z" for pid in pids]
         while left := [pid for pid in harness.children(os.getpid()) if pid != c.process.pid]:
             for pid in left:  # ours now: clusterd was told to leave them alone
