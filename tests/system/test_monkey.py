@@ -94,7 +94,7 @@ class Round:
         self.balance = self.random.choice(["shared", "shared", "hash", "round-robin"])
         self.listeners = self.random.choice([1, 1, 2])
         self.keys = {"stop.timeout": "1s"}
-        self.log = []
+        self.log = [f"words {self.words}"]
         self.env = {key: value for key, value in os.environ.items() if key not in ("NOTIFY_SOCKET", "LISTEN_FDS")}
         self.env["ASAN_OPTIONS"] = f"log_path={self.folder}/asan"
         self.env["UBSAN_OPTIONS"] = f"log_path={self.folder}/ubsan:print_stacktrace=1"
