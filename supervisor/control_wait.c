@@ -182,7 +182,8 @@ void wait_report(struct client *client, const struct report *report)
 		report_to_roll(client, report);
 		return;
 	}
-	if (wait->slot != ALL_SLOTS && wait->slot != report->slot)
+	/* What the workers do meanwhile is no progress of an upgrade. */
+	if (wait->what == WAIT_UPGRADE || (wait->slot != ALL_SLOTS && wait->slot != report->slot))
 		return;
 	put_progress(client, report);
 	if (wait->what == WAIT_KILL && report->what == REPORT_EXIT)

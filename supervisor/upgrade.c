@@ -36,6 +36,7 @@ struct trial {
 	unsigned handles;
 	pid_t pid;
 	int pidfd;
+	bool hung; /* for TRIAL_MS, and was killed for it */
 };
 
 static void on_trial_closed(uv_handle_t *handle)
@@ -162,15 +163,20 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	struct trial *trial = poll->data;
 	struct supervisor *s = trial->s;
 	struct reaped reaped;
+	bool hung;
 	int rc;
 
 	(void)events;
 	rc = status < 0 ? status : reap(trial->pidfd, &reaped);
 	if (rc == 0)
 		return;
+	hung = trial->hung;
 	trial_close(trial);
 	if (rc < 0)
 		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
+	else if (reaped.signal && hung)
+		refuse(s, "the trial run of %s hung for %ds and was killed", s->options->self,
+		       TRIAL_MS / 1000);
 	else if (reaped.signal)
 		refuse(s, "the trial run of %s was ended by signal %d", s->options->self, reaped.signal);
 	else if (reaped.code)
@@ -186,6 +192,7 @@ static void on_trial_timeout(uv_timer_t *timer)
 	struct trial *trial = timer->data;
 
 	sup_note(trial->s, LOG_LEVEL_ERROR, "upgrade: the trial run hangs; it is killed");
+	trial->hung = true;
 	reap_signal(trial->pidfd, SIGKILL);
 }
 
