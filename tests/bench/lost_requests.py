@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Requests lost while everything is changed: clusterd and its peers in one run.
 
-    python3 tests/bench/lost_requests.py BUILD_FOLDER [TURNS [PEER_TURNS]]
+    python3 tests/bench/lost_requests.py BUILD_FOLDER [TURNS [PEER_TURNS]]    (0: no peers)
 
 A client of our own (bench_client) numbers each request and never sends one again; 8 clients keep their
 connection and 8 use one for each request. Each row is so many restarts (or else) back to back under that
@@ -302,6 +302,8 @@ def main():
         row = measure(title + ", app", Clusterd, action, turns, pause)
         sent, lost = sent + row[0], lost + row[1]
     print(f"{'clusterd, all of them':46s}       {sent:9d} {lost:7d} in both", flush=True)
+    if PEER_TURNS == 0:
+        return
     if shutil.which("node"):
         measure("clusterd roll, the Node server", lambda f, p: Clusterd(f, p, ("node", "server.js"), ("alive", "300ms")),
                 "roll", PEER_TURNS)
