@@ -2,6 +2,7 @@
  * ctl - what the files of clusterctl share.
  *
  *   main.c     options, verbs, help
+ *   usage.c    what can be refused without a cluster
  *   link.c     find the socket, ask, read the answer line by line
  *   peer.c     who is at the other end, and why it may not answer
  *   table.c    tables that fit a width                          (pure)
@@ -62,6 +63,14 @@ int ctl_options(int argc, char **argv, struct ctl *ret);
 
 /* "250ms" "10s" "5m" "1h", or seconds. */
 bool ctl_duration(const char *text, uint64_t *ret_ms);
+
+/* ---- usage.c ---- */
+
+/*
+ * Judges the arguments and options of a verb; `arguments` is what verbs.def tells of them. Returns 0,
+ * or CTL_USAGE after one line on standard error.
+ */
+int ctl_check(const struct ctl *ctl, const char *arguments);
 
 /* ---- link.c ---- */
 
@@ -135,8 +144,10 @@ bool peer_tell_silence(int fd, const char *shown, bool is_look);
 enum hue { HUE_NONE, HUE_GOOD, HUE_WARN, HUE_BAD, HUE_DIM, HUE_TITLE };
 
 enum hue state_hue(const char *state);
-/* Prints text that came from a worker: control characters become '?'. */
+/* Prints text that is not ours: control characters and what is no UTF-8 become '?'. */
 void put_clean(FILE *out, const char *text);
+/* One line on standard error, without its newline, cut to 2 KiB: such bytes are escaped, as in the log. */
+void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void put_hue(FILE *out, bool paint, enum hue hue, const char *text);
 
 /* Fields of a line; "" or 0 when they are not there. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,14 +134,14 @@ static int refused(const char *shown, const char *path, bool quiet, int *ret_sta
 	if (quiet)
 		return -1;
 	if (errno == EAGAIN)
-		fprintf(stderr, "%s: can not tell: clusterd takes no connections at %s; is it stopped, or busy?\n",
+		ctl_say("%s: can not tell: clusterd takes no connections at %s; is it stopped, or busy?",
 		        shown, path);
 	else if (!absent)
-		fprintf(stderr, "%s: can not tell (%s: %s)\n", shown, path, strerror(errno));
+		ctl_say("%s: can not tell (%s: %s)", shown, path, strerror(errno));
 	else if (errno == ECONNREFUSED)
-		fprintf(stderr, "%s: not running (nobody listens at %s)\n", shown, path);
+		ctl_say("%s: not running (nobody listens at %s)", shown, path);
 	else
-		fprintf(stderr, "%s: not running (no socket at %s)\n", shown, path);
+		ctl_say("%s: not running (no socket at %s)", shown, path);
 	return -1;
 }
 
@@ -161,7 +162,7 @@ static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
 	if (quiet)
 		return -1;
 	if (search.count) {
-		fprintf(stderr, "clusterctl: several clusters run: %s; choose one with -n\n", search.names);
+		ctl_say("clusterctl: several clusters run: %s; choose one with -n", search.names);
 		return -1;
 	}
 	fputs("clusterctl: no cluster is running (no socket in ", stderr);
@@ -193,6 +194,18 @@ static int connect_named(struct ctl *ctl, bool quiet, int *ret_status)
 	return refused(ctl->shown, first, quiet, ret_status);
 }
 
+/* connect(2) has one answer for a folder, a file and a socket without a listener. */
+static bool is_no_socket(const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0 || S_ISSOCK(status.st_mode))
+		return false;
+	ctl_say("clusterctl: --socket %s: that is %s, and no control socket", path,
+	        S_ISDIR(status.st_mode) ? "a folder" : "a file");
+	return true;
+}
+
 int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
 {
 	int fd;
@@ -203,6 +216,10 @@ int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
 		return connect_named(ctl, quiet, ret_status);
 	if (!socket_name(file_part(ctl->socket), ctl->shown, sizeof ctl->shown))
 		snprintf(ctl->shown, sizeof ctl->shown, "clusterd");
+	if (!quiet && is_no_socket(ctl->socket)) {
+		*ret_status = CTL_USAGE;
+		return -1;
+	}
 	fd = ctl_connect_path(ctl->socket);
 	return fd >= 0 ? fd : refused(ctl->shown, ctl->socket, quiet, ret_status);
 }
@@ -363,11 +380,8 @@ int ctl_verdict(const struct ctl *ctl, json_t *last)
 
 	if (flag_of(last, "ok"))
 		return CTL_DONE;
-	if (text_of(last, "error")[0]) {
-		fprintf(stderr, "%s: ", ctl->shown);
-		put_clean(stderr, text_of(last, "error"));
-		putc('\n', stderr);
-	}
+	if (text_of(last, "error")[0])
+		ctl_say("%s: %s", ctl->shown, text_of(last, "error"));
 	return code == CTL_USAGE || code == CTL_TIMEOUT ? code : CTL_FAILED;
 }
 
@@ -399,12 +413,12 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 	if (r == LINK_RECONNECT || r == LINK_AGAIN)
 		return ctl_look(ctl, request, line, context);
 	if (r != CTL_TIMEOUT) {
-		fprintf(stderr, "%s: the connection ended before the answer did\n", ctl->shown);
+		ctl_say("%s: the connection ended before the answer did", ctl->shown);
 		return r;
 	}
 	if (ctl->follow) /* what came until then was asked for */
 		return CTL_TIMEOUT;
-	fprintf(stderr, "%s: can not tell: no answer within %s\n", ctl->shown,
+	ctl_say("%s: can not tell: no answer within %s", ctl->shown,
 	        brief_duration(question.limit_ms, text));
 	return CTL_CAN_NOT_TELL;
 }

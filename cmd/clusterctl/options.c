@@ -38,11 +38,9 @@ bool ctl_duration(const char *text, uint64_t *ret_ms)
 	return false;
 }
 
-static int wrong(const char *format, const char *word)
+static int wrong(const char *what, const char *word)
 {
-	fputs("clusterctl: ", stderr);
-	fprintf(stderr, "%s %s", format, word);
-	fputs("; see: clusterctl --help\n", stderr);
+	ctl_say("clusterctl: %s %s; see: clusterctl --help", what, word);
 	return CTL_USAGE;
 }
 
@@ -75,7 +73,7 @@ static int unknown(const char *word)
 		suggest(&near, options[i].name);
 	if (!near.best)
 		return wrong("unknown option", word);
-	fprintf(stderr, "clusterctl: unknown option %s (did you mean --%s?)\n", name, near.best);
+	ctl_say("clusterctl: unknown option %s (did you mean --%s?)", name, near.best);
 	return CTL_USAGE;
 }
 
@@ -86,7 +84,11 @@ static int set(const struct option *option, const char *value, struct ctl *ctl)
 	switch (option->kind) {
 	case KIND_flag:
 	case KIND_request: *(bool *)field = true; break;
-	case KIND_text: *(const char **)field = value; break;
+	case KIND_text:
+		if (!*value)
+			return wrong("an empty value for", option->name);
+		*(const char **)field = value;
+		break;
 	case KIND_duration:
 		if (!ctl_duration(value, field))
 			return wrong("not a duration (250ms, 10s, 5m, 1h):", value);

@@ -1,5 +1,6 @@
 """clusterctl and the control socket of the real clusterd (catalogue rows G, H, M)."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -8,7 +9,9 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -266,6 +269,22 @@ class Ctl(harness.TestCase):
         self.assertTrue(data.rstrip().endswith(b"\x1b[?1049l"), data[-100:])
         os.close(main)
 
+    def test_top_fits_a_narrow_terminal(self):
+        c = self.quick()
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+        top = subprocess.Popen([CLUSTERCTL, "-s", socket_of(c), "top"], stdin=side, stdout=side,
+                               env={**os.environ, "TERM": "xterm"})
+        os.close(side)
+        drawn = self.read_until(os.fdopen(main, "rb", 0, closefd=False), b"\x1b[J").decode()
+        os.write(main, b"q")
+        self.assertEqual(top.wait(DEADLINE), 0)
+        os.close(main)
+        lines = [re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", line) for line in drawn.split("\r\n")]
+        self.assertGreater(len(lines), 4)
+        self.assertEqual([line for line in lines if len(line) > 30], [])
+        self.assertIn("web: ready, 2 of 2 ready", lines[0])
+
     def test_colour(self):
         c = self.quick()
         command = [CLUSTERCTL, "-s", socket_of(c), "status"]
@@ -291,9 +310,16 @@ class Ctl(harness.TestCase):
         eventually(lambda: len(c.workers()) == 1, "one worker")
         self.assertEqual(c.ctl("scale", "3", "--no-wait"), "scale: begun\n")
         c.ctl("wait", "ready")
-        for word in ("many", "-4", "16385", "100000", "+16384"):
+        for word in ("many", "16385", "100000", "+", "--5", "1x"):
+            self.assertIn("0 (paused) to 16384", self.errors(c, "scale", "--", word, status=64))
+        for word in ("-4", "+16384"):
             self.assertIn("0 (paused) to 16384; it is 3 now", self.errors(c, "scale", word, status=64))
         self.assertEqual(len(c.workers()), 3)
+        mark = c.mark()
+        c.ctl("scale", "-0")  # changes nothing, and says so in no line
+        c.ctl("scale", "4")
+        self.assertEqual(c.wait_event("scale", since=mark).to, 4)
+        c.ctl("scale", "3")
         c.rebase()
 
     def test_roll(self):
@@ -444,6 +470,37 @@ class Ctl(harness.TestCase):
         for verb in re.findall(r'VERB\(\w+, +"([^"]+)"',
                                (pathlib.Path(__file__).parents[2] / "cmd/clusterctl/verbs.def").read_text()):
             self.assertRegex(done.stdout, rf"\n  {verb} ")
+
+    def test_usage_needs_no_cluster(self):
+        """Each of these is refused before anybody is asked: there is nobody."""
+        for words, said in ((("scale", "foo"), "N, +N or -N"), (("wait", "foo"), "ready or stopped"),
+                            (("drain", "x"), "slot or all"), (("kill", "-1"), "number of a slot"),
+                            (("restart", "all"), "number of a slot"), (("signal", "NOPE"), "SIGUSR1"),
+                            (("signal", "HUP", "x"), "signal x"), (("reset", "x"), "number of a slot"),
+                            (("why", "0x1"), "number of a slot"), (("ends", "x"), "number of a slot"),
+                            (("status", "--now"), "no such option"), (("list", "--now"), "no such option"),
+                            (("is-ready", "-f"), "no such option"), (("roll", "--diff"), "--diff is for config"),
+                            (("ends", "--last", "x"), "--last"), (("--width", "x", "status"), "columns"),
+                            (("--width", "", "status"), "width"), (("--name", "", "status"), "name"),
+                            (("roll", "--timeout", "x"), "duration")):
+            done = subprocess.run([CLUSTERCTL, "-s", "/nonexistent/a.sock", *words], capture_output=True, check=False,
+                                  text=True)
+            self.assertEqual((done.returncode, done.stdout), (64, ""), (words, done.stderr))
+            self.assertIn(said, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_socket_that_is_none(self):
+        for path, what in (("/tmp", "a folder"), (__file__, "a file")):
+            for verb in ("status", "roll", "is-ready", "top"):
+                done = subprocess.run([CLUSTERCTL, "-s", path, verb], capture_output=True, text=True, check=False)
+                self.assertEqual((done.returncode, done.stderr),
+                                 (64, f"clusterctl: --socket {path}: that is {what}, and no control socket\n"))
+
+    def test_errors_reach_the_terminal_clean(self):
+        for raw_name, clean in ((b"a\x1b[2Jb\x9bc", r"a\x1b[2Jb\x9bc"), ("\u00e9\u0085\u20ac".encode(), "\u00e9\\xc2\\x85\u20ac")):
+            done = subprocess.run([os.fsencode(CLUSTERCTL), b"-n", raw_name, b"status"], capture_output=True, check=False)
+            self.assertEqual(done.returncode, 3)
+            self.assertTrue(done.stderr.decode().startswith(f"{clean}: not running"), done.stderr)
 
     # -- the socket --
 
