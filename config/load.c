@@ -78,7 +78,8 @@ static void append(struct loader *l, const char *text)
 	if (l->key_refused)
 		return;
 	if (l->value_length + length + 2 > sizeof(l->config->value)) {
-		complain_at(l, l->line, "the value of %s is too long", l->key);
+		complain_at(l, l->line, "the value of %s is too long; at most %d bytes", l->key,
+			    VALUE_TEXT_MAX - 2);
 		l->key_refused = true;
 		return;
 	}

@@ -9,6 +9,9 @@
 
 enum { DEFAULT_PORT = 1337 };
 
+_Static_assert(NAME_TEXT_MAX == 64, "a text says 63");
+_Static_assert(WORDS_TEXT_MAX == 4096 && WORDS_MAX == 512, "a text says 4095 and 512");
+
 struct layers {
 	const struct options *options;
 	struct config *config;
@@ -105,7 +108,9 @@ static void take_flag(struct layers *l, const struct given_option *given)
 {
 	const struct option_row *row = given->row;
 
-	if (strcmp(row->name, "listen") != 0)
+	if (strcmp(row->name, "name") == 0 && !*given->argument)
+		complain_about(l, row->source, "a name of 1 to 63 bytes is needed");
+	else if (strcmp(row->name, "listen") != 0)
 		set(l, row->key, given->argument, row->source);
 	else if (strcmp(given->argument, "none") == 0)
 		set(l, "cluster.listen", "no", row->source);
@@ -156,7 +161,7 @@ static void take_program(struct layers *l)
 	memset(command, 0, sizeof(*command));
 	for (; *program; program++) {
 		if (words_append(command, *program) < 0) {
-			complain_about(l, COMMAND_LINE, "the program and its arguments are too long");
+			complain_about(l, COMMAND_LINE, "the program and its arguments are too long; at most 4095 bytes and 512 words");
 			return;
 		}
 	}

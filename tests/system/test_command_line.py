@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 
 import harness
 
@@ -86,6 +87,24 @@ class CommandLine(harness.TestCase):
         self.refuse(73, "--set", "control.socket=off", "-l", "unix:/nonexistent/a.sock", "--", "/bin/true",
                     says=("its folder: No such file or directory", "create it first"))
 
+    def test_errors_reach_the_terminal_clean(self):
+        for words in ((b"-n", b"\x1b[2J\x9b\xc2\x9b"), (b"-c", b"/\x1b[2J\x9b\xc2\x9b"), (b"--\x1b[2J\x9b\xc2\x9b",),
+                      (b"-\x9b",), (b"--set", b"a\x9b.b=c"), (b"-t", b"--set", b"log.level=\x9b\xc3\xa9"), (b"-t", b"--", b"/\x9b\x1b")):
+            done = subprocess.run([os.fsencode(harness.CLUSTERD), *words], capture_output=True, check=False)
+            self.assertIn(done.returncode, (64, 78))
+            text = done.stderr.decode()  # valid UTF-8
+            self.assertTrue(text and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text), done.stderr)
+        self.assertIn("\u00e9", subprocess.run([harness.CLUSTERD, "-t", "--set", "log.level=\u00e9"], capture_output=True,
+                                              check=False).stderr.decode())
+
+    def test_empty_name(self):
+        for words in (("--name", ""), ("--name=",)):
+            self.refuse(64, *words, "--", "/bin/true", says=("--name", "1 to 63 bytes"))
+        self.refuse(64, "--name", "x" * 64, "--", "/bin/true", says=("--name: name = xxx", "63 bytes"))
+
+    def test_a_refused_value_of_set_names_its_section(self):
+        self.refuse(64, "--set", "restart.burst=x", "--", "/bin/true", says=("--set: restart.burst = x:",))
+
     def test_check_and_dump(self):
         path = self.policy("[cluster]\nworkers = 3\n[stop]\ntimeout = 7s\n[exit 75]\naction = backoff\ndelay = 2s\n"
                            "[listen web]\naddress = 127.0.0.1:9\n[env]\nA = b\n")
@@ -141,13 +160,14 @@ class CommandLine(harness.TestCase):
             self.assertEqual(c.stop(signo), 0)
 
     def test_text_and_logfmt(self):
+        sleep = os.path.realpath("/bin/sleep")
         for form, pattern in (("text", r"^(\d{4}-\S+Z )?clusterd web: worker 0 \(pid \d+\) died: SIGKILL, after \S+; "),
                               ("logfmt", r"event=worker\.exit .*slot=0 .*signal=SIGKILL")):
             c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n",
                              flags=("-n", "1", "--set", f"log.format={form}"))
-            pid = harness.eventually(c.workers, "a worker")[0]
-            harness.eventually(lambda: "sleep" in open(f"/proc/{pid}/cmdline", encoding="ascii").read(), "its exec")
-            c.kill(signal.SIGKILL, pid)
+            pids = harness.eventually(lambda: [pid for pid in c.workers()
+                                               if os.path.realpath(f"/proc/{pid}/exe") == sleep], "its exec")
+            c.kill(signal.SIGKILL, pids[0])
             harness.eventually(lambda: [x for x in c.other if re.search(pattern, x)],
                                f"{form} line: {c.other}")
 
