@@ -41,6 +41,11 @@ static const struct {
 #undef KEY
 };
 
+/* An argument that the help shows by one word, in full. */
+static const struct {
+	const char *name, *words;
+} key_choices[] = { { "listen.balance", "shared|hash|round-robin|round-robin?" } };
+
 static const struct {
 	struct option option;
 	const char *key;
@@ -72,6 +77,9 @@ static void fill_daemon_options(void)
 		for (size_t k = 0; k < COUNT(key_help); k++)
 			if (strcmp(key_help[k].name, daemon_rows[i].key) == 0)
 				daemon_options[i].help = key_help[k].help;
+		for (size_t k = 0; k < COUNT(key_choices); k++)
+			if (strcmp(key_choices[k].name, daemon_rows[i].key) == 0)
+				daemon_options[i].argument = key_choices[k].words;
 	}
 }
 
@@ -141,6 +149,12 @@ static void put_bash(const struct program *program)
 		if (strcmp(program->verbs[i].arguments, "STATE") == 0)
 			printf("    %s) mapfile -t COMPREPLY < <(compgen -W 'ready stopped' -- \"$word\"); return ;;\n",
 			       program->verbs[i].word);
+		if (strcmp(program->verbs[i].arguments, "SLOT|all") == 0)
+			printf("    %s) mapfile -t COMPREPLY < <(compgen -W all -- \"$word\"); return ;;\n",
+			       program->verbs[i].word);
+		if (strcmp(program->verbs[i].arguments, "SLOT") == 0 ||
+		    strcmp(program->verbs[i].arguments, "N|+N|-N") == 0)
+			printf("    %s) return ;;\n", program->verbs[i].word);
 		if (strncmp(program->verbs[i].arguments, "SIGNAL", 6) == 0)
 			printf("    %s) mapfile -t COMPREPLY < <(compgen -A signal -- \"$word\"); return ;;\n",
 			       program->verbs[i].word);
