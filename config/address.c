@@ -82,15 +82,26 @@ static int parse_v6(char *host, struct address *address, const char **problem)
 	return 0;
 }
 
+/* What is wrong with a text that can only be a port; NULL if it is a number. */
+static const char *no_colon(const char *text)
+{
+	if (is_number(text))
+		return NULL;
+	if (strchr(text, '/'))
+		return "a path needs unix: in front";
+	if (strcmp(text, "*") == 0 || strcmp(text, "localhost") == 0 ||
+	    strspn(text, "0123456789.") == strlen(text))
+		return "the port is missing, as in 127.0.0.1:80";
+	return "neither a port nor HOST:PORT nor unix:/PATH";
+}
+
 /* What is wrong with a text that is no address at all; NULL if it may be one. */
 static const char *misunderstanding(const char *text, const char *colon)
 {
 	if (*text == '[' && (!colon || colon[-1] != ']'))
 		return "an IPv6 address and a port look like [::1]:80";
-	if (!colon && strchr(text, '/'))
-		return "a path needs unix: in front";
-	if (!colon && !is_number(text))
-		return "neither a port nor HOST:PORT nor unix:/PATH";
+	if (!colon)
+		return no_colon(text);
 	if (strstr(text, "://"))
 		return "an address and not a URL is needed";
 	if (*text != '[' && strchr(text, ':') != colon)

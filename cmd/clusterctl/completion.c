@@ -41,11 +41,6 @@ static const struct {
 #undef KEY
 };
 
-/* An argument that the help shows by one word, in full. */
-static const struct {
-	const char *name, *words;
-} key_choices[] = { { "listen.balance", "shared|hash|round-robin|round-robin?" } };
-
 static const struct {
 	struct option option;
 	const char *key;
@@ -77,9 +72,6 @@ static void fill_daemon_options(void)
 		for (size_t k = 0; k < COUNT(key_help); k++)
 			if (strcmp(key_help[k].name, daemon_rows[i].key) == 0)
 				daemon_options[i].help = key_help[k].help;
-		for (size_t k = 0; k < COUNT(key_choices); k++)
-			if (strcmp(key_choices[k].name, daemon_rows[i].key) == 0)
-				daemon_options[i].argument = key_choices[k].words;
 	}
 }
 

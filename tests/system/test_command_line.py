@@ -1,6 +1,7 @@
 """The command line: what it refuses, what it prints, and its exit statuses (row B11)."""
 
 import contextlib
+import glob
 import os
 import re
 import resource
@@ -62,6 +63,30 @@ class CommandLine(harness.TestCase):
         self.assertNotIn("no listener to ask", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 7, done.stderr)
 
+    def test_check_tells_what_is_wrong_with_the_program(self):
+        """The start and -t say the same; -t does not find it out by running it."""
+        folder = harness.tempfile.mkdtemp(prefix="cli-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        off = ("--set", "control.socket=off", "-l", "none", "-n", "1", "--")
+        for text, said in (("#!/nonexistent/sh\n", "the interpreter /nonexistent/sh of its first line is missing"),
+                           ("#!/bin/sh\r\nsleep 9\r\n", "its first line ends in CR LF, as on Windows, and /bin/sh with a CR"),
+                           ("#!/etc/passwd\n", "the interpreter /etc/passwd of its first line is not executable"),
+                           ("", "the file is empty"),
+                           ("echo hello\n", "neither a program of this machine nor a script with a #! line")):
+            with open(f"{folder}/script", "w", encoding="ascii") as f:
+                f.write(text)
+                os.chmod(f.name, 0o755)
+            start = self.run_clusterd(*off, f"{folder}/script")
+            self.assertIn(start.returncode, (126, 127))
+            self.assertIn(said, start.stdout + start.stderr)
+            if "#!" in text or len(glob.glob("/proc/sys/fs/binfmt_misc/*")) < 3:
+                self.refuse(78, "-t", *off, f"{folder}/script", says=(f"{folder}/script: {said}",))
+        self.refuse(78, "-t", *off, folder, says=(f"{folder}: it is a directory",))
+        with open(f"{folder}/script", "w", encoding="ascii") as f:
+            f.write("#! /bin/sh -e\n")
+        self.refuse(0, "-t", *off, f"{folder}/script")
+        self.refuse(0, "-t", *off, "sleep", "1")
+
     def test_check_tells_a_port_that_needs_a_right(self):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as f:
             first = int(f.read())
@@ -102,6 +127,16 @@ class CommandLine(harness.TestCase):
         for words in (("--name", ""), ("--name=",)):
             self.refuse(64, *words, "--", "/bin/true", says=("--name", "1 to 63 bytes"))
         self.refuse(64, "--name", "x" * 64, "--", "/bin/true", says=("--name: name = xxx", "63 bytes"))
+
+    def test_refused_values_tell_what_is_allowed(self):
+        for words, said in ((("-n", "100000"), "it can be 1 to 16384, or auto"),
+                            (("--set", "restart.burst=65"), "it can be 1 to 64, or none"),
+                            (("-l", "127.0.0.1"), "the port is missing, as in 127.0.0.1:80"),
+                            (("-l", "localhost"), "the port is missing, as in 127.0.0.1:80"),
+                            (("--set", "cluster.directory=/" + "x" * 256), "at most 255 bytes"),
+                            (("--set", "cluster.command=" + "x" * 5000), "at most 4095 bytes"),
+                            (("-b", "rr"), "not one of shared, hash, round-robin, round-robin?")):
+            self.refuse(64, *words, "--", "/bin/true", says=(said,))
 
     def test_a_refused_value_of_set_names_its_section(self):
         self.refuse(64, "--set", "restart.burst=x", "--", "/bin/true", says=("--set: restart.burst = x:",))
