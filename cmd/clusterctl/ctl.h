@@ -93,6 +93,9 @@ int ctl_connect_path(const char *path);
 void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context);
 bool ctl_folder(unsigned index, char *folder, size_t size);
 
+/* A line: that there is no cluster, and where that was looked for. */
+void ctl_say_none(FILE *out, const char *before);
+
 struct question {
 	int fd;
 	const char *request;

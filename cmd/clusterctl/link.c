@@ -56,14 +56,14 @@ bool ctl_folder(unsigned index, char *folder, size_t size)
 	return proto_folder(index, geteuid(), getenv("XDG_RUNTIME_DIR"), folder, size);
 }
 
-/* What was looked at: the one socket, or the folders. */
-static void say_where(const char *name, FILE *out)
+void ctl_say_none(FILE *out, const char *before)
 {
 	char folder[FOLDER_MAX];
 
+	fprintf(out, "%sno cluster is running (no socket in ", before);
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++)
-		fprintf(out, "%s%s%s%s%s", i ? ", " : "", folder, name ? "/" : "",
-		        name ? name : "", name ? ".sock" : "");
+		fprintf(out, "%s%s", i ? ", " : "", folder);
+	fputs("; one that is elsewhere needs -s)\n", out);
 }
 
 /* The part of "web.sock" before the dot; false for another name. */
@@ -165,9 +165,7 @@ static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
 		ctl_say("clusterctl: several clusters run: %s; choose one with -n", search.names);
 		return -1;
 	}
-	fputs("clusterctl: no cluster is running (no socket in ", stderr);
-	say_where(NULL, stderr);
-	fputs(")\n", stderr);
+	ctl_say_none(stderr, "clusterctl: ");
 	return -1;
 }
 

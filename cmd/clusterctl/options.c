@@ -44,7 +44,14 @@ static int wrong(const char *what, const char *word)
 	return CTL_USAGE;
 }
 
-/* "-n", "--name" or "--name=web". */
+/* "-nweb": the letter of an option that takes a value, and the value. */
+static bool is_attached(const struct option *option, const char *word)
+{
+	return option->letter[0] && option->argument[0] && word[0] == '-' && word[1] == option->letter[0] &&
+	       word[2];
+}
+
+/* "-n", "-nweb", "--name" or "--name=web". */
 static const struct option *option_find(const char *word, const char **ret_value)
 {
 	const char *equals = strchr(word, '=');
@@ -59,6 +66,10 @@ static const struct option *option_find(const char *word, const char **ret_value
 
 		if (is_long || (size == 2 && option->letter[0] && word[1] == option->letter[0]))
 			return option;
+		if (is_attached(option, word)) {
+			*ret_value = word + 2;
+			return option;
+		}
 	}
 	return NULL;
 }

@@ -46,7 +46,7 @@ static const struct {
 	bool (*first)(const char *word), (*second)(const char *word);
 	const char *needed;
 } rules[] = {
-	{ "STATE", is_state, NULL, "ready or stopped is needed" },
+	{ "ready|stopped", is_state, NULL, "ready or stopped is needed" },
 	{ "N|+N|-N", is_count, NULL, "N, +N or -N is needed, and N is 0 (paused) to 16384" },
 	{ "SLOT", is_slot, NULL, "the number of a slot is needed; see: clusterctl status" },
 	{ "SLOT|all", is_slot_or_all, NULL, "the number of a slot or all is needed" },
@@ -93,13 +93,27 @@ static int check_request(const struct ctl *ctl)
 	return CTL_USAGE;
 }
 
+/* Those that clusterd never sees. */
+static int check_options(const struct ctl *ctl)
+{
+	uint32_t last = 1;
+
+	if (ctl->diff && strcmp(ctl->verb, "config") != 0) {
+		ctl_say("clusterctl: %s: --diff is for config", ctl->verb);
+		return CTL_USAGE;
+	}
+	if (ctl->last && (!proto_number(ctl->last, UINT32_MAX - 1, &last) || last == 0)) {
+		ctl_say("clusterctl: --last %s: a number from 1 on is needed", ctl->last);
+		return CTL_USAGE;
+	}
+	return 0;
+}
+
 int ctl_check(const struct ctl *ctl, const char *arguments)
 {
 	int r = check_words(ctl, arguments);
 
-	if (r == 0 && ctl->diff && strcmp(ctl->verb, "config") != 0) {
-		ctl_say("clusterctl: %s: --diff is for config", ctl->verb);
-		r = CTL_USAGE;
-	}
+	if (r == 0)
+		r = check_options(ctl);
 	return r ? r : check_request(ctl);
 }

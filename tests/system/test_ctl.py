@@ -174,7 +174,7 @@ class Ctl(harness.TestCase):
         self.assertRegex(c.ctl("ends", "1"), r"\n\S+ \S+ +1 +\d+ +1 +\S+  exit 7 +retire +rule")
         self.assertEqual(c.ctl("ends", "0"), "no worker has ended yet\n")
         self.assertIn("no worker of this slot has ended yet", c.ctl("why", "0"))
-        c.ctl("why", "9", status=64)
+        self.assertIn("there is no slot 9; the last one is ", self.errors(c, "why", "9", status=64))
         self.assertIn("1: last words\n", c.ctl("logs", "1"))
 
     def test_ends_last(self):
@@ -480,7 +480,8 @@ class Ctl(harness.TestCase):
                             (("why", "0x1"), "number of a slot"), (("ends", "x"), "number of a slot"),
                             (("status", "--now"), "no such option"), (("list", "--now"), "no such option"),
                             (("is-ready", "-f"), "no such option"), (("roll", "--diff"), "--diff is for config"),
-                            (("ends", "--last", "x"), "--last"), (("--width", "x", "status"), "columns"),
+                            (("ends", "--last", "x"), "--last"), (("ends", "--last", "0"), "from 1 on"), (("wait",), "ready|stopped"),
+                            (("--width", "x", "status"), "columns"),
                             (("--width", "", "status"), "width"), (("--name", "", "status"), "name"),
                             (("roll", "--timeout", "x"), "duration")):
             done = subprocess.run([CLUSTERCTL, "-s", "/nonexistent/a.sock", *words], capture_output=True, check=False,
@@ -488,6 +489,12 @@ class Ctl(harness.TestCase):
             self.assertEqual((done.returncode, done.stdout), (64, ""), (words, done.stderr))
             self.assertIn(said, done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_letters_with_a_value(self):
+        for words in (("-s/nonexistent/a.sock", "status"), ("-s", "/nonexistent/a.sock", "status"),
+                      ("-s=/nonexistent/a.sock", "status"), ("--socket=/nonexistent/a.sock", "status")):
+            done = subprocess.run([CLUSTERCTL, *words], capture_output=True, check=False, text=True)
+            self.assertEqual((done.returncode, done.stderr), (3, "a: not running (no socket at /nonexistent/a.sock)\n"))
 
     def test_socket_that_is_none(self):
         for path, what in (("/tmp", "a folder"), (__file__, "a file")):
