@@ -446,7 +446,7 @@ int config_assign(struct config *config, const char *assignment, const char *sou
 	const char *equals = strchr(assignment, '=');
 	char name[NAME_TEXT_MAX * 4];
 
-	if (!equals || (size_t)(equals - assignment) >= sizeof(name)) {
+	if (!equals || equals == assignment || (size_t)(equals - assignment) >= sizeof(name)) {
 		char text[COMPLAINT_TEXT_MAX];
 
 		snprintf(text, sizeof(text), "%.60s: SECTION.KEY=VALUE is needed", assignment);

@@ -42,6 +42,7 @@ static void load_file(struct layers *l)
 		return;
 	if (read_policy_file(file, &text, &size, problem) < 0) {
 		complain_about(l, file, problem);
+		config_refuse(l->config, "cluster", NULL, NULL); /* the program may be in it */
 		return;
 	}
 	complaints = config_parse(l->config, text, size, file, l->complain, l->context);
@@ -158,10 +159,17 @@ static void take_program(struct layers *l)
 
 	if (!*program)
 		return;
+	if (!**program) {
+		complain_about(l, COMMAND_LINE, "the name of the program is empty");
+		config_refuse(l->config, "cluster", NULL, "command");
+		return;
+	}
 	memset(command, 0, sizeof(*command));
 	for (; *program; program++) {
 		if (words_append(command, *program) < 0) {
-			complain_about(l, COMMAND_LINE, "the program and its arguments are too long; at most 4095 bytes and 512 words");
+			complain_about(l, COMMAND_LINE,
+				       "the program and its arguments are too long; at most 4095 "
+				       "bytes and 512 words");
 			return;
 		}
 	}
@@ -204,9 +212,10 @@ int options_load(const struct options *options, struct config *config, config_co
 	if (l.complaints > 0 && !options->check)
 		return l.complaints;
 	if (config->policy.cluster_command.count == 0 && !options->dump &&
-	    !config_refused(config, "cluster"))
+	    !config_refused(config, "cluster.command"))
 		complain_about(&l, options->config_file ? options->config_file : COMMAND_LINE,
-			       "no program: give one on the command line or as [cluster] command");
+			       "no program: give one on the command line or as [cluster] command; "
+			       "see clusterd -h");
 	name_cluster(&l);
 	l.complaints += config_check(config, complain, context);
 	return l.complaints;

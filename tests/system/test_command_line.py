@@ -128,6 +128,22 @@ class CommandLine(harness.TestCase):
             self.refuse(64, *words, "--", "/bin/true", says=("--name", "1 to 63 bytes"))
         self.refuse(64, "--name", "x" * 64, "--", "/bin/true", says=("--name: name = xxx", "63 bytes"))
 
+    def test_usage_tells_the_way_out(self):
+        for words, said in (((), "no program: give one on the command line or as [cluster] command; see clusterd -h\n"),
+                            (("--user=www", "x"), "no option --user, but a key: --set cluster.user=VALUE\n"),
+                            (("--drain-delay", "1s", "x"), "no option --drain-delay, but a key: --set stop.drain_delay="),
+                            (("--worker", "2", "x"), "did you mean --workers?"),
+                            (("--config=", "x"), "--config needs FILE\n"), (("-c", "", "x"), "needs FILE\n"),
+                            (("--set", "=3", "x"), "SECTION.KEY=VALUE is needed"),
+                            (("-l", "none", "--", ""), "the name of the program is empty")):
+            done = self.refuse(64, *words, says=(said,))
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        done = self.refuse(78, "-t", "-l", "none", "--", "", says=("is empty",))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.refuse(78, "-t", "-n", "x", says=("-n: workers = x", "no program"))
+        done = self.refuse(78, "-t", "-c", "/nonexistent.conf", says=("/nonexistent.conf: No such file",))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
     def test_refused_values_tell_what_is_allowed(self):
         for words, said in ((("-n", "100000"), "it can be 1 to 16384, or auto"),
                             (("--set", "restart.burst=65"), "it can be 1 to 64, or none"),
