@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/un.h>
 
+static const char no_host[] = "the host is neither a numeric address nor * nor localhost; names are not "
+			      "looked up";
+
 static int fail(const char **problem, const char *why)
 {
 	*problem = why;
@@ -49,8 +52,7 @@ static int set_v4(struct address *address, const char *host, const char **proble
 	if (strcmp(host, "localhost") == 0)
 		host = "127.0.0.1";
 	if (inet_pton(AF_INET, host, &sa->sin_addr) != 1)
-		return fail(problem, "the host is neither a numeric address nor * nor localhost; "
-				     "names are not looked up");
+		return fail(problem, no_host);
 	sa->sin_family = AF_INET;
 	sa->sin_port = htons(address->port);
 	address->size = sizeof(*sa);
@@ -122,7 +124,7 @@ static int parse_inet(const char *text, struct address *address, const char **pr
 		return -1;
 	if (colon) {
 		if ((size_t)(colon - text) >= sizeof(host))
-			return fail(problem, "the host is too long");
+			return fail(problem, no_host);
 		memcpy(host, text, (size_t)(colon - text));
 		host[colon - text] = '\0';
 	}

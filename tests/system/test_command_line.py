@@ -148,6 +148,7 @@ class CommandLine(harness.TestCase):
         for words, said in ((("-n", "100000"), "it can be 1 to 16384, or auto"),
                             (("--set", "restart.burst=65"), "it can be 1 to 64, or none"),
                             (("-l", "127.0.0.1"), "the port is missing, as in 127.0.0.1:80"),
+                            (("-l", "a" * 80 + ":80"), "names are not looked up"),
                             (("-l", "localhost"), "the port is missing, as in 127.0.0.1:80"),
                             (("--set", "cluster.directory=/" + "x" * 256), "at most 255 bytes"),
                             (("--set", "cluster.command=" + "x" * 5000), "at most 4095 bytes"),
