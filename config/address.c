@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/un.h>
 
+static const char no_host[] = "the host is neither a numeric address nor * nor localhost; names are not "
+			      "looked up";
+
 static int fail(const char **problem, const char *why)
 {
 	*problem = why;
@@ -49,8 +52,7 @@ static int set_v4(struct address *address, const char *host, const char **proble
 	if (strcmp(host, "localhost") == 0)
 		host = "127.0.0.1";
 	if (inet_pton(AF_INET, host, &sa->sin_addr) != 1)
-		return fail(problem, "the host is neither a numeric address nor * nor localhost; "
-				     "names are not looked up");
+		return fail(problem, no_host);
 	sa->sin_family = AF_INET;
 	sa->sin_port = htons(address->port);
 	address->size = sizeof(*sa);
@@ -82,15 +84,26 @@ static int parse_v6(char *host, struct address *address, const char **problem)
 	return 0;
 }
 
+/* What is wrong with a text that can only be a port; NULL if it is a number. */
+static const char *no_colon(const char *text)
+{
+	if (is_number(text))
+		return NULL;
+	if (strchr(text, '/'))
+		return "a path needs unix: in front";
+	if (strcmp(text, "*") == 0 || strcmp(text, "localhost") == 0 ||
+	    strspn(text, "0123456789.") == strlen(text))
+		return "the port is missing, as in 127.0.0.1:80";
+	return "neither a port nor HOST:PORT nor unix:/PATH";
+}
+
 /* What is wrong with a text that is no address at all; NULL if it may be one. */
 static const char *misunderstanding(const char *text, const char *colon)
 {
 	if (*text == '[' && (!colon || colon[-1] != ']'))
 		return "an IPv6 address and a port look like [::1]:80";
-	if (!colon && strchr(text, '/'))
-		return "a path needs unix: in front";
-	if (!colon && !is_number(text))
-		return "neither a port nor HOST:PORT nor unix:/PATH";
+	if (!colon)
+		return no_colon(text);
 	if (strstr(text, "://"))
 		return "an address and not a URL is needed";
 	if (*text != '[' && strchr(text, ':') != colon)
@@ -111,7 +124,7 @@ static int parse_inet(const char *text, struct address *address, const char **pr
 		return -1;
 	if (colon) {
 		if ((size_t)(colon - text) >= sizeof(host))
-			return fail(problem, "the host is too long");
+			return fail(problem, no_host);
 		memcpy(host, text, (size_t)(colon - text));
 		host[colon - text] = '\0';
 	}

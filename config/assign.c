@@ -48,10 +48,14 @@ static int claim(struct origin *slot, const struct origin *origin, const char *w
 static int parse_value(const struct key *key, void *base, const struct assignment *a, char *problem)
 {
 	char why[PROBLEM_TEXT_MAX];
+	const char *section = "";
 
 	if (key->type->parse(key, a->value, (char *)base + key->offset, why) == 0)
 		return 0;
-	return fail(problem, "%s = %.60s%s: %.150s%s", key->name, a->value,
+	/* Where neither a line nor a flag tells the section. */
+	if (a->origin.line == 0 && a->origin.source && strcmp(a->origin.source, "--set") == 0)
+		section = key->section;
+	return fail(problem, "%s%s%s = %.60s%s: %.150s%s", section, *section ? "." : "", key->name, a->value,
 		    strlen(a->value) > 60 ? "..." : "", why,
 		    strstr(a->value, " #") && !strchr(why, '#') ? " (a comment starts with ;)" : "");
 }
@@ -205,6 +209,13 @@ static char *env_find(struct policy *policy, const char *name, uint32_t *index)
 	return NULL;
 }
 
+static int fail_variable(char *problem, const char *name, const char *why, size_t size)
+{
+	if (why == word_too_long)
+		return fail(problem, "%s: %s; at most %zu bytes", name, why, size - 1);
+	return fail(problem, "%s: %s", name, why);
+}
+
 static void env_remove(struct policy *policy, struct config_origins *origins, char *entry,
 		       uint32_t index)
 {
@@ -235,7 +246,7 @@ static int assign_env(struct policy *policy, struct config_origins *origins,
 	if (old && is_repeated(&origins->env[index], &a->origin))
 		return fail(problem, "%s is already set on line %u", a->key, origins->env[index].line);
 	if (word_unquote(a->value, value, sizeof(value), &why) < 0)
-		return fail(problem, "%s: %s", a->key, why);
+		return fail_variable(problem, a->key, why, sizeof(value));
 	if (old)
 		env_remove(policy, origins, old, index);
 	size = strlen(a->key) + strlen(value) + 2;

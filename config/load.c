@@ -78,7 +78,8 @@ static void append(struct loader *l, const char *text)
 	if (l->key_refused)
 		return;
 	if (l->value_length + length + 2 > sizeof(l->config->value)) {
-		complain_at(l, l->line, "the value of %s is too long", l->key);
+		complain_at(l, l->line, "the value of %s is too long; at most %d bytes", l->key,
+			    VALUE_TEXT_MAX - 2);
 		l->key_refused = true;
 		return;
 	}
@@ -445,7 +446,7 @@ int config_assign(struct config *config, const char *assignment, const char *sou
 	const char *equals = strchr(assignment, '=');
 	char name[NAME_TEXT_MAX * 4];
 
-	if (!equals || (size_t)(equals - assignment) >= sizeof(name)) {
+	if (!equals || equals == assignment || (size_t)(equals - assignment) >= sizeof(name)) {
 		char text[COMPLAINT_TEXT_MAX];
 
 		snprintf(text, sizeof(text), "%.60s: SECTION.KEY=VALUE is needed", assignment);

@@ -11,6 +11,15 @@ static int fail(char *problem, const char *why)
 	return -1;
 }
 
+/* As word_unquote said, with the number that it does not know how to put. */
+static int fail_word(char *problem, const char *why, size_t size)
+{
+	if (why != word_too_long)
+		return fail(problem, why);
+	snprintf(problem, PROBLEM_TEXT_MAX, "%s; at most %zu bytes", why, size - 1);
+	return -1;
+}
+
 static bool has_control(const char *text)
 {
 	for (; *text; text++)
@@ -26,7 +35,7 @@ static int name_parse(const struct key *key, const char *text, void *field, char
 
 	(void)key;
 	if (word_unquote(text, name, sizeof(name), &why) < 0)
-		return fail(problem, why);
+		return fail_word(problem, why, sizeof(name));
 	if (name[strcspn(name, "/ \"';#")] || has_control(name) || *name == '.' || *name == '-')
 		return fail(problem, "a name holds no blank, quote, slash, ; or #, and begins "
 				     "with neither . nor -");
@@ -41,7 +50,7 @@ static int path_parse(const struct key *key, const char *text, void *field, char
 
 	(void)key;
 	if (word_unquote(text, path, sizeof(path), &why) < 0)
-		return fail(problem, why);
+		return fail_word(problem, why, sizeof(path));
 	if (has_control(path))
 		return fail(problem, "control characters");
 	memcpy(field, path, sizeof(path));
@@ -64,7 +73,7 @@ static int words_value_parse(const struct key *key, const char *text, void *fiel
 	const char *why;
 
 	(void)key;
-	return words_parse(text, field, &why) < 0 ? fail(problem, why) : 0;
+	return words_parse(text, field, &why) < 0 ? fail_word(problem, why, WORDS_TEXT_MAX) : 0;
 }
 
 static void words_value_format(const struct key *key, const void *field, char *text)

@@ -163,8 +163,13 @@ static int number_or_word(const struct key *key, const char *text, void *field, 
 	uint64_t value = 0;
 
 	snprintf(why, sizeof(why), "not a whole number or %s", word);
-	if (strcmp(text, word) != 0 && number_in_range(key, text, "", &value, problem, why) < 0)
+	if (strcmp(text, word) != 0 && number_in_range(key, text, "", &value, problem, why) < 0) {
+		size_t used = strlen(problem);
+
+		if (strcmp(problem, why) != 0)
+			snprintf(problem + used, PROBLEM_TEXT_MAX - used, ", or %s", word);
 		return -1;
+	}
 	*(uint32_t *)field = (uint32_t)value;
 	return 0;
 }

@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+_Static_assert(WORDS_MAX == 512, "a text says 512");
+
+const char word_too_long[] = "too long";
+
 enum { PIECE_MAX = 120 }; /* bytes of one quoted piece: a line of inih holds 198 */
 
 /* A cursor over the text, and where the bytes of the word go. */
@@ -17,7 +21,7 @@ static void put(struct splitter *s, char byte)
 	if (s->length + 1 < s->size)
 		s->out[s->length++] = byte;
 	else
-		s->problem = "too long";
+		s->problem = word_too_long;
 }
 
 static bool is_blank(char c)
@@ -117,7 +121,7 @@ int words_parse(const char *text, struct words *ret, const char **problem)
 
 	while (*s.next && !s.problem) {
 		if (words.count == WORDS_MAX || s.size == 0) {
-			s.problem = "too many words";
+			s.problem = "more than 512 words";
 			break;
 		}
 		take_word(&s);
@@ -167,7 +171,7 @@ int word_unquote(const char *text, char *ret, size_t size, const char **problem)
 	} else if (strstr(text, " # ")) {
 		s.problem = "a comment starts with ; and not with #; a # as part of it needs quotes";
 	} else if (length >= size) {
-		s.problem = "too long";
+		s.problem = word_too_long;
 	} else {
 		memcpy(ret, text, length + 1);
 		s.length = length;

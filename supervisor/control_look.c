@@ -379,7 +379,7 @@ static void ring_begin(struct client *client)
 {
 	client->follows = (client->request.options & OPTION_FOLLOW) != 0;
 	if (client->follows && control_waiters(client->control) > WAITERS_MAX) {
-		client_fail(client, CODE_TIMEOUT, "too many clients wait or follow already");
+		client_fail(client, CODE_TIMEOUT, "12 clients wait or follow already; there can be no more");
 		return;
 	}
 	client->more = more_ring;

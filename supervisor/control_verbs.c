@@ -17,12 +17,15 @@ static void begun(struct client *client)
 /* The slot that an argument names; false when it was refused. */
 bool slot_argument(struct client *client, const char *word, uint32_t *ret)
 {
+	char problem[CONTROL_PROBLEM_MAX];
 	struct sup_view view;
 
 	sup_look(client->control->s, &view);
 	if (proto_number(word, UINT32_MAX - 1, ret) && *ret < view.pool.slots_max)
 		return true;
-	client_fail(client, CODE_USAGE, "there is no such slot");
+	snprintf(problem, sizeof problem, "there is no slot %.32s; the last one is %" PRIu32, word,
+	         view.pool.slots_max - 1);
+	client_fail(client, CODE_USAGE, view.pool.slots_max > 0 ? problem : "there is no slot yet");
 	return false;
 }
 

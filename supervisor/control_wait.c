@@ -4,6 +4,8 @@
 #include "supervisor/core/names.h"
 #include "supervisor/explain.h"
 
+_Static_assert(WAITERS_MAX == 12, "two texts say 12");
+
 /* Refuses when too many wait already, before anything was begun. */
 bool wait_begin(struct client *client, enum wait_what what)
 {
@@ -12,7 +14,7 @@ bool wait_begin(struct client *client, enum wait_what what)
 	if (control_waiters(client->control) <= WAITERS_MAX ||
 	    (client->request.options & OPTION_NO_WAIT))
 		return true;
-	client_fail(client, CODE_TIMEOUT, "too many clients wait or follow already; try --no-wait");
+	client_fail(client, CODE_TIMEOUT, "12 clients wait or follow already; there can be no more; try --no-wait");
 	return false;
 }
 
@@ -182,7 +184,8 @@ void wait_report(struct client *client, const struct report *report)
 		report_to_roll(client, report);
 		return;
 	}
-	if (wait->slot != ALL_SLOTS && wait->slot != report->slot)
+	/* What the workers do meanwhile is no progress of an upgrade. */
+	if (wait->what == WAIT_UPGRADE || (wait->slot != ALL_SLOTS && wait->slot != report->slot))
 		return;
 	put_progress(client, report);
 	if (wait->what == WAIT_KILL && report->what == REPORT_EXIT)

@@ -275,7 +275,8 @@ static void on_roll_end(struct supervisor *s, const struct report *r)
 static void on_scale(struct supervisor *s, const struct report *r)
 {
 	s->told_workers = r->count;
-	LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count));
+	if (r->count != r->other)
+		LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count));
 }
 
 static void give_up_reason(const struct policy *policy, const struct report *r, char *out,

@@ -37,7 +37,7 @@ struct trial {
 	unsigned handles;
 	pid_t pid;
 	int pidfd;
-	bool hung;
+	bool hung; /* for TRIAL_MS, and was killed for it */
 };
 
 static void on_trial_closed(uv_handle_t *handle)
@@ -177,7 +177,8 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	if (rc < 0)
 		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
 	else if (reaped.signal && hung)
-		refuse(s, "the trial run of %s hung for %d s and was killed", s->options->self, TRIAL_MS / 1000);
+		refuse(s, "the trial run of %s hung for %ds and was killed", s->options->self,
+		       TRIAL_MS / 1000);
 	else if (reaped.signal)
 		refuse(s, "the trial run of %s was ended by %s", s->options->self,
 		       signal_name(reaped.signal, signal));
@@ -193,6 +194,7 @@ static void on_trial_timeout(uv_timer_t *timer)
 {
 	struct trial *trial = timer->data;
 
+	sup_note(trial->s, LOG_LEVEL_ERROR, "upgrade: the trial run hangs; it is killed");
 	trial->hung = true;
 	reap_signal(trial->pidfd, SIGKILL);
 }

@@ -138,9 +138,15 @@ static void put_bash(const struct program *program)
 		puts("return ;;");
 	}
 	for (size_t i = 0; i < program->verb_count; i++) {
-		if (strcmp(program->verbs[i].arguments, "STATE") == 0)
+		if (strcmp(program->verbs[i].arguments, "ready|stopped") == 0)
 			printf("    %s) mapfile -t COMPREPLY < <(compgen -W 'ready stopped' -- \"$word\"); return ;;\n",
 			       program->verbs[i].word);
+		if (strcmp(program->verbs[i].arguments, "SLOT|all") == 0)
+			printf("    %s) mapfile -t COMPREPLY < <(compgen -W all -- \"$word\"); return ;;\n",
+			       program->verbs[i].word);
+		if (strcmp(program->verbs[i].arguments, "SLOT") == 0 ||
+		    strcmp(program->verbs[i].arguments, "N|+N|-N") == 0)
+			printf("    %s) return ;;\n", program->verbs[i].word);
 		if (strncmp(program->verbs[i].arguments, "SIGNAL", 6) == 0)
 			printf("    %s) mapfile -t COMPREPLY < <(compgen -A signal -- \"$word\"); return ;;\n",
 			       program->verbs[i].word);

@@ -2,7 +2,7 @@
  * ctl - what the files of clusterctl share.
  *
  *   main.c     options, verbs, help
- *   arguments.c  are the words of a verb of the right kind?       (pure but for the complaint)
+ *   usage.c    what can be refused without a cluster
  *   link.c     find the socket, ask, read the answer line by line
  *   peer.c     who is at the other end, and why it may not answer
  *   table.c    tables that fit a width                          (pure)
@@ -64,10 +64,13 @@ int ctl_options(int argc, char **argv, struct ctl *ret);
 /* "250ms" "10s" "5m" "1h", or seconds. */
 bool ctl_duration(const char *text, uint64_t *ret_ms);
 
-/* ---- arguments.c ---- */
+/* ---- usage.c ---- */
 
-/* Does each word fit its place in `arguments` of verbs.def? If not: false, after one line on standard error. */
-bool arguments_fit(const struct ctl *ctl, const char *arguments);
+/*
+ * Judges the arguments and options of a verb; `arguments` is what verbs.def tells of them. Returns 0,
+ * or CTL_USAGE after one line on standard error.
+ */
+int ctl_check(const struct ctl *ctl, const char *arguments);
 
 /* ---- link.c ---- */
 
@@ -89,6 +92,9 @@ int ctl_connect_path(const char *path);
 /* Calls back for every control socket of this user, live or not. */
 void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context);
 bool ctl_folder(unsigned index, char *folder, size_t size);
+
+/* A line: that there is no cluster, and where that was looked for. */
+void ctl_say_none(FILE *out, const char *before);
 
 struct question {
 	int fd;
@@ -141,8 +147,10 @@ bool peer_tell_silence(int fd, const char *shown, bool is_look);
 enum hue { HUE_NONE, HUE_GOOD, HUE_WARN, HUE_BAD, HUE_DIM, HUE_TITLE };
 
 enum hue state_hue(const char *state);
-/* Prints text that came from a worker: control characters become '?'. */
+/* Prints text that is not ours: control characters and what is no UTF-8 become '?'. */
 void put_clean(FILE *out, const char *text);
+/* One line on standard error, without its newline, cut to 2 KiB: such bytes are escaped, as in the log. */
+void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void put_hue(FILE *out, bool paint, enum hue hue, const char *text);
 
 /* Fields of a line; "" or 0 when they are not there. */

@@ -56,14 +56,14 @@ bool ctl_folder(unsigned index, char *folder, size_t size)
 	return proto_folder(index, geteuid(), getenv("XDG_RUNTIME_DIR"), folder, size);
 }
 
-/* What was looked at: the one socket, or the folders. */
-static void say_where(const char *name, FILE *out)
+void ctl_say_none(FILE *out, const char *before)
 {
 	char folder[FOLDER_MAX];
 
+	fprintf(out, "%sno cluster is running (no socket in ", before);
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++)
-		fprintf(out, "%s%s%s%s%s", i ? ", " : "", folder, name ? "/" : "",
-		        name ? name : "", name ? ".sock" : "");
+		fprintf(out, "%s%s", i ? ", " : "", folder);
+	fputs("; one that is elsewhere needs -s)\n", out);
 }
 
 /* The part of "web.sock" before the dot; false for another name. */
@@ -126,36 +126,22 @@ static void try_one(void *context, const char *path, const char *name)
 		close(fd);
 }
 
-/* connect(2) says the same of a file as of a socket that nobody listens at. */
-static bool is_no_socket(const char *path)
-{
-	struct stat info;
-
-	return stat(path, &info) == 0 && !S_ISSOCK(info.st_mode);
-}
-
 static int refused(const char *shown, const char *path, bool quiet, int *ret_status)
 {
 	bool absent = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
 
 	*ret_status = absent ? CTL_NOT_RUNNING : CTL_CAN_NOT_TELL;
-	if (errno == ECONNREFUSED && is_no_socket(path)) {
-		*ret_status = CTL_USAGE;
-		fprintf(stderr, "clusterctl: %s is no socket; the control socket is a file like /run/clusterd/NAME.sock\n",
-		        path);
-		return -1;
-	}
 	if (quiet)
 		return -1;
 	if (errno == EAGAIN)
-		fprintf(stderr, "%s: can not tell: clusterd takes no connections at %s; is it stopped, or busy?\n",
+		ctl_say("%s: can not tell: clusterd takes no connections at %s; is it stopped, or busy?",
 		        shown, path);
 	else if (!absent)
-		fprintf(stderr, "%s: can not tell (%s: %s)\n", shown, path, strerror(errno));
+		ctl_say("%s: can not tell (%s: %s)", shown, path, strerror(errno));
 	else if (errno == ECONNREFUSED)
-		fprintf(stderr, "%s: not running (nobody listens at %s)\n", shown, path);
+		ctl_say("%s: not running (nobody listens at %s)", shown, path);
 	else
-		fprintf(stderr, "%s: not running (no socket at %s)\n", shown, path);
+		ctl_say("%s: not running (no socket at %s)", shown, path);
 	return -1;
 }
 
@@ -176,12 +162,10 @@ static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
 	if (quiet)
 		return -1;
 	if (search.count) {
-		fprintf(stderr, "clusterctl: several clusters run: %s; choose one with -n\n", search.names);
+		ctl_say("clusterctl: several clusters run: %s; choose one with -n", search.names);
 		return -1;
 	}
-	fputs("clusterctl: no cluster is running (no socket in ", stderr);
-	say_where(NULL, stderr);
-	fputs(")\n", stderr);
+	ctl_say_none(stderr, "clusterctl: ");
 	return -1;
 }
 
@@ -208,6 +192,18 @@ static int connect_named(struct ctl *ctl, bool quiet, int *ret_status)
 	return refused(ctl->shown, first, quiet, ret_status);
 }
 
+/* connect(2) has one answer for a folder, a file and a socket without a listener. */
+static bool is_no_socket(const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0 || S_ISSOCK(status.st_mode))
+		return false;
+	ctl_say("clusterctl: --socket %s: that is %s, and no control socket", path,
+	        S_ISDIR(status.st_mode) ? "a folder" : "a file");
+	return true;
+}
+
 int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
 {
 	int fd;
@@ -218,6 +214,10 @@ int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status)
 		return connect_named(ctl, quiet, ret_status);
 	if (!socket_name(file_part(ctl->socket), ctl->shown, sizeof ctl->shown))
 		snprintf(ctl->shown, sizeof ctl->shown, "clusterd");
+	if (!quiet && is_no_socket(ctl->socket)) {
+		*ret_status = CTL_USAGE;
+		return -1;
+	}
 	fd = ctl_connect_path(ctl->socket);
 	return fd >= 0 ? fd : refused(ctl->shown, ctl->socket, quiet, ret_status);
 }
@@ -378,11 +378,8 @@ int ctl_verdict(const struct ctl *ctl, json_t *last)
 
 	if (flag_of(last, "ok"))
 		return CTL_DONE;
-	if (text_of(last, "error")[0]) {
-		fprintf(stderr, "%s: ", ctl->shown);
-		put_clean(stderr, text_of(last, "error"));
-		putc('\n', stderr);
-	}
+	if (text_of(last, "error")[0])
+		ctl_say("%s: %s", ctl->shown, text_of(last, "error"));
 	return code == CTL_USAGE || code == CTL_TIMEOUT ? code : CTL_FAILED;
 }
 
@@ -414,12 +411,12 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 	if (r == LINK_RECONNECT || r == LINK_AGAIN)
 		return ctl_look(ctl, request, line, context);
 	if (r != CTL_TIMEOUT) {
-		fprintf(stderr, "%s: the connection ended before the answer did\n", ctl->shown);
+		ctl_say("%s: the connection ended before the answer did", ctl->shown);
 		return r;
 	}
 	if (ctl->follow) /* what came until then was asked for */
 		return CTL_TIMEOUT;
-	fprintf(stderr, "%s: can not tell: no answer within %s\n", ctl->shown,
+	ctl_say("%s: can not tell: no answer within %s", ctl->shown,
 	        brief_duration(question.limit_ms, text));
 	return CTL_CAN_NOT_TELL;
 }

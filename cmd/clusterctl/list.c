@@ -87,7 +87,7 @@ int run_list(struct ctl *ctl)
 	if (list.table.rows > 0)
 		table_print(&list.table, ctl->columns, ctl->paint, stdout);
 	else if (!ctl->json)
-		puts("no cluster is running");
+		ctl_say_none(stdout, "");
 	table_free(&list.table);
 	return CTL_DONE;
 }

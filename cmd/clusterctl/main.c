@@ -6,6 +6,7 @@
 
 #include "cmd/clusterctl/ctl.h"
 #include "config/keys.h"
+#include "supervisor/core/proto.h"
 
 static const struct verb {
 	const char *word, *arguments, *help;
@@ -67,9 +68,14 @@ static int set_output(struct ctl *ctl)
 {
 	struct winsize size = { 0 };
 	const char *when = ctl->color ? ctl->color : "auto";
+	uint32_t width = 0;
 
 	if (strcmp(when, "auto") != 0 && strcmp(when, "always") != 0 && strcmp(when, "never") != 0) {
-		fprintf(stderr, "clusterctl: --color %s: auto, always or never\n", when);
+		ctl_say("clusterctl: --color %s: auto, always or never", when);
+		return CTL_USAGE;
+	}
+	if (ctl->width && !proto_number(ctl->width, 10000, &width)) {
+		ctl_say("clusterctl: --width %s: a number of columns up to 10000; 0 is no limit", ctl->width);
 		return CTL_USAGE;
 	}
 	ctl->terminal = isatty(1);
@@ -77,7 +83,7 @@ static int set_output(struct ctl *ctl)
 	if (ctl->terminal && ioctl(1, TIOCGWINSZ, &size) == 0)
 		ctl->columns = size.ws_col;
 	if (ctl->width)
-		ctl->columns = (int)strtol(ctl->width, NULL, 10);
+		ctl->columns = (int)width;
 	return 0;
 }
 
@@ -111,29 +117,31 @@ static int no_verb(const char *word)
 	for (size_t i = 0; i < VERBS; i++)
 		suggest(&near, verbs[i].word);
 	if (near.best)
-		fprintf(stderr, "clusterctl: there is no verb %s (did you mean %s?)\n", word, near.best);
+		ctl_say("clusterctl: there is no verb %s (did you mean %s?)", word, near.best);
 	else
-		fprintf(stderr, "clusterctl: there is no verb %s; see: clusterctl --help\n", word);
+		ctl_say("clusterctl: there is no verb %s; see: clusterctl --help", word);
 	return CTL_USAGE;
 }
 
 static int run(struct ctl *ctl)
 {
 	const struct verb *verb;
+	int r;
 
 	if (!ctl->verb) {
-		fputs("clusterctl: what shall be done? see: clusterctl --help\n", stderr);
+		ctl_say("clusterctl: what shall be done? see: clusterctl --help");
 		return CTL_USAGE;
 	}
 	verb = verb_find(ctl->verb);
 	if (!verb)
 		return no_verb(ctl->verb);
 	if (ctl->count < verb->min || ctl->count > verb->max) {
-		fprintf(stderr, "usage: clusterctl %s%s%s\n", verb->word, verb->arguments[0] ? " " : "",
+		ctl_say("usage: clusterctl %s%s%s", verb->word, verb->arguments[0] ? " " : "",
 		        verb->arguments);
 		return CTL_USAGE;
 	}
-	return arguments_fit(ctl, verb->arguments) ? verb->run(ctl) : CTL_USAGE;
+	r = ctl_check(ctl, verb->arguments);
+	return r ? r : verb->run(ctl);
 }
 
 int main(int argc, char **argv)

@@ -38,15 +38,20 @@ bool ctl_duration(const char *text, uint64_t *ret_ms)
 	return false;
 }
 
-static int wrong(const char *format, const char *word)
+static int wrong(const char *what, const char *word)
 {
-	fputs("clusterctl: ", stderr);
-	fprintf(stderr, "%s %s", format, word);
-	fputs("; see: clusterctl --help\n", stderr);
+	ctl_say("clusterctl: %s %s; see: clusterctl --help", what, word);
 	return CTL_USAGE;
 }
 
-/* "-n", "--name" or "--name=web". */
+/* "-nweb": the letter of an option that takes a value, and the value. */
+static bool is_attached(const struct option *option, const char *word)
+{
+	return option->letter[0] && option->argument[0] && word[0] == '-' && word[1] == option->letter[0] &&
+	       word[2];
+}
+
+/* "-n", "-nweb", "--name" or "--name=web". */
 static const struct option *option_find(const char *word, const char **ret_value)
 {
 	const char *equals = strchr(word, '=');
@@ -61,6 +66,10 @@ static const struct option *option_find(const char *word, const char **ret_value
 
 		if (is_long || (size == 2 && option->letter[0] && word[1] == option->letter[0]))
 			return option;
+		if (is_attached(option, word)) {
+			*ret_value = word + 2;
+			return option;
+		}
 	}
 	return NULL;
 }
@@ -75,7 +84,7 @@ static int unknown(const char *word)
 		suggest(&near, options[i].name);
 	if (!near.best)
 		return wrong("unknown option", word);
-	fprintf(stderr, "clusterctl: unknown option %s (did you mean --%s?)\n", name, near.best);
+	ctl_say("clusterctl: unknown option %s (did you mean --%s?)", name, near.best);
 	return CTL_USAGE;
 }
 
@@ -86,7 +95,11 @@ static int set(const struct option *option, const char *value, struct ctl *ctl)
 	switch (option->kind) {
 	case KIND_flag:
 	case KIND_request: *(bool *)field = true; break;
-	case KIND_text: *(const char **)field = value; break;
+	case KIND_text:
+		if (!*value)
+			return wrong("an empty value for", option->name);
+		*(const char **)field = value;
+		break;
 	case KIND_duration:
 		if (!ctl_duration(value, field))
 			return wrong("not a duration (250ms, 10s, 5m, 1h):", value);

@@ -41,14 +41,14 @@ bool peer_tell_silence(int fd, const char *shown, bool is_look)
 	if (!is_look && !is_stopped)
 		return false;
 	if (pid == 0)
-		fprintf(stderr, "%s: clusterd does not answer yet\n", shown);
+		ctl_say("%s: clusterd does not answer yet", shown);
 	else if (is_stopped)
-		fprintf(stderr, "%s: clusterd (pid %ld) is stopped by a signal; kill -CONT %ld lets it go on\n",
+		ctl_say("%s: clusterd (pid %ld) is stopped by a signal; kill -CONT %ld lets it go on",
 		        shown, pid, pid);
 	else if (state == 'D')
-		fprintf(stderr, "%s: clusterd (pid %ld) waits in the kernel, maybe for a disk; see "
-		        "/proc/%ld/stack\n", shown, pid, pid);
+		ctl_say("%s: clusterd (pid %ld) waits in the kernel, maybe for a disk; see "
+		        "/proc/%ld/stack", shown, pid, pid);
 	else
-		fprintf(stderr, "%s: clusterd (pid %ld) does not answer yet\n", shown, pid);
+		ctl_say("%s: clusterd (pid %ld) does not answer yet", shown, pid);
 	return true;
 }

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,14 +37,36 @@ static void screen_end(const struct screen *screen)
 		tcsetattr(0, TCSANOW, &screen->before);
 }
 
-/* As much of `text` as there are lines, over what stood there. */
-static void screen_draw(const char *text, int rows)
+/* Bytes of an escape sequence that sets a colour, or 0. */
+static size_t colour_size(const char *text)
+{
+	size_t size = *text == '\033' ? strcspn(text, "m\n") : 0;
+
+	return size > 0 && text[size] == 'm' ? size + 1 : 0;
+}
+
+/* A line that wraps would shift all below it. Colours take no room and go on behind the cut. */
+static void put_cut(const char *line, size_t size, int columns)
+{
+	size_t colour;
+
+	for (size_t at = 0; at < size; at += colour ? colour : 1) {
+		colour = colour_size(line + at);
+		if (!colour && ((unsigned char)line[at] & 0xc0) != 0x80)
+			columns--;
+		if (colour || columns >= 0)
+			fwrite(line + at, 1, colour ? colour : 1, stdout);
+	}
+}
+
+/* As much of `text` as fits, over what stood there; 0 columns are no limit. */
+static void screen_draw(const char *text, int rows, int columns)
 {
 	fputs("\033[H", stdout);
 	for (int i = 0; i < rows - 1 && *text; i++) {
 		size_t size = strcspn(text, "\n");
 
-		fwrite(text, 1, size, stdout);
+		put_cut(text, size, columns > 0 ? columns : INT_MAX);
 		fputs("\033[K\n", stdout);
 		text += size + (text[size] == '\n');
 	}
@@ -90,7 +113,7 @@ static int draw(struct ctl *ctl)
 	if (out) {
 		status_print(&status, ctl, true, out);
 		fclose(out);
-		screen_draw(text, rows);
+		screen_draw(text, rows, ctl->columns);
 	}
 	free(text);
 	status_free(&status);
@@ -114,7 +137,7 @@ int run_top(struct ctl *ctl)
 	while (code == CTL_DONE && !pause_or_end(&screen));
 	screen_end(&screen);
 	if (code != CTL_DONE)
-		fprintf(stderr, "%s: %s\n", ctl->shown, code == CTL_NOT_RUNNING
+		ctl_say("%s: %s", ctl->shown, code == CTL_NOT_RUNNING
 		        ? "not running any more"
 		        : "does not answer any more; see: clusterctl status");
 	return code;

@@ -1,7 +1,12 @@
+#include <stdarg.h>
 #include <string.h>
 
 #include "cmd/clusterctl/ctl.h"
 #include "supervisor/core/brief.h"
+#include "supervisor/core/escape.h"
+#include "supervisor/core/logline.h"
+
+enum { SAY_MAX = 2048 };
 
 enum hue state_hue(const char *state)
 {
@@ -22,15 +27,41 @@ enum hue state_hue(const char *state)
 }
 
 /* C1 controls are two bytes of UTF-8: 0xc2 and one below 0xa0. */
+static bool is_control(const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	return (at[0] < ' ' && at[0] != '\t') || at[0] == 0x7f || (at[0] == 0xc2 && at[1] < 0xa0);
+}
+
 void put_clean(FILE *out, const char *text)
 {
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
-		bool c1 = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
+	size_t left = strlen(text);
 
-		if (c1)
-			at++;
-		putc(c1 || (*at < ' ' && *at != '\t') || *at == 0x7f ? '?' : *at, out);
+	for (size_t length; left > 0; text += length, left -= length) {
+		length = utf8_sequence(text, left);
+		if (length > 0 && !is_control(text))
+			fwrite(text, 1, length, out);
+		else
+			putc('?', out);
+		length = length > 0 ? length : 1;
 	}
+}
+
+void ctl_say(const char *format, ...)
+{
+	char text[SAY_MAX], shown[LOG_ESCAPED_MAX(SAY_MAX)];
+	va_list arguments;
+	int size;
+
+	va_start(arguments, format);
+	size = vsnprintf(text, sizeof text, format, arguments);
+	va_end(arguments);
+	if (size < 0)
+		return;
+	size = size < SAY_MAX ? size : SAY_MAX - 1;
+	fwrite(shown, 1, log_escape(shown, text, (size_t)size, false), stderr);
+	putc('\n', stderr);
 }
 
 /* An empty text only switches the colour on. */

@@ -186,11 +186,13 @@ static int detached(const struct ctl *ctl, bool interrupted)
 {
 	const char *how = interrupted ? "detached" : "timed out";
 
+	if (interrupted && strcmp(ctl->verb, "wait") != 0)
+		putc('\n', stderr); /* behind the ^C */
 	if (strcmp(ctl->verb, "wait") == 0)
-		fprintf(stderr, "%s: %s: not %s yet; see: clusterctl status\n", ctl->shown, how, ctl->words[0]);
+		ctl_say("%s: %s: not %s yet; see: clusterctl status", ctl->shown, how, ctl->words[0]);
 	else
-		fprintf(stderr, "%s%s: %s; the %s goes on in clusterd; see: clusterctl status\n",
-		        interrupted ? "\n" : "", ctl->shown, how, ctl->verb);
+		ctl_say("%s: %s; the %s goes on in clusterd; see: clusterctl status", ctl->shown, how,
+		        ctl->verb);
 	return CTL_TIMEOUT;
 }
 
@@ -230,7 +232,7 @@ static int after_upgrade(struct ctl *ctl)
 	int r;
 
 	if (question.fd < 0) {
-		fprintf(stderr, "%s: clusterd did not come back\n", ctl->shown);
+		ctl_say("%s: clusterd did not come back", ctl->shown);
 		return CTL_FAILED;
 	}
 	r = ctl_ask(&question, ctl->json || !was_it ? NULL : put_upgraded, NULL, &last);
@@ -278,7 +280,7 @@ int run_work(struct ctl *ctl)
 	if (r == CTL_TIMEOUT || r == -1)
 		return detached(ctl, r == -1);
 	if (r != 0) {
-		fprintf(stderr, "%s: clusterd ended or the connection was lost\n", ctl->shown);
+		ctl_say("%s: clusterd ended or the connection was lost", ctl->shown);
 		return CTL_FAILED;
 	}
 	r = ctl_verdict(ctl, last);

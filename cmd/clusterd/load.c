@@ -9,6 +9,9 @@
 
 enum { DEFAULT_PORT = 1337 };
 
+_Static_assert(NAME_TEXT_MAX == 64, "a text says 63");
+_Static_assert(WORDS_TEXT_MAX == 4096 && WORDS_MAX == 512, "a text says 4095 and 512");
+
 struct layers {
 	const struct options *options;
 	struct config *config;
@@ -39,6 +42,7 @@ static void load_file(struct layers *l)
 		return;
 	if (read_policy_file(file, &text, &size, problem) < 0) {
 		complain_about(l, file, problem);
+		config_refuse(l->config, "cluster", NULL, NULL); /* the program may be in it */
 		return;
 	}
 	complaints = config_parse(l->config, text, size, file, l->complain, l->context);
@@ -105,7 +109,9 @@ static void take_flag(struct layers *l, const struct given_option *given)
 {
 	const struct option_row *row = given->row;
 
-	if (strcmp(row->name, "listen") != 0)
+	if (strcmp(row->name, "name") == 0 && !*given->argument)
+		complain_about(l, row->source, "a name of 1 to 63 bytes is needed");
+	else if (strcmp(row->name, "listen") != 0)
 		set(l, row->key, given->argument, row->source);
 	else if (strcmp(given->argument, "none") == 0)
 		set(l, "cluster.listen", "no", row->source);
@@ -153,10 +159,17 @@ static void take_program(struct layers *l)
 
 	if (!*program)
 		return;
+	if (!**program) {
+		complain_about(l, COMMAND_LINE, "the name of the program is empty");
+		config_refuse(l->config, "cluster", NULL, "command");
+		return;
+	}
 	memset(command, 0, sizeof(*command));
 	for (; *program; program++) {
 		if (words_append(command, *program) < 0) {
-			complain_about(l, COMMAND_LINE, "the program and its arguments are too long");
+			complain_about(l, COMMAND_LINE,
+				       "the program and its arguments are too long; at most 4095 "
+				       "bytes and 512 words");
 			return;
 		}
 	}
@@ -199,9 +212,10 @@ int options_load(const struct options *options, struct config *config, config_co
 	if (l.complaints > 0 && !options->check)
 		return l.complaints;
 	if (config->policy.cluster_command.count == 0 && !options->dump &&
-	    !config_refused(config, "cluster"))
+	    !config_refused(config, "cluster.command"))
 		complain_about(&l, options->config_file ? options->config_file : COMMAND_LINE,
-			       "no program: give one on the command line or as [cluster] command");
+			       "no program: give one on the command line or as [cluster] command; "
+			       "see clusterd -h");
 	name_cluster(&l);
 	l.complaints += config_check(config, complain, context);
 	return l.complaints;

@@ -10,7 +10,10 @@
 
 #include "cmd/clusterd/features.h"
 #include "cmd/clusterd/options.h"
+#include "supervisor/core/logline.h"
 #include "supervisor/supervisor.h"
+
+enum { LINE_SIZE = PATH_MAX + COMPLAINT_TEXT_MAX };
 
 /* Who has to hear of a complaint, and whether the command line or the policy is to blame. */
 struct audience {
@@ -19,10 +22,20 @@ struct audience {
 	int policy, usage;
 };
 
+/* A name or a value may hold anything; what it sends to the terminal is escaped, as in the log. */
+static void say(const char *before, const char *line)
+{
+	char shown[LOG_ESCAPED_MAX(LINE_SIZE)];
+	size_t size = strlen(line);
+
+	fprintf(stderr, "%s%.*s\n", before,
+	        (int)log_escape(shown, line, size < LINE_SIZE ? size : LINE_SIZE, false), shown);
+}
+
 static void hear(void *context, const char *source, unsigned number, const char *text)
 {
 	struct audience *who = context;
-	char line[PATH_MAX + COMPLAINT_TEXT_MAX];
+	char line[LINE_SIZE];
 
 	format_complaint(line, sizeof(line), source, number, text);
 	if (number == 0 && (*source == '-' || strcmp(source, COMMAND_LINE) == 0))
@@ -32,7 +45,7 @@ static void hear(void *context, const char *source, unsigned number, const char 
 	if (who->line)
 		who->line(who->context, line);
 	else
-		fprintf(stderr, "%s%s\n", number > 0 ? "" : "clusterd: ", line);
+		say(number > 0 ? "" : "clusterd: ", line);
 }
 
 /* For a reload: the same layers again. */
@@ -167,7 +180,7 @@ int main(int argc, char **argv)
 	(void)argc;
 	open_standard_fds();
 	if (!config || options_parse(&options, argv, problem) < 0) {
-		fprintf(stderr, "clusterd: %s\n", config ? problem : "no memory");
+		say("clusterd: ", config ? problem : "no memory");
 		status = config ? EX_USAGE : EX_OSERR;
 	} else if (is_upgrade(getenv(UPGRADE_ENV), &options, argv, &status)) {
 		/* It has run, and status says how it ended. */

@@ -46,15 +46,36 @@ static const struct option_row *find_letter(char letter)
 	return NULL;
 }
 
+/* The first key of this name; --max-rss is max_rss. */
+static const struct key *key_named(const char *word)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s", word);
+	for (char *p = name; *p; p++)
+		if (*p == '-')
+			*p = '_';
+	for (size_t i = 0; i < KEYS_MAX; i++)
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
 static int unknown_long(const char *name, size_t length, char *problem)
 {
 	char word[64];
 	struct suggestion near = { .word = word };
+	const struct key *key;
 
 	snprintf(word, sizeof(word), "%.*s", (int)(length < 60 ? length : 60), name);
 	for (size_t i = 0; i < OPTIONS_MAX; i++)
 		suggest(&near, option_rows[i].name);
-	if (near.best)
+	key = key_named(word);
+	if (key)
+		snprintf(problem, OPTIONS_PROBLEM_MAX,
+			 "there is no option --%s, but a key: --set %s.%s=VALUE", word, key->section,
+			 key->name);
+	else if (near.best)
 		snprintf(problem, OPTIONS_PROBLEM_MAX, "unknown option --%s (did you mean --%s?)", word,
 			 near.best);
 	else
@@ -156,6 +177,10 @@ int options_parse(struct options *options, char **argv, char problem[OPTIONS_PRO
 			return -1;
 	}
 	options->program = argv;
+	if (options->config_file && !*options->config_file) {
+		snprintf(problem, OPTIONS_PROBLEM_MAX, "--config needs FILE");
+		return -1;
+	}
 	return 0;
 }
 

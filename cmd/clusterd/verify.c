@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <glob.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include "cmd/clusterd/options.h"
 #include "config/refused.h"
 #include "config/words.h"
+#include "supervisor/os/spawn.h"
 
 struct verifier {
 	const struct config *config;
@@ -24,19 +26,27 @@ static void complain_about(struct verifier *v, const char *name, const char *tex
 	const struct origin *origin = &v->config->origins.keys[key_find(name) - keys];
 	char line[COMPLAINT_TEXT_MAX];
 
-	snprintf(line, sizeof(line), "%.300s: %s", text, why);
+	snprintf(line, sizeof(line), "%.250s: %.250s", text, why);
 	v->complaints++;
 	v->complain(v->context, origin->source ? origin->source : "policy", origin->line, line);
 }
 
-/* Returns 0, or the errno that execve(2) would give. */
+/* Are there file formats that the kernel hands to an interpreter of its own? */
+static bool has_own_formats(void)
+{
+	glob_t found = { 0 };
+	bool answer = glob("/proc/sys/fs/binfmt_misc/*", 0, NULL, &found) == 0 && found.gl_pathc > 2;
+
+	globfree(&found); /* two of them are status and register */
+	return answer;
+}
+
+/* Returns 0, or the error that execve(2) would give. */
 static int why_no_program(const char *path)
 {
-	struct stat status;
+	int error = -spawn_check(path);
 
-	if (stat(path, &status) < 0 || access(path, X_OK) < 0)
-		return errno;
-	return S_ISREG(status.st_mode) ? 0 : EACCES;
+	return error == ENOEXEC && has_own_formats() ? 0 : error;
 }
 
 /* The PATH that the worker will have: [env], else ours unless the environment is cleared. */
@@ -52,20 +62,6 @@ static const char *search_path(const struct policy *policy)
 	return path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
-static bool in_path(const char *program, const char *path)
-{
-	char file[PATH_TEXT_MAX * 2];
-
-	for (size_t length; *path; path += length + (path[length] == ':')) {
-		length = strcspn(path, ":");
-		if ((size_t)snprintf(file, sizeof(file), "%.*s%s%s", (int)length, path,
-				     length > 0 ? "/" : "./", program) < sizeof(file) &&
-		    why_no_program(file) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* A relative path with a slash starts at [cluster] directory, for that is where exec happens. */
 static void verify_program(struct verifier *v, const char *key, const struct words *words)
 {
@@ -73,20 +69,22 @@ static void verify_program(struct verifier *v, const char *key, const struct wor
 	const char *program = words_next(words, NULL);
 	char file[PATH_TEXT_MAX * 2 + WORDS_TEXT_MAX];
 	bool is_relative = program && *program != '/' && policy->cluster_directory[0];
+	char text[COMPLAINT_TEXT_MAX];
 	int error;
 
 	if (!program || config_refused(v->config, "cluster.directory"))
 		return;
-	if (!strchr(program, '/')) {
-		if (!in_path(program, search_path(policy)))
-			complain_about(v, key, program, "No such file in PATH");
-		return;
-	}
 	snprintf(file, sizeof(file), "%s%s%s", is_relative ? policy->cluster_directory : "",
 		 is_relative ? "/" : "", program);
+	if (!strchr(program, '/') && spawn_resolve(program, search_path(policy), file, sizeof(file)) < 0) {
+		complain_about(v, key, program, "No such file in PATH");
+		return;
+	}
 	error = why_no_program(file);
-	if (error != 0)
-		complain_about(v, key, program, strerror(error));
+	if (error == 0)
+		return;
+	spawn_explain(file, error, text, sizeof(text));
+	complain_about(v, key, program, text);
 }
 
 static bool is_id(const char *name)

@@ -129,6 +129,12 @@ uint64_t spawn_signals(void);
 int spawn_resolve(const char *program, const char *path, char *ret, size_t size);
 
 /*
+ * Looks whether execve(2) would take the file: 0, or the -errno that it would give. -ENOEXEC is a guess:
+ * it is a file of a format that is known to binfmt_misc only, if at all.
+ */
+int spawn_check(const char *program);
+
+/*
  * Says after a failed "exec" what is missing, because ENOENT and EACCES do not:
  * "no such file", "it is a directory", "interpreter /usr/bin/pythn3 of its first line: No such
  * file or directory", … Returns the length; never empty. `program` is relative to the caller's

@@ -65,36 +65,66 @@ int spawn_resolve(const char *program, const char *path, char *ret, size_t size)
 	return answer;
 }
 
-/* Reads the interpreter out of a first line `#! interpreter argument`; false if there is none. */
-static bool read_interpreter(const char *program, char ret[FIRST_LINE_MAX])
+/* What a file begins with. */
+enum format { FORMAT_UNKNOWN, FORMAT_ELF, FORMAT_SCRIPT };
+
+struct head {
+	enum format format;
+	char interpreter[FIRST_LINE_MAX]; /* of FORMAT_SCRIPT; the kernel takes a CR as part of it */
+	bool has_cr;
+};
+
+/* -errno if it can not be read, which does not keep a program from being run. */
+static int read_head(const char *program, struct head *ret)
 {
 	char line[FIRST_LINE_MAX];
 	scoped_fd fd = sys_open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
 	ssize_t size = fd < 0 ? -1 : sys_read(fd, line, sizeof line - 1);
 	const char *name = line + 2;
+	size_t length;
 
-	if (size < 2 || line[0] != '#' || line[1] != '!')
-		return false;
+	*ret = (struct head){ .format = FORMAT_UNKNOWN };
+	if (size < 0)
+		return -errno;
 	line[size] = '\0';
+	if (size > 3 && memcmp(line, "\177ELF", 4) == 0)
+		ret->format = FORMAT_ELF;
+	if (size < 2 || line[0] != '#' || line[1] != '!')
+		return 0;
 	name += strspn(name, " \t");
-	memcpy(ret, name, strcspn(name, " \t\r\n"));
-	ret[strcspn(name, " \t\r\n")] = '\0';
-	return *ret != '\0';
+	length = strcspn(name, " \t\r\n");
+	memcpy(ret->interpreter, name, length);
+	ret->has_cr = name[length] == '\r';
+	ret->format = length > 0 ? FORMAT_SCRIPT : FORMAT_UNKNOWN;
+	return 0;
+}
+
+int spawn_check(const char *program)
+{
+	int rc = usable(program);
+	struct head head;
+
+	if (rc < 0 || read_head(program, &head) < 0 || head.format == FORMAT_ELF)
+		return rc;
+	if (head.format == FORMAT_UNKNOWN)
+		return -ENOEXEC;
+	return head.has_cr ? -ENOENT : usable(head.interpreter);
 }
 
 static int explain_missing(const char *program, const struct stat *info, char *ret, size_t size)
 {
-	char interpreter[FIRST_LINE_MAX];
+	struct head head;
 
-	if (S_ISREG(info->st_mode) && read_interpreter(program, interpreter))
-		return snprintf(ret, size, "the interpreter %s of its first line is missing",
-				interpreter);
+	if (S_ISREG(info->st_mode) && read_head(program, &head) == 0 && head.format == FORMAT_SCRIPT)
+		return snprintf(ret, size, head.has_cr ?
+				"its first line ends in CR LF, as on Windows, and %s with a CR is missing" :
+				"the interpreter %s of its first line is missing", head.interpreter);
 	return snprintf(ret, size, "the file is there, but the loader it asks for is missing");
 }
 
 static int explain_refused(const char *program, const struct stat *info, char *ret, size_t size)
 {
-	char interpreter[FIRST_LINE_MAX];
+	struct head head;
 
 	if (S_ISDIR(info->st_mode))
 		return snprintf(ret, size, "it is a directory");
@@ -103,9 +133,10 @@ static int explain_refused(const char *program, const struct stat *info, char *r
 	if (!(info->st_mode & 0111))
 		return snprintf(ret, size, "it is not executable (mode %04o)",
 				info->st_mode & 07777U);
-	if (read_interpreter(program, interpreter) && usable(interpreter) < 0)
+	if (read_head(program, &head) == 0 && head.format == FORMAT_SCRIPT &&
+	    usable(head.interpreter) < 0)
 		return snprintf(ret, size, "the interpreter %s of its first line is not executable",
-				interpreter);
+				head.interpreter);
 	return snprintf(ret, size,
 			"not allowed for this user, or its file system is mounted noexec");
 }

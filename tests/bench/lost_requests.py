@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Requests lost while everything is changed: clusterd and its peers in one run.
 
-    python3 tests/bench/lost_requests.py BUILD_FOLDER [TURNS [PEER_TURNS]]      PEER_TURNS 0: no peers
+    python3 tests/bench/lost_requests.py BUILD_FOLDER [TURNS [PEER_TURNS]]    (0: no peers)
 
 A client of our own (bench_client) numbers each request and never sends one again; 8 clients keep their
 connection and 8 use one for each request. Each row is so many restarts (or else) back to back under that

@@ -57,6 +57,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(complaints == told);
 	if (complaints > 0) {
 		must(memcmp(&untouched, &config.policy, sizeof(untouched)) == 0);
+		config_take_draft(&config);
+		told = 0;
+		complaints = config_check(&config, hear, NULL);
+		must(complaints == told);
 		return 0;
 	}
 	dump_length = 0;

@@ -1,10 +1,13 @@
 """The command line: what it refuses, what it prints, and its exit statuses (row B11)."""
 
+import contextlib
+import glob
 import os
 import re
 import resource
 import signal
 import socket
+import subprocess
 
 import harness
 
@@ -60,6 +63,30 @@ class CommandLine(harness.TestCase):
         self.assertNotIn("no listener to ask", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 7, done.stderr)
 
+    def test_check_tells_what_is_wrong_with_the_program(self):
+        """The start and -t say the same; -t does not find it out by running it."""
+        folder = harness.tempfile.mkdtemp(prefix="cli-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        off = ("--set", "control.socket=off", "-l", "none", "-n", "1", "--")
+        for text, said in (("#!/nonexistent/sh\n", "the interpreter /nonexistent/sh of its first line is missing"),
+                           ("#!/bin/sh\r\nsleep 9\r\n", "its first line ends in CR LF, as on Windows, and /bin/sh with a CR"),
+                           ("#!/etc/passwd\n", "the interpreter /etc/passwd of its first line is not executable"),
+                           ("", "the file is empty"),
+                           ("echo hello\n", "neither a program of this machine nor a script with a #! line")):
+            with open(f"{folder}/script", "w", encoding="ascii") as f:
+                f.write(text)
+                os.chmod(f.name, 0o755)
+            start = self.run_clusterd(*off, f"{folder}/script")
+            self.assertIn(start.returncode, (126, 127))
+            self.assertIn(said, start.stdout + start.stderr)
+            if "#!" in text or len(glob.glob("/proc/sys/fs/binfmt_misc/*")) < 3:
+                self.refuse(78, "-t", *off, f"{folder}/script", says=(f"{folder}/script: {said}",))
+        self.refuse(78, "-t", *off, folder, says=(f"{folder}: it is a directory",))
+        with open(f"{folder}/script", "w", encoding="ascii") as f:
+            f.write("#! /bin/sh -e\n")
+        self.refuse(0, "-t", *off, f"{folder}/script")
+        self.refuse(0, "-t", *off, "sleep", "1")
+
     def test_check_tells_a_port_that_needs_a_right(self):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as f:
             first = int(f.read())
@@ -85,6 +112,51 @@ class CommandLine(harness.TestCase):
     def test_missing_folder_of_a_socket(self):
         self.refuse(73, "--set", "control.socket=off", "-l", "unix:/nonexistent/a.sock", "--", "/bin/true",
                     says=("its folder: No such file or directory", "create it first"))
+
+    def test_errors_reach_the_terminal_clean(self):
+        for words in ((b"-n", b"\x1b[2J\x9b\xc2\x9b"), (b"-c", b"/\x1b[2J\x9b\xc2\x9b"), (b"--\x1b[2J\x9b\xc2\x9b",),
+                      (b"-\x9b",), (b"--set", b"a\x9b.b=c"), (b"-t", b"--set", b"log.level=\x9b\xc3\xa9"), (b"-t", b"--", b"/\x9b\x1b")):
+            done = subprocess.run([os.fsencode(harness.CLUSTERD), *words], capture_output=True, check=False)
+            self.assertIn(done.returncode, (64, 78))
+            text = done.stderr.decode()  # valid UTF-8
+            self.assertTrue(text and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text), done.stderr)
+        self.assertIn("\u00e9", subprocess.run([harness.CLUSTERD, "-t", "--set", "log.level=\u00e9"], capture_output=True,
+                                              check=False).stderr.decode())
+
+    def test_empty_name(self):
+        for words in (("--name", ""), ("--name=",)):
+            self.refuse(64, *words, "--", "/bin/true", says=("--name", "1 to 63 bytes"))
+        self.refuse(64, "--name", "x" * 64, "--", "/bin/true", says=("--name: name = xxx", "63 bytes"))
+
+    def test_usage_tells_the_way_out(self):
+        for words, said in (((), "no program: give one on the command line or as [cluster] command; see clusterd -h\n"),
+                            (("--user=www", "x"), "no option --user, but a key: --set cluster.user=VALUE\n"),
+                            (("--drain-delay", "1s", "x"), "no option --drain-delay, but a key: --set stop.drain_delay="),
+                            (("--worker", "2", "x"), "did you mean --workers?"),
+                            (("--config=", "x"), "--config needs FILE\n"), (("-c", "", "x"), "needs FILE\n"),
+                            (("--set", "=3", "x"), "SECTION.KEY=VALUE is needed"),
+                            (("-l", "none", "--", ""), "the name of the program is empty")):
+            done = self.refuse(64, *words, says=(said,))
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        done = self.refuse(78, "-t", "-l", "none", "--", "", says=("is empty",))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.refuse(78, "-t", "-n", "x", says=("-n: workers = x", "no program"))
+        done = self.refuse(78, "-t", "-c", "/nonexistent.conf", says=("/nonexistent.conf: No such file",))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_refused_values_tell_what_is_allowed(self):
+        for words, said in ((("-n", "100000"), "it can be 1 to 16384, or auto"),
+                            (("--set", "restart.burst=65"), "it can be 1 to 64, or none"),
+                            (("-l", "127.0.0.1"), "the port is missing, as in 127.0.0.1:80"),
+                            (("-l", "a" * 80 + ":80"), "names are not looked up"),
+                            (("-l", "localhost"), "the port is missing, as in 127.0.0.1:80"),
+                            (("--set", "cluster.directory=/" + "x" * 256), "at most 255 bytes"),
+                            (("--set", "cluster.command=" + "x" * 5000), "at most 4095 bytes"),
+                            (("-b", "rr"), "not one of shared, hash, round-robin, round-robin?")):
+            self.refuse(64, *words, "--", "/bin/true", says=(said,))
+
+    def test_a_refused_value_of_set_names_its_section(self):
+        self.refuse(64, "--set", "restart.burst=x", "--", "/bin/true", says=("--set: restart.burst = x:",))
 
     def test_check_and_dump(self):
         path = self.policy("[cluster]\nworkers = 3\n[stop]\ntimeout = 7s\n[exit 75]\naction = backoff\ndelay = 2s\n"
@@ -141,15 +213,17 @@ class CommandLine(harness.TestCase):
             self.assertEqual(c.stop(signo), 0)
 
     def test_text_and_logfmt(self):
+        def runs(pid):  # a child that has not come to its exec may be gone by now
+            with contextlib.suppress(OSError):
+                return os.readlink(f"/proc/{pid}/exe") == os.path.realpath("/bin/sleep")
+            return False
+
         for form, pattern in (("text", r"^(\d{4}-\S+Z )?clusterd web: worker 0 \(pid \d+\) died: SIGKILL, after \S+; "),
                               ("logfmt", r"event=worker\.exit .*slot=0 .*signal=SIGKILL")):
             c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n",
                              flags=("-n", "1", "--set", f"log.format={form}"))
-            # Not from /proc: another child may come and go during the start.
-            started = re.compile(r"worker 0 \(pid (\d+)\) started|event=worker\.start .*pid=(\d+)")
-            found = harness.eventually(lambda: [m for m in map(started.search, c.other) if m], "a worker")[0]
-            pid = int(found[1] or found[2])
-            c.kill(signal.SIGKILL, pid)
+            pids = harness.eventually(lambda: [pid for pid in c.workers() if runs(pid)], "its exec")
+            c.kill(signal.SIGKILL, pids[0])
             harness.eventually(lambda: [x for x in c.other if re.search(pattern, x)],
                                f"{form} line: {c.other}")
 

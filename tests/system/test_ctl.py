@@ -1,5 +1,6 @@
 """clusterctl and the control socket of the real clusterd (catalogue rows G, H, M)."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -8,7 +9,9 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -171,7 +174,7 @@ class Ctl(harness.TestCase):
         self.assertRegex(c.ctl("ends", "1"), r"\n\S+ \S+ +1 +\d+ +1 +\S+  exit 7 +retire +rule")
         self.assertEqual(c.ctl("ends", "0"), "no worker has ended yet\n")
         self.assertIn("no worker of this slot has ended yet", c.ctl("why", "0"))
-        c.ctl("why", "9", status=64)
+        self.assertIn("there is no slot 9; the last one is ", self.errors(c, "why", "9", status=64))
         self.assertIn("1: last words\n", c.ctl("logs", "1"))
 
     def test_ends_last(self):
@@ -266,6 +269,22 @@ class Ctl(harness.TestCase):
         self.assertTrue(data.rstrip().endswith(b"\x1b[?1049l"), data[-100:])
         os.close(main)
 
+    def test_top_fits_a_narrow_terminal(self):
+        c = self.quick()
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+        top = subprocess.Popen([CLUSTERCTL, "-s", socket_of(c), "top"], stdin=side, stdout=side,
+                               env={**os.environ, "TERM": "xterm"})
+        os.close(side)
+        drawn = self.read_until(os.fdopen(main, "rb", 0, closefd=False), b"\x1b[J").decode()
+        os.write(main, b"q")
+        self.assertEqual(top.wait(DEADLINE), 0)
+        os.close(main)
+        lines = [re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", line) for line in drawn.split("\r\n")]
+        self.assertGreater(len(lines), 4)
+        self.assertEqual([line for line in lines if len(line) > 30], [])
+        self.assertIn("web: ready, 2 of 2 ready", lines[0])
+
     def test_colour(self):
         c = self.quick()
         command = [CLUSTERCTL, "-s", socket_of(c), "status"]
@@ -291,10 +310,16 @@ class Ctl(harness.TestCase):
         eventually(lambda: len(c.workers()) == 1, "one worker")
         self.assertEqual(c.ctl("scale", "3", "--no-wait"), "scale: begun\n")
         c.ctl("wait", "ready")
-        self.assertIn("+ or - in front", self.errors(c, "scale", "many", status=64))
-        for word in ("-4", "16385", "100000", "+16384"):
+        for word in ("many", "16385", "100000", "+", "--5", "1x"):
+            self.assertIn("0 (paused) to 16384", self.errors(c, "scale", "--", word, status=64))
+        for word in ("-4", "+16384"):
             self.assertIn("0 (paused) to 16384; it is 3 now", self.errors(c, "scale", word, status=64))
         self.assertEqual(len(c.workers()), 3)
+        mark = c.mark()
+        c.ctl("scale", "-0")  # changes nothing, and says so in no line
+        c.ctl("scale", "4")
+        self.assertEqual(c.wait_event("scale", since=mark).to, 4)
+        c.ctl("scale", "3")
         c.rebase()
 
     def test_roll(self):
@@ -438,19 +463,6 @@ class Ctl(harness.TestCase):
             self.assertEqual(done.returncode, 64, words)
             self.assertEqual(done.stdout, "")
             self.assertNotEqual(done.stderr, "")
-        # Told before any cluster is looked for: here there is none.
-        for words, wanted in (("scale foo", "a number of workers"), ("scale 1x", "a number"), ("scale --", "usage"),
-                              ("wait foo", "ready or stopped"), ("signal FOO", "the name or number of a signal"),
-                              ("signal TERM x", "the number of a slot"), ("why x", "the number of a slot"),
-                              ("drain some", "or all"), ("restart -1", "give the number of a slot"), ("ends 1.5", "of a slot")):
-            done = subprocess.run([CLUSTERCTL, "-s", "/nonexistent", *words.split()], capture_output=True, text=True,
-                                  check=False)
-            self.assertEqual((done.returncode, done.stdout), (64, ""), words)
-            self.assertIn(wanted, done.stderr)
-        for path in ("/", "/proc/version"):
-            done = subprocess.run([CLUSTERCTL, "-s", path, "status"], capture_output=True, text=True, check=False)
-            self.assertEqual(done.returncode, 64, done.stderr)
-            self.assertIn(f"{path} is no socket", done.stderr)
         for word, near in (("stauts", "status"), ("rol", "roll"), ("--timeuot=3s", "--timeout")):
             done = subprocess.run([CLUSTERCTL, word], capture_output=True, text=True, check=False)
             self.assertIn(f"(did you mean {near}?)", done.stderr)
@@ -458,6 +470,44 @@ class Ctl(harness.TestCase):
         for verb in re.findall(r'VERB\(\w+, +"([^"]+)"',
                                (pathlib.Path(__file__).parents[2] / "cmd/clusterctl/verbs.def").read_text()):
             self.assertRegex(done.stdout, rf"\n  {verb} ")
+
+    def test_usage_needs_no_cluster(self):
+        """Each of these is refused before anybody is asked: there is nobody."""
+        for words, said in ((("scale", "foo"), "N, +N or -N"), (("wait", "foo"), "ready or stopped"),
+                            (("drain", "x"), "slot or all"), (("kill", "-1"), "number of a slot"),
+                            (("restart", "all"), "number of a slot"), (("signal", "NOPE"), "SIGUSR1"),
+                            (("signal", "HUP", "x"), "signal x"), (("reset", "x"), "number of a slot"),
+                            (("why", "0x1"), "number of a slot"), (("ends", "x"), "number of a slot"),
+                            (("status", "--now"), "no such option"), (("list", "--now"), "no such option"),
+                            (("is-ready", "-f"), "no such option"), (("roll", "--diff"), "--diff is for config"),
+                            (("ends", "--last", "x"), "--last"), (("ends", "--last", "0"), "from 1 on"), (("wait",), "ready|stopped"),
+                            (("--width", "x", "status"), "columns"),
+                            (("--width", "", "status"), "width"), (("--name", "", "status"), "name"),
+                            (("roll", "--timeout", "x"), "duration")):
+            done = subprocess.run([CLUSTERCTL, "-s", "/nonexistent/a.sock", *words], capture_output=True, check=False,
+                                  text=True)
+            self.assertEqual((done.returncode, done.stdout), (64, ""), (words, done.stderr))
+            self.assertIn(said, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_letters_with_a_value(self):
+        for words in (("-s/nonexistent/a.sock", "status"), ("-s", "/nonexistent/a.sock", "status"),
+                      ("-s=/nonexistent/a.sock", "status"), ("--socket=/nonexistent/a.sock", "status")):
+            done = subprocess.run([CLUSTERCTL, *words], capture_output=True, check=False, text=True)
+            self.assertEqual((done.returncode, done.stderr), (3, "a: not running (no socket at /nonexistent/a.sock)\n"))
+
+    def test_socket_that_is_none(self):
+        for path, what in (("/tmp", "a folder"), (__file__, "a file")):
+            for verb in ("status", "roll", "is-ready", "top"):
+                done = subprocess.run([CLUSTERCTL, "-s", path, verb], capture_output=True, text=True, check=False)
+                self.assertEqual((done.returncode, done.stderr),
+                                 (64, f"clusterctl: --socket {path}: that is {what}, and no control socket\n"))
+
+    def test_errors_reach_the_terminal_clean(self):
+        for raw_name, clean in ((b"a\x1b[2Jb\x9bc", r"a\x1b[2Jb\x9bc"), ("\u00e9\u0085\u20ac".encode(), "\u00e9\\xc2\\x85\u20ac")):
+            done = subprocess.run([os.fsencode(CLUSTERCTL), b"-n", raw_name, b"status"], capture_output=True, check=False)
+            self.assertEqual(done.returncode, 3)
+            self.assertTrue(done.stderr.decode().startswith(f"{clean}: not running"), done.stderr)
 
     # -- the socket --
 

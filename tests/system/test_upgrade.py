@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import tempfile
 import time
 import unittest
@@ -141,7 +142,10 @@ class RowN(harness.TestCase):
         c.announce("upgrade", "note", "worker.exit")
         self.put(binary, b"#!/bin/sh\nexec sleep 1000\n")
         mark, begin = c.mark(), time.monotonic()
-        c.kill(signal.SIGUSR2)
+        workers = set(c.workers())
+        asked = subprocess.Popen([harness.CLUSTERCTL, "-s", f"{c.folder}/control.sock", "upgrade"], text=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        harness.eventually(lambda: set(c.workers()) - workers, "the trial")
         # Supervision goes on meanwhile, and a second request is refused.
         c.kill(signal.SIGKILL, c.pid_of(0))
         c.wait_event("worker.ready", since=mark, slot=0)
@@ -150,8 +154,11 @@ class RowN(harness.TestCase):
                            "the second one is refused")
         event = c.wait_event("upgrade", since=mark, deadline=TRIAL + harness.DEADLINE)
         self.assertNotEqual(event.result, "done")
-        self.assertIn(f"hung for {TRIAL} s and was killed", json.dumps(event))
+        self.assertIn(f"hung for {TRIAL}s and was killed", event.detail)
         self.assertGreater(time.monotonic() - begin, TRIAL - 1)
+        said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual((asked.returncode, said.count("\n")), (1, 1), said)
+        self.assertIn("hung for", said)
         self.put(binary, good)
         self.upgrade(c)
 

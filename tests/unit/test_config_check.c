@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/load.h"
+#include "config/refused.h"
 #include "config/rules.h"
 
 static struct config config;
@@ -135,6 +136,57 @@ START_TEST(long_control_path_is_refused)
 }
 END_TEST
 
+/* What could be read of a file is judged; what would only echo a refusal is not. */
+static const struct {
+	const char *file;
+	int refused, more;
+	const char *complaint; /* of the check */
+} drafts[] = {
+	{ "[restart]\ndelay = 1m\ndelay_max = 1s\n", 0, 1, "longer than delay_max" },
+	{ "[restart]\ndelay = 1m\ndelay_max = x\n", 1, 0, NULL },
+	{ "[restart]\ndelay = 1m\ndelay_mx = 5m\n", 1, 0, NULL },
+	{ "[restart]\ndelay = 1m\ndelay_max = 1s\n[stop]\ntimeout = x\n", 1, 1, "longer than delay_max" },
+	{ "[listen a]\naddress = x\n[listen b]\n", 1, 1, "[listen b] has no address" },
+	{ "[listen a]\nadress = 80\n", 1, 0, NULL },
+	{ "[listen a/b]\naddress = 80\n[ready]\nwhen = http /\n", 1, 0, NULL },
+	{ "[cluster]\nworkers = x\n[ready]\nwhen = http /\n", 1, 1, "has no listener to ask" },
+	{ "[cluster]\nworkers = x\n[health]\nhttp = /\n", 1, 1, "has no listener to ask" },
+	{ "[listen a]\naddress = x\n[health]\nhttp = /\n", 1, 0, NULL },
+	{ "[health]\nhttp = x\ninterval = never\n", 1, 0, NULL },
+	{ "[ready]\nwhen = command\ncommand = 'x\n", 1, 0, NULL },
+	{ "[stop]\nsignal = STOP\n[nowhere]\n", 1, 1, "[stop] signal" },
+};
+
+START_TEST(a_refused_value_has_no_echo)
+{
+	const char *file = drafts[_i].file;
+
+	told[0] = '\0';
+	config_init(&config);
+	ck_assert_int_eq(config_parse(&config, file, strlen(file), "f", hear, NULL), drafts[_i].refused);
+	config_take_draft(&config);
+	told[0] = '\0';
+	ck_assert_msg(config_check(&config, hear, NULL) == drafts[_i].more, "%s", told);
+	if (drafts[_i].complaint)
+		ck_assert_msg(strstr(told, drafts[_i].complaint) != NULL, "%s", told);
+}
+END_TEST
+
+START_TEST(a_key_that_was_refused_is_known)
+{
+	config_init(&config);
+	ck_assert(!config_refused(&config, "cluster"));
+	ck_assert_int_eq(config_set(&config, "cluster.workers", "x", "-n", hear, NULL), 1);
+	ck_assert(config_refused(&config, "cluster"));
+	ck_assert(config_refused(&config, "cluster.workers"));
+	ck_assert(!config_refused(&config, "cluster.command"));
+	ck_assert(!config_refused(&config, "listen"));
+	ck_assert_int_eq(config_set(&config, "listen.a.address", "x", "-l", hear, NULL), 1);
+	ck_assert(config_refused(&config, "listen"));
+	ck_assert(!config_refused(&config, "restart"));
+}
+END_TEST
+
 static const struct {
 	const char *rules; /* each retires */
 	struct rule_end end;
@@ -196,6 +248,8 @@ int main(void)
 	tcase_add_loop_test(cases, policy_is_checked_as_a_whole, 0, COUNT(rows));
 	tcase_add_test(cases, burst_names_the_three_keys);
 	tcase_add_test(cases, long_control_path_is_refused);
+	tcase_add_loop_test(cases, a_refused_value_has_no_echo, 0, COUNT(drafts));
+	tcase_add_test(cases, a_key_that_was_refused_is_known);
 	tcase_add_loop_test(cases, most_specific_rule_holds, 0, COUNT(ends));
 	suite_add_tcase(suite, cases);
 	runner = srunner_create(suite);

@@ -164,7 +164,7 @@ START_TEST(range_is_told_in_the_form_of_the_key)
 	ck_assert_int_eq(key_set(&policy, "health.interval", "1ms", problem), -1);
 	ck_assert_str_eq(problem, "out of range; it can be 100ms to 1d");
 	ck_assert_int_eq(key_set(&policy, "cluster.workers", "0", problem), -1);
-	ck_assert_str_eq(problem, "out of range; it can be 1 to 16384");
+	ck_assert_str_eq(problem, "out of range; it can be 1 to 16384, or auto");
 	ck_assert_int_eq(key_set(&policy, "no.key", "0", problem), -1);
 	ck_assert_int_eq(key_set(&policy, "listen.backlog", "1", problem), -1);
 }

@@ -41,7 +41,7 @@ static const struct {
 	{ "check\n", "\"ok\":true" },
 	{ "ends\n", "\"ok\":true" },
 	{ "why 0\n", "no worker of this slot has ended yet" },
-	{ "why 9\n", "\"code\":64,\"error\":\"there is no such slot\",\"ok\":false" },
+	{ "why 9\n", "\"code\":64,\"error\":\"there is no slot 9; the last one is 2\",\"ok\":false" },
 	{ "wait ready\n", "\"ready\":3,\"wanted\":3,\"ok\":true" },
 	{ "wait forever\n", "\"code\":64" },
 	{ "scale 3\n", "\"ok\":true" },

@@ -144,7 +144,7 @@ START_TEST(many_waiters)
 	ask("status\n");
 	HAS("\"ok\":true");
 	ask("roll\n");
-	HAS("\"code\":75,\"error\":\"too many clients wait or follow already; try --no-wait\"");
+	HAS("\"code\":75,\"error\":\"12 clients wait or follow already; there can be no more; try --no-wait\"");
 	ck_assert_uint_eq(s->rolls, 0);
 	ask("roll --no-wait\n");
 	HAS("\"ok\":true");
