@@ -6,14 +6,10 @@
 enum { BODY_KEPT = 4096 };
 
 static const struct http_problem folded = { 400, "folded header line", NULL };
-static const struct http_problem odd_line = { 400, "malformed request line", NULL };
-static const struct http_problem odd_target = { 400, "malformed request target", NULL };
-static const struct http_problem odd_method = { 501, "unknown method", NULL };
 static const struct http_problem bare_lf = { 400, "line ends in LF without CR", NULL };
 static const struct http_problem long_target = { 414, "request line too long", NULL };
 static const struct http_problem long_field = { 431, "header line too long", NULL };
 static const struct http_problem long_head = { 431, "header too large", NULL };
-static const struct http_problem nameless = { 400, "header line without a name", NULL };
 static const struct http_problem many_fields = { 431, "too many header lines", NULL };
 static const struct http_problem large_body = { 413, "body larger than 100 KiB", NULL };
 static const struct http_problem no_memory = { 503, "out of memory for request bodies", NULL };
@@ -24,7 +20,7 @@ static const struct {
 	llhttp_errno_t error;
 	struct http_problem problem;
 } complaints[] = {
-	{ HPE_INVALID_METHOD, { 400, "malformed method", NULL } },
+	{ HPE_INVALID_METHOD, { 400, "unknown method", NULL } },
 	{ HPE_INVALID_URL, { 400, "malformed request target", NULL } },
 	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1", NULL } },
 	{ HPE_INVALID_HEADER_TOKEN, { 400, "malformed header line", NULL } },
@@ -106,6 +102,52 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
 	return 0;
 }
 
+/* True when the first `size` bytes at `text` are the word, in any case. */
+static bool is_word(const char *text, size_t size, const char *word)
+{
+	return size == strlen(word) && strncasecmp(text, word, size) == 0;
+}
+
+/* Length of the text without blanks at its end. */
+static size_t trimmed(const char *text, size_t size)
+{
+	while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'))
+		size--;
+	return size;
+}
+
+/* One parameter of a media type. Only charset matters, and must be UTF-8. */
+static bool is_fitting(const char *text, size_t size)
+{
+	while (size > 0 && (*text == ' ' || *text == '\t')) {
+		text++;
+		size--;
+	}
+	size = trimmed(text, size);
+	if (size < 8 || strncasecmp(text, "charset=", 8) != 0)
+		return true;
+	return is_word(text + 8, size - 8, "utf-8") || is_word(text + 8, size - 8, "\"utf-8\"");
+}
+
+/* Content-Type: type/subtype, then parameters after semicolons. */
+static enum http_media media_of(const char *value, size_t size)
+{
+	const char *end = value + size;
+	const char *semicolon = memchr(value, ';', size);
+	size_t type = semicolon ? (size_t)(semicolon - value) : size;
+
+	if (size == HTTP_VALUE_KEPT || !is_word(value, trimmed(value, type), "application/json"))
+		return HTTP_MEDIA_OTHER;
+	while (semicolon) {
+		const char *at = semicolon + 1;
+
+		semicolon = memchr(at, ';', (size_t)(end - at));
+		if (!is_fitting(at, (size_t)((semicolon ? semicolon : end) - at)))
+			return HTTP_MEDIA_OTHER;
+	}
+	return HTTP_MEDIA_JSON;
+}
+
 static int on_value_complete(llhttp_t *parser)
 {
 	struct http_reader *r = parser->data;
@@ -117,7 +159,6 @@ static int on_value_complete(llhttp_t *parser)
 	case FIELD_OTHER: break;
 	case FIELD_HOST:
 		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
-		r->odd_host |= r->value_size == HTTP_VALUE_KEPT || !is_host(r->value, size);
 		break;
 	case FIELD_EXPECT:
 		if (is_word(r->value, size, "100-continue"))
@@ -126,10 +167,8 @@ static int on_value_complete(llhttp_t *parser)
 			r->problem = (struct http_problem){ 417, "unknown Expect", NULL };
 		break;
 	case FIELD_TYPE:
-		r->media = r->media == HTTP_MEDIA_NONE && r->value_size < HTTP_VALUE_KEPT &&
-					   is_json(r->value, size)
-				   ? HTTP_MEDIA_JSON
-				   : HTTP_MEDIA_OTHER;
+		r->media =
+		    r->media == HTTP_MEDIA_NONE ? media_of(r->value, size) : HTTP_MEDIA_OTHER;
 		break;
 	case FIELD_CODING: r->coded |= !is_word(r->value, size, "identity"); break;
 	case FIELD_TRANSFER:
@@ -165,17 +204,12 @@ static int check_head(struct http_reader *r)
 {
 	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
 	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
-	static const struct http_problem odd_host = { 400, "malformed Host", NULL };
 	const llhttp_t *p = &r->parser;
 
 	if (p->http_major != 1 || p->http_minor > 1)
 		return refuse(r, &version);
 	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
 		return refuse(r, &host);
-	if (r->odd_host)
-		return refuse(r, &odd_host);
-	if (memchr(r->target, '#', r->target_size))
-		return refuse(r, &odd_target);
 	if (check_codings(r) != 0 || r->problem.status != 0)
 		return -1;
 	if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
@@ -190,8 +224,7 @@ static int on_head_complete(llhttp_t *parser)
 	r->head_complete = true;
 	r->method = parser->method;
 	r->minor_0 = parser->http_minor == 0;
-	/* RFC 9112 9.3: close wins, which llhttp only heeds in HTTP/1.1. */
-	r->keep_alive = llhttp_should_keep_alive(parser) && !(parser->flags & F_CONNECTION_CLOSE);
+	r->keep_alive = llhttp_should_keep_alive(parser);
 	if (r->minor_0)
 		r->expects_continue = false; /* RFC 9110 10.1.1: ignored */
 	if (r->coded)
@@ -299,32 +332,13 @@ static const struct http_problem *line_problem(const struct http_reader *r, bool
 {
 	if (!cr)
 		return &bare_lf;
-	if (r->lines == 0 && !request_line_ends(&r->first))
-		return &odd_line;
 	return r->lines == HTTP_LINES_MAX && r->line_bytes > 2 ? &many_fields : NULL;
 }
 
-/* What is wrong with a field line that begins so, or NULL. A blank: obs-fold, RFC 9112 5.2. */
-static const struct http_problem *start_problem(const struct http_reader *r, char first)
+/* RFC 9112 5.2: obs-fold, a field line that begins with a blank. */
+static bool is_folded(const struct http_reader *r, char first)
 {
-	if (r->line_bytes > 0 || r->lines == 0)
-		return NULL;
-	if (first == ' ' || first == '\t')
-		return &folded;
-	return first == ':' ? &nameless : NULL;
-}
-
-/* What is wrong with a byte of the part of a line before its LF; how many before it are right. */
-static const struct http_problem *text_problem(struct http_reader *r, const char *line, size_t size,
-					       size_t *ret_right)
-{
-	*ret_right = 0;
-	if (start_problem(r, *line))
-		return start_problem(r, *line);
-	if (r->lines > 0)
-		return NULL;
-	*ret_right = request_line_scan(&r->first, line, size);
-	return *ret_right < size ? &odd_line : NULL;
+	return r->line_bytes == 0 && r->lines > 0 && (first == ' ' || first == '\t');
 }
 
 /*
@@ -335,14 +349,13 @@ static size_t scan_line(struct http_reader *r, const char *line, size_t size,
 			struct http_problem *problem, bool *end)
 {
 	const char *lf = memchr(line, '\n', size);
-	size_t text = lf ? (size_t)(lf - line) : size, right;
+	size_t text = lf ? (size_t)(lf - line) : size;
 	bool cr = text > 0 ? line[text - 1] == '\r' : r->ended_in_cr;
-	const struct http_problem *odd = text_problem(r, line, text, &right);
 	size_t counted;
 
-	if (odd) {
-		*problem = *odd;
-		return right;
+	if (is_folded(r, *line)) {
+		*problem = folded;
+		return 0;
 	}
 	r->ended_in_cr = !lf && cr;
 	counted = count_line(r, lf ? text + 1 : text, problem);
@@ -385,10 +398,6 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 	if (r->problem.status != 0)
 		return HTTP_EVENT_REFUSED;
 	r->problem = malformed;
-	if (error == HPE_INVALID_METHOD && is_token_char(*llhttp_get_error_pos(&r->parser))) {
-		r->problem = odd_method; /* RFC 9110 9.1: 501 */
-		return HTTP_EVENT_REFUSED;
-	}
 	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
 		if (complaints[i].error == error)
 			r->problem = complaints[i].problem;
@@ -428,12 +437,6 @@ enum http_event http_read(struct http_reader *r, const char *data, size_t size, 
 		return read_head(r, data, size, ret_used);
 	event = parse(r, data, size < room ? size : room, ret_used);
 	r->wire_bytes += (uint32_t)*ret_used;
-	if (event == HTTP_EVENT_END && r->codings > 0 && (*ret_used > 1 ? data[*ret_used - 2] : r->last) != '\r') {
-		r->problem = bare_lf; /* llhttp takes an LF for the empty line after the last chunk */
-		return HTTP_EVENT_REFUSED;
-	}
-	if (*ret_used > 0)
-		r->last = data[*ret_used - 1];
 	if (event == HTTP_EVENT_MORE && size > room) {
 		r->problem = large_body;
 		return HTTP_EVENT_REFUSED;
@@ -452,13 +455,9 @@ const char *http_path(const struct http_reader *r, size_t *ret_size)
 	if (r->target_size == HTTP_TARGET_KEPT)
 		return path;
 	if (r->target_size > 7 && strncasecmp(path, "http://", 7) == 0) {
-		path += 7;
-		while (path < end && *path != '/' && *path != '?')
-			path++;
-		if (path == end || *path == '?') {
-			*ret_size = 1;
-			return "/";
-		}
+		path = memchr(path + 7, '/', (size_t)(end - path) - 7);
+		if (!path)
+			return r->target;
 	}
 	query = memchr(path, '?', (size_t)(end - path));
 	*ret_size = (size_t)((query ? query : end) - path);

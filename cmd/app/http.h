@@ -19,7 +19,6 @@
 #include <llhttp.h>
 
 #include "cmd/app/buffer.h"
-#include "cmd/app/syntax.h"
 
 enum {
 	HTTP_LINE_MAX = 8192,          /* bytes of one line with its CRLF: 414 or 431 */
@@ -28,7 +27,7 @@ enum {
 	HTTP_BODY_MAX = 100 * 1024,    /* bytes of content: 413 */
 	HTTP_WIRE_MAX = 8 * 100 * 1024, /* bytes a body may take with its chunk lines: 413 */
 	HTTP_TARGET_KEPT = 256,        /* a longer target matches no path of ours */
-	HTTP_VALUE_KEPT = 272,         /* of a field value that we look at: a host name and a port */
+	HTTP_VALUE_KEPT = 128,         /* of a field value that we look at */
 };
 
 enum http_event {
@@ -65,9 +64,6 @@ struct http_reader {
 	bool head_complete;
 	bool coded;            /* a content coding other than identity */
 	bool ended_in_cr;      /* the last byte scanned was CR */
-	bool odd_host;         /* a Host field that names none */
-	char last;             /* byte of the body */
-	struct request_line first;
 	uint8_t hosts;
 	uint8_t codings;       /* Transfer-Encoding fields seen */
 	uint8_t field;         /* index of the field under way, see http.c */

@@ -87,9 +87,6 @@ static const struct route *find(const struct http_reader *reader, struct http_pr
 	const char *path = http_path(reader, &size);
 
 	*ret_problem = (struct http_problem){ 404, "no such path", NULL };
-	/* Neither is asked of a path: "OPTIONS *", "CONNECT host:port" (RFC 9112 3.2.3 and 3.2.4). */
-	if (reader->method == HTTP_CONNECT || (reader->method == HTTP_OPTIONS && size == 1 && *path == '*'))
-		*ret_problem = (struct http_problem){ 405, "method not allowed here", "GET, HEAD, POST" };
 	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
 		const struct route *route = &routes[i];
 
