@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cmd/app/field.h"
+
 enum { BODY_KEPT = 4096 };
 
 static const struct http_problem folded = { 400, "folded header line", NULL };
@@ -102,56 +104,10 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
 	return 0;
 }
 
-/* True when the first `size` bytes at `text` are the word, in any case. */
-static bool is_word(const char *text, size_t size, const char *word)
-{
-	return size == strlen(word) && strncasecmp(text, word, size) == 0;
-}
-
-/* Length of the text without blanks at its end. */
-static size_t trimmed(const char *text, size_t size)
-{
-	while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'))
-		size--;
-	return size;
-}
-
-/* One parameter of a media type. Only charset matters, and must be UTF-8. */
-static bool is_fitting(const char *text, size_t size)
-{
-	while (size > 0 && (*text == ' ' || *text == '\t')) {
-		text++;
-		size--;
-	}
-	size = trimmed(text, size);
-	if (size < 8 || strncasecmp(text, "charset=", 8) != 0)
-		return true;
-	return is_word(text + 8, size - 8, "utf-8") || is_word(text + 8, size - 8, "\"utf-8\"");
-}
-
-/* Content-Type: type/subtype, then parameters after semicolons. */
-static enum http_media media_of(const char *value, size_t size)
-{
-	const char *end = value + size;
-	const char *semicolon = memchr(value, ';', size);
-	size_t type = semicolon ? (size_t)(semicolon - value) : size;
-
-	if (size == HTTP_VALUE_KEPT || !is_word(value, trimmed(value, type), "application/json"))
-		return HTTP_MEDIA_OTHER;
-	while (semicolon) {
-		const char *at = semicolon + 1;
-
-		semicolon = memchr(at, ';', (size_t)(end - at));
-		if (!is_fitting(at, (size_t)((semicolon ? semicolon : end) - at)))
-			return HTTP_MEDIA_OTHER;
-	}
-	return HTTP_MEDIA_JSON;
-}
-
 static int on_value_complete(llhttp_t *parser)
 {
 	struct http_reader *r = parser->data;
-	size_t size = trimmed(r->value, r->value_size);
+	size_t size = field_trimmed(r->value, r->value_size);
 
 	if (r->head_complete)
 		return 0;
@@ -161,19 +117,20 @@ static int on_value_complete(llhttp_t *parser)
 		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
 		break;
 	case FIELD_EXPECT:
-		if (is_word(r->value, size, "100-continue"))
+		if (field_is_word(r->value, size, "100-continue"))
 			r->expects_continue = true;
 		else if (r->problem.status == 0)
 			r->problem = (struct http_problem){ 417, "unknown Expect", NULL };
 		break;
 	case FIELD_TYPE:
-		r->media =
-		    r->media == HTTP_MEDIA_NONE ? media_of(r->value, size) : HTTP_MEDIA_OTHER;
+		r->media = r->media == HTTP_MEDIA_NONE && size < HTTP_VALUE_KEPT
+			       ? field_media(r->value, size)
+			       : HTTP_MEDIA_OTHER;
 		break;
-	case FIELD_CODING: r->coded |= !is_word(r->value, size, "identity"); break;
+	case FIELD_CODING: r->coded |= !field_is_word(r->value, size, "identity"); break;
 	case FIELD_TRANSFER:
-		r->codings =
-		    is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1) : UINT8_MAX;
+		r->codings = field_is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1)
+								      : UINT8_MAX;
 		if (r->codings == 0)
 			r->codings = UINT8_MAX;
 		break;

@@ -19,6 +19,7 @@
 #include <llhttp.h>
 
 #include "cmd/app/buffer.h"
+#include "cmd/app/field.h"
 
 enum {
 	HTTP_LINE_MAX = 8192,          /* bytes of one line with its CRLF: 414 or 431 */
@@ -42,12 +43,6 @@ struct http_problem {
 	unsigned status;     /* 0: nothing wrong */
 	const char *message;
 	const char *allow;   /* 405 only: the value of Allow */
-};
-
-enum http_media {
-	HTTP_MEDIA_NONE,  /* no Content-Type */
-	HTTP_MEDIA_JSON,  /* application/json in UTF-8, no content coding */
-	HTTP_MEDIA_OTHER,
 };
 
 /* One request. The fields of the first group are for the caller to read. */

@@ -1,0 +1,28 @@
+/*
+ * field - what the values of header fields mean (RFC 9110).
+ *
+ * Values come without the blanks around them and need no NUL at the end.
+ * No I/O, no state, no allocation.
+ */
+#ifndef APP_FIELD_H
+#define APP_FIELD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum http_media {
+	HTTP_MEDIA_NONE,  /* no Content-Type */
+	HTTP_MEDIA_JSON,  /* application/json in UTF-8, no content coding */
+	HTTP_MEDIA_OTHER,
+};
+
+/* Length of the text without blanks (space and tab) at its end. */
+size_t field_trimmed(const char *text, size_t size);
+
+/* True when the value is the word, in any case. */
+bool field_is_word(const char *text, size_t size, const char *word);
+
+/* Content-Type: type/subtype, then parameters after semicolons. Never HTTP_MEDIA_NONE. */
+enum http_media field_media(const char *value, size_t size);
+
+#endif
