@@ -107,7 +107,9 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
 static int on_value_complete(llhttp_t *parser)
 {
 	struct http_reader *r = parser->data;
-	size_t size = field_trimmed(r->value, r->value_size);
+	/* What was too long to keep may go on in any way, so it is no value we know. */
+	size_t kept = r->value_size < HTTP_VALUE_KEPT ? r->value_size : 0;
+	size_t size = field_trimmed(r->value, kept);
 
 	if (r->head_complete)
 		return 0;
@@ -123,9 +125,8 @@ static int on_value_complete(llhttp_t *parser)
 			r->problem = (struct http_problem){ 417, "unknown Expect", NULL };
 		break;
 	case FIELD_TYPE:
-		r->media = r->media == HTTP_MEDIA_NONE && size < HTTP_VALUE_KEPT
-			       ? field_media(r->value, size)
-			       : HTTP_MEDIA_OTHER;
+		r->media =
+		    r->media == HTTP_MEDIA_NONE ? field_media(r->value, size) : HTTP_MEDIA_OTHER;
 		break;
 	case FIELD_CODING: r->coded |= !field_is_word(r->value, size, "identity"); break;
 	case FIELD_TRANSFER:

@@ -294,6 +294,12 @@ static const struct {
 	{ POST "Content-Length: 102400\r\n\r\n", "a", 102400, "", "head;POST /post(102400) keep;" },
 	{ POST CHUNKED "\r\n", "1\r\na\r\n", 102400, "0\r\n\r\n", "head;POST /post(102400) keep;" },
 	{ POST CHUNKED "\r\n", "1\r\na\r\n", 102401, "0\r\n\r\n", "head;refused 413" },
+	/* a value cut short is not mistaken for one we know */
+	{ POST "Expect: 100-continue", " ", 1000, "x\r\n\r\n", "refused 417" },
+	{ POST "Content-Type: application/json;", " ", 1000, "charset=latin1\r\n\r\n",
+	  "POST /post(0) keep other;" },
+	{ POST JSON "Content-Encoding: identity", " ", 1000, "x\r\n\r\n",
+	  "POST /post(0) keep other;" },
 	/* chunk extensions and trailers have a limit too */
 	{ POST CHUNKED "\r\n1;", "x", 1 << 20, "\r\na\r\n0\r\n\r\n", "head;refused 413" },
 	{ POST CHUNKED "\r\n0\r\n", "a:b\r\n", 1 << 18, "\r\n", "head;refused 413" },
