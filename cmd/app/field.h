@@ -22,6 +22,9 @@ size_t field_trimmed(const char *text, size_t size);
 /* True when the value is the word, in any case. */
 bool field_is_word(const char *text, size_t size, const char *word);
 
+/* Host: a name or an address, then a port after a colon, RFC 9110 7.2. It may be empty. */
+bool field_is_host(const char *text, size_t size);
+
 /* Content-Type: type/subtype, then parameters after semicolons. Never HTTP_MEDIA_NONE. */
 enum http_media field_media(const char *value, size_t size);
 

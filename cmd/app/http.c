@@ -117,6 +117,7 @@ static int on_value_complete(llhttp_t *parser)
 	case FIELD_OTHER: break;
 	case FIELD_HOST:
 		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
+		r->bad_host |= kept < r->value_size || !field_is_host(r->value, size);
 		break;
 	case FIELD_EXPECT:
 		if (field_is_word(r->value, size, "100-continue"))
@@ -162,12 +163,15 @@ static int check_head(struct http_reader *r)
 {
 	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
 	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
+	static const struct http_problem bad_host = { 400, "malformed Host", NULL };
 	const llhttp_t *p = &r->parser;
 
 	if (p->http_major != 1 || p->http_minor > 1)
 		return refuse(r, &version);
 	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
 		return refuse(r, &host);
+	if (r->bad_host)
+		return refuse(r, &bad_host);
 	if (check_codings(r) != 0 || r->problem.status != 0)
 		return -1;
 	if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)

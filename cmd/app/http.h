@@ -28,7 +28,7 @@ enum {
 	HTTP_BODY_MAX = 100 * 1024,    /* bytes of content: 413 */
 	HTTP_WIRE_MAX = 8 * 100 * 1024, /* bytes a body may take with its chunk lines: 413 */
 	HTTP_TARGET_KEPT = 256,        /* a longer target matches no path of ours */
-	HTTP_VALUE_KEPT = 128,         /* of a field value that we look at */
+	HTTP_VALUE_KEPT = 300,         /* of a field value that we look at; a Host is shorter */
 };
 
 enum http_event {
@@ -59,6 +59,7 @@ struct http_reader {
 	bool head_complete;
 	bool coded;            /* a content coding other than identity */
 	bool ended_in_cr;      /* the last byte scanned was CR */
+	bool bad_host;
 	uint8_t hosts;
 	uint8_t codings;       /* Transfer-Encoding fields seen */
 	uint8_t field;         /* index of the field under way, see http.c */

@@ -134,6 +134,11 @@ static const struct row rows[] = {
 	{ "\x16\x03\x01\x02", "refused 400", 0 },
 	{ "GET /get HTTP/1.1\r\n\r\n", "refused 400", 0 },
 	{ GET HOST "\r\n", "refused 400", 0 },
+	{ "GET /get HTTP/1.1\r\nHost:\r\n\r\n", "GET /get(0) keep;", 0 },
+	{ "GET /get HTTP/1.1\r\nHost: h:80 \r\n\r\n", "GET /get(0) keep;", 0 },
+	{ "GET /get HTTP/1.1\r\nHost: a b\r\n\r\n", "refused 400", 0 },
+	{ "GET /get HTTP/1.1\r\nHost: u@h\r\n\r\n", "refused 400", 0 },
+	{ "GET /get HTTP/1.0\r\nHost: a/b\r\n\r\n", "refused 400", 0 },
 	{ "GET /get HTTP/1.2\r\n" HOST "\r\n", "refused 505", 0 },
 	{ "GET /get HTTP/2.0\r\n" HOST "\r\n", "refused 505", 0 },
 	{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "refused 400", 0 },
@@ -294,6 +299,9 @@ static const struct {
 	{ POST "Content-Length: 102400\r\n\r\n", "a", 102400, "", "head;POST /post(102400) keep;" },
 	{ POST CHUNKED "\r\n", "1\r\na\r\n", 102400, "0\r\n\r\n", "head;POST /post(102400) keep;" },
 	{ POST CHUNKED "\r\n", "1\r\na\r\n", 102401, "0\r\n\r\n", "head;refused 413" },
+	/* a Host longer than any name can be */
+	{ "GET /get HTTP/1.1\r\nHost: ", "h", 255, ":65535\r\n\r\n", "GET /get(0) keep;" },
+	{ "GET /get HTTP/1.1\r\nHost: ", "h", 1000, "\r\n\r\n", "refused 400" },
 	/* a value cut short is not mistaken for one we know */
 	{ POST "Expect: 100-continue", " ", 1000, "x\r\n\r\n", "refused 417" },
 	{ POST "Content-Type: application/json;", " ", 1000, "charset=latin1\r\n\r\n",
