@@ -17,6 +17,15 @@ size_t field_trimmed(const char *text, size_t size)
 	return size;
 }
 
+static const char *skip_blanks(const char *text, size_t *size)
+{
+	while (*size > 0 && (*text == ' ' || *text == '\t')) {
+		text++;
+		--*size;
+	}
+	return text;
+}
+
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -93,13 +102,30 @@ bool field_is_host(const char *text, size_t size)
 	return host == size || (text[host] == ':' && is_port(text + host + 1, size - host - 1));
 }
 
+static unsigned connection_option(const char *text, size_t size)
+{
+	text = skip_blanks(text, &size);
+	size = field_trimmed(text, size);
+	if (field_is_word(text, size, "close"))
+		return FIELD_CLOSE;
+	return field_is_word(text, size, "keep-alive") ? FIELD_KEEP_ALIVE : 0;
+}
+
+unsigned field_connection(const char *value, size_t size)
+{
+	const char *end = value + size;
+	unsigned options = 0;
+
+	for (const char *comma; (comma = memchr(value, ',', (size_t)(end - value)));
+	     value = comma + 1)
+		options |= connection_option(value, (size_t)(comma - value));
+	return options | connection_option(value, (size_t)(end - value));
+}
+
 /* One parameter of a media type. Only charset matters, and must be UTF-8. */
 static bool is_fitting(const char *text, size_t size)
 {
-	while (size > 0 && (*text == ' ' || *text == '\t')) {
-		text++;
-		size--;
-	}
+	text = skip_blanks(text, &size);
 	size = field_trimmed(text, size);
 	if (size < 8 || strncasecmp(text, "charset=", 8) != 0)
 		return true;

@@ -16,6 +16,12 @@ enum http_media {
 	HTTP_MEDIA_OTHER,
 };
 
+/* Options of Connection, bits. */
+enum {
+	FIELD_CLOSE = 1,
+	FIELD_KEEP_ALIVE = 2,
+};
+
 /* Length of the text without blanks (space and tab) at its end. */
 size_t field_trimmed(const char *text, size_t size);
 
@@ -24,6 +30,9 @@ bool field_is_word(const char *text, size_t size, const char *word);
 
 /* Host: a name or an address, then a port after a colon, RFC 9110 7.2. It may be empty. */
 bool field_is_host(const char *text, size_t size);
+
+/* Connection: the FIELD_ bits of the options in the list. */
+unsigned field_connection(const char *value, size_t size);
 
 /* Content-Type: type/subtype, then parameters after semicolons. Never HTTP_MEDIA_NONE. */
 enum http_media field_media(const char *value, size_t size);

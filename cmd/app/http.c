@@ -32,7 +32,15 @@ static const struct {
 	{ HPE_INVALID_CHUNK_SIZE, { 400, "malformed chunk size", NULL } },
 };
 
-enum field { FIELD_OTHER, FIELD_HOST, FIELD_EXPECT, FIELD_TYPE, FIELD_CODING, FIELD_TRANSFER };
+enum field {
+	FIELD_OTHER,
+	FIELD_HOST,
+	FIELD_CONNECTION,
+	FIELD_EXPECT,
+	FIELD_TYPE,
+	FIELD_CODING,
+	FIELD_TRANSFER,
+};
 
 static const struct {
 	const char *name;
@@ -40,6 +48,7 @@ static const struct {
 	uint8_t field;
 } fields[] = {
 	{ "host", 4, FIELD_HOST },
+	{ "connection", 10, FIELD_CONNECTION },
 	{ "expect", 6, FIELD_EXPECT },
 	{ "content-type", 12, FIELD_TYPE },
 	{ "content-encoding", 16, FIELD_CODING },
@@ -119,6 +128,11 @@ static int on_value_complete(llhttp_t *parser)
 		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
 		r->bad_host |= kept < r->value_size || !field_is_host(r->value, size);
 		break;
+	case FIELD_CONNECTION:
+		/* One we could not keep whole may say close further on. */
+		r->connection |= (uint8_t)(kept < r->value_size ? FIELD_CLOSE
+								: field_connection(r->value, size));
+		break;
 	case FIELD_EXPECT:
 		if (field_is_word(r->value, size, "100-continue"))
 			r->expects_continue = true;
@@ -186,7 +200,9 @@ static int on_head_complete(llhttp_t *parser)
 	r->head_complete = true;
 	r->method = parser->method;
 	r->minor_0 = parser->http_minor == 0;
-	r->keep_alive = llhttp_should_keep_alive(parser);
+	/* Not llhttp's word: it heeds Proxy-Connection, and not a close in HTTP/1.0. */
+	r->keep_alive =
+	    !(r->connection & FIELD_CLOSE) && (!r->minor_0 || (r->connection & FIELD_KEEP_ALIVE));
 	if (r->minor_0)
 		r->expects_continue = false; /* RFC 9110 10.1.1: ignored */
 	if (r->coded)

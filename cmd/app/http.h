@@ -60,6 +60,7 @@ struct http_reader {
 	bool coded;            /* a content coding other than identity */
 	bool ended_in_cr;      /* the last byte scanned was CR */
 	bool bad_host;
+	uint8_t connection;    /* bits of field_connection() */
 	uint8_t hosts;
 	uint8_t codings;       /* Transfer-Encoding fields seen */
 	uint8_t field;         /* index of the field under way, see http.c */

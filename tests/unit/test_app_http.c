@@ -47,6 +47,16 @@ static const struct row rows[] = {
 	  "CONNECT h:1(0) keep;GET /get(0) keep;", 0 },
 	{ "GET /get HTTP/1.0\r\n\r\n", "GET /get(0) 1.0;", 0 },
 	{ "GET /get HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET /get(0) keep 1.0;", 0 },
+	{ GET "Connection: x, Close\t, y\r\n\r\n", "GET /get(0);", 0 },
+	{ GET "Connection: close\t\r\n\r\n", "GET /get(0);", 0 },
+	{ GET "Connection: closed, xclose, close x\r\n\r\n", "GET /get(0) keep;", 0 },
+	{ GET "Connection: keep-alive\r\nConnection: ,close\r\n\r\n", "GET /get(0);", 0 },
+	{ GET "Connection: close\r\nConnection: keep-alive\r\n\r\n", "GET /get(0);", 0 },
+	{ "GET /get HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", "GET /get(0) 1.0;", 0 },
+	{ "GET /get HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n",
+	  "GET /get(0) 1.0;", 0 },
+	{ "GET /get HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n", "GET /get(0) 1.0;", 0 },
+	{ GET "Proxy-Connection: close\r\n\r\n", "GET /get(0) keep;", 0 },
 	{ GET "\r\n" GET "\r\n", "GET /get(0) keep;GET /get(0) keep;", 0 },
 	{ GET "\r\nGET", "GET /get(0) keep;...", 0 },
 	{ GET, "...", 0 },
@@ -302,6 +312,8 @@ static const struct {
 	/* a Host longer than any name can be */
 	{ "GET /get HTTP/1.1\r\nHost: ", "h", 255, ":65535\r\n\r\n", "GET /get(0) keep;" },
 	{ "GET /get HTTP/1.1\r\nHost: ", "h", 1000, "\r\n\r\n", "refused 400" },
+	/* options of Connection that are not kept may have been close */
+	{ GET "Connection: ", "x,", 1000, "close\r\n\r\n", "GET /get(0);" },
 	/* a value cut short is not mistaken for one we know */
 	{ POST "Expect: 100-continue", " ", 1000, "x\r\n\r\n", "refused 417" },
 	{ POST "Content-Type: application/json;", " ", 1000, "charset=latin1\r\n\r\n",
