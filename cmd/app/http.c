@@ -8,6 +8,7 @@
 enum { BODY_KEPT = 4096 };
 
 static const struct http_problem folded = { 400, "folded header line", NULL };
+static const struct http_problem bad_target = { 400, "malformed request target", NULL };
 static const struct http_problem bare_lf = { 400, "line ends in LF without CR", NULL };
 static const struct http_problem long_target = { 414, "request line too long", NULL };
 static const struct http_problem long_field = { 431, "header line too long", NULL };
@@ -23,7 +24,6 @@ static const struct {
 	struct http_problem problem;
 } complaints[] = {
 	{ HPE_INVALID_METHOD, { 400, "unknown method", NULL } },
-	{ HPE_INVALID_URL, { 400, "malformed request target", NULL } },
 	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1", NULL } },
 	{ HPE_INVALID_HEADER_TOKEN, { 400, "malformed header line", NULL } },
 	{ HPE_INVALID_CONTENT_LENGTH, { 400, "malformed Content-Length", NULL } },
@@ -61,13 +61,20 @@ static int refuse(struct http_reader *r, const struct http_problem *problem)
 	return -1;
 }
 
+/* Keeps the target up to its query. A fragment is never sent (RFC 9112 3.2). */
 static int on_target(llhttp_t *parser, const char *at, size_t size)
 {
 	struct http_reader *r = parser->data;
+	const char *query = memchr(at, '?', size);
 	size_t room = HTTP_TARGET_KEPT - r->target_size;
+	size_t kept = query ? (size_t)(query - at) + 1 : size;
 
-	memcpy(r->target + r->target_size, at, size < room ? size : room);
-	r->target_size = (uint16_t)(r->target_size + (size < room ? size : room));
+	r->bad_target |= memchr(at, '#', size) != NULL;
+	if (r->has_query)
+		return 0;
+	r->has_query = query != NULL;
+	memcpy(r->target + r->target_size, at, kept < room ? kept : room);
+	r->target_size = (uint16_t)(r->target_size + (kept < room ? kept : room));
 	return 0;
 }
 
@@ -155,6 +162,24 @@ static int on_value_complete(llhttp_t *parser)
 	return 0;
 }
 
+/* The rules of RFC 9112 3.2 and 3.3 about the target; finds the path in it. */
+static int check_target(struct http_reader *r)
+{
+	static const struct http_problem connect = { 501, "no tunnels here", NULL };
+	static const struct http_problem other = { 421, "only http here", NULL };
+	unsigned status = 0;
+
+	if (r->method == HTTP_CONNECT)
+		return refuse(r, &connect);
+	if (r->target_size < HTTP_TARGET_KEPT)
+		status = target_find_path(r->target, r->target_size, &r->path);
+	if (status == 421)
+		return refuse(r, &other);
+	if (status != 0 || r->bad_target || (*r->target == '*' && r->method != HTTP_OPTIONS))
+		return refuse(r, &bad_target);
+	return 0;
+}
+
 /* The rules of RFC 9112 6.1 and 6.3 about Transfer-Encoding. */
 static int check_codings(struct http_reader *r)
 {
@@ -186,6 +211,8 @@ static int check_head(struct http_reader *r)
 		return refuse(r, &host);
 	if (r->bad_host)
 		return refuse(r, &bad_host);
+	if (check_target(r) != 0)
+		return -1;
 	if (check_codings(r) != 0 || r->problem.status != 0)
 		return -1;
 	if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
@@ -375,7 +402,7 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 	}
 	if (r->problem.status != 0)
 		return HTTP_EVENT_REFUSED;
-	r->problem = malformed;
+	r->problem = error == HPE_INVALID_URL ? bad_target : malformed;
 	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
 		if (complaints[i].error == error)
 			r->problem = complaints[i].problem;
@@ -422,22 +449,8 @@ enum http_event http_read(struct http_reader *r, const char *data, size_t size, 
 	return event;
 }
 
-/* RFC 9112 3.2: "/path?query", or "http://host/path?query" as a proxy is asked. */
 const char *http_path(const struct http_reader *r, size_t *ret_size)
 {
-	const char *path = r->target;
-	const char *end = path + r->target_size;
-	const char *query;
-
-	*ret_size = 0;
-	if (r->target_size == HTTP_TARGET_KEPT)
-		return path;
-	if (r->target_size > 7 && strncasecmp(path, "http://", 7) == 0) {
-		path = memchr(path + 7, '/', (size_t)(end - path) - 7);
-		if (!path)
-			return r->target;
-	}
-	query = memchr(path, '?', (size_t)(end - path));
-	*ret_size = (size_t)((query ? query : end) - path);
-	return path;
+	*ret_size = r->path.size;
+	return r->target + r->path.at;
 }

@@ -20,6 +20,7 @@
 
 #include "cmd/app/buffer.h"
 #include "cmd/app/field.h"
+#include "cmd/app/target.h"
 
 enum {
 	HTTP_LINE_MAX = 8192,          /* bytes of one line with its CRLF: 414 or 431 */
@@ -27,8 +28,8 @@ enum {
 	HTTP_HEAD_MAX = 16384,         /* bytes of the whole head: 431 */
 	HTTP_BODY_MAX = 100 * 1024,    /* bytes of content: 413 */
 	HTTP_WIRE_MAX = 8 * 100 * 1024, /* bytes a body may take with its chunk lines: 413 */
-	HTTP_TARGET_KEPT = 256,        /* a longer target matches no path of ours */
-	HTTP_VALUE_KEPT = 300,         /* of a field value that we look at; a Host is shorter */
+	HTTP_TARGET_KEPT = 512,        /* of a target before its query; no path of ours is longer */
+	HTTP_VALUE_KEPT = 300,         /* of a field value that we look at; hosts are shorter */
 };
 
 enum http_event {
@@ -60,6 +61,8 @@ struct http_reader {
 	bool coded;            /* a content coding other than identity */
 	bool ended_in_cr;      /* the last byte scanned was CR */
 	bool bad_host;
+	bool bad_target;
+	bool has_query;
 	uint8_t connection;    /* bits of field_connection() */
 	uint8_t hosts;
 	uint8_t codings;       /* Transfer-Encoding fields seen */
@@ -67,6 +70,7 @@ struct http_reader {
 	uint8_t name_size;
 	uint16_t value_size;
 	uint16_t target_size;
+	struct target_path path;
 	uint16_t line_bytes;
 	uint16_t lines;
 	uint32_t head_bytes;
@@ -93,7 +97,10 @@ void http_reader_reset(struct http_reader *reader);
 enum http_event http_read(struct http_reader *reader, const char *data, size_t size,
                           size_t *ret_used);
 
-/* The path of the target without its query; not ended by NUL. Empty if it was too long. */
+/*
+ * The path of the target without its query, see target.h; not ended by NUL. Empty
+ * before the head is complete, and if the path was too long.
+ */
 const char *http_path(const struct http_reader *reader, size_t *ret_size);
 
 #endif
