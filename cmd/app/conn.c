@@ -151,8 +151,7 @@ static enum reply_connection connection_of(const struct conn *conn, bool keep, b
 
 static void conn_fail(struct conn *conn, const struct http_problem *problem)
 {
-	bool head_only = conn->reader && conn->reader->http.method == HTTP_HEAD &&
-			 conn->reader->http.head_complete;
+	bool head_only = conn->reader && conn->reader->http.method == HTTP_HEAD;
 
 	route_error(&conn->hub->site, problem, head_only, REPLY_CLOSE, &conn->hub->out);
 	conn->closing = conn->must_linger = true;

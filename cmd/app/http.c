@@ -69,6 +69,7 @@ static int on_target(llhttp_t *parser, const char *at, size_t size)
 	size_t room = HTTP_TARGET_KEPT - r->target_size;
 	size_t kept = query ? (size_t)(query - at) + 1 : size;
 
+	r->method = parser->method; /* what an error in the head is answered by, too */
 	r->bad_target |= memchr(at, '#', size) != NULL;
 	if (r->has_query)
 		return 0;
@@ -225,7 +226,6 @@ static int on_head_complete(llhttp_t *parser)
 	struct http_reader *r = parser->data;
 
 	r->head_complete = true;
-	r->method = parser->method;
 	r->minor_0 = parser->http_minor == 0;
 	/* Not llhttp's word: it heeds Proxy-Connection, and not a close in HTTP/1.0. */
 	r->keep_alive =

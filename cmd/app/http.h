@@ -50,7 +50,7 @@ struct http_problem {
 struct http_reader {
 	struct http_problem problem;
 	struct buffer body;
-	uint8_t method;        /* an llhttp_method_t */
+	uint8_t method;        /* an llhttp_method_t; not HEAD before it is known */
 	enum http_media media;
 	bool minor_0;          /* HTTP/1.0 */
 	bool keep_alive;       /* the client wants the connection kept */

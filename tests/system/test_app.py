@@ -194,6 +194,20 @@ class Answers(Case):
         self.assertEqual(head.headers["content-length"], get.headers["content-length"])
         self.assertEqual(get.status, 200)
 
+    def test_head_is_answered_without_a_body_whatever_is_wrong(self):
+        app, head = self.start(env={"APP_TIMEOUT_MS": "300"}), "HEAD /get HTTP/1.1\r\n"
+        for status, request in ((404, f"HEAD / HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"),
+                                (417, head + HOST + "Expect: x\r\n\r\n"),
+                                (400, head + "\r\n"), (400, head + "X : y\r\n\r\n"),
+                                (431, head + "X: " + "y" * 9000), (414, "HEAD /" + "y" * 9000),
+                                (408, head)):
+            with self.subTest(status=status), app.connect() as s, s.makefile("rb") as f:
+                s.sendall(request.encode())
+                reply = Reply(f, head=True)
+                self.assertEqual(reply.status, status)
+                self.assertGreater(int(reply.headers["content-length"]), 0)
+                self.assertEqual(f.read(), b"")
+
     def test_post(self):
         for body in ("{}", "[1,2.5,true,null]", '"x"', '{"a":{"b":["c"]}}'):
             reply = self.ask(f"{POST}{JSON}Content-Length: {len(body)}\r\n\r\n{body}")
