@@ -27,6 +27,7 @@ struct conn {
 	bool visiting;      /* waits for Redis */
 	bool visit_kept;    /* the request that waits wants the connection kept */
 	bool visit_minor_0; /* and is HTTP/1.0 */
+	bool visit_head;    /* and wants no body */
 	bool closing;       /* after the last answer is out */
 	bool lingering;     /* it is out; what still comes in is thrown away */
 	bool must_linger;   /* the client may still be sending: RFC 9112 9.6 */
@@ -169,12 +170,13 @@ static void conn_visit(struct conn *conn)
 	conn->visit.done = on_visited;
 	conn->visit_kept = http->keep_alive;
 	conn->visit_minor_0 = http->minor_0;
+	conn->visit_head = http->method == HTTP_HEAD;
 	problem.message = visits_ask(&conn->hub->visits, &conn->visit);
 	if (!problem.message) {
 		conn->visiting = true;
 		return;
 	}
-	route_error(&conn->hub->site, &problem, false, connection, &conn->hub->out);
+	route_error(&conn->hub->site, &problem, conn->visit_head, connection, &conn->hub->out);
 	conn->closing = connection == REPLY_CLOSE;
 }
 
@@ -360,9 +362,9 @@ static void on_visited(struct visit *visit, long long count, const char *message
 		return;
 	}
 	if (message)
-		route_error(&hub->site, &problem, false, connection, &hub->out);
+		route_error(&hub->site, &problem, conn->visit_head, connection, &hub->out);
 	else
-		route_visits(&hub->site, count, connection, &hub->out);
+		route_visits(&hub->site, count, conn->visit_head, connection, &hub->out);
 	conn->closing = connection == REPLY_CLOSE;
 	conn->must_linger |= conn->closing && conn->waiting_in.size > 0;
 	conn_flush(conn);
