@@ -5,7 +5,7 @@
 
 #include "cmd/app/json.h"
 
-enum { SCRATCH_KEPT = 64 * 1024 };
+enum { SCRATCH_KEPT = 64 * 1024, NO_METHOD = UINT8_MAX };
 
 struct exchange {
 	struct site *site;
@@ -32,6 +32,8 @@ static const struct route {
 	{ "/post",   HTTP_POST, true,  handle_post,   "POST" },
 	{ "/visits", HTTP_GET,  false, handle_visits, "GET, HEAD" },
 	{ "/visits", HTTP_HEAD, false, handle_visits, "GET, HEAD" },
+	/* not a path: OPTIONS asks what the server as a whole knows, RFC 9110 9.3.7 */
+	{ "*",       NO_METHOD, false, NULL,          "GET, HEAD, POST" },
 };
 /* clang-format on */
 

@@ -283,6 +283,7 @@ class Answers(Case):
     def test_405_names_the_methods(self):
         for method, path, allow in (("POST", "/get", "GET, HEAD"), ("DELETE", "/post", "POST"),
                                     ("PROPFIND", "/%67et?x", "GET, HEAD"),
+                                    ("OPTIONS", "*", "GET, HEAD, POST"),
                                     ("OPTIONS", "/visits", "GET, HEAD")):
             reply = self.ask(f"{method} {path} HTTP/1.1\r\n{HOST}\r\n")
             self.is_error(reply, 405)
