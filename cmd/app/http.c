@@ -7,13 +7,7 @@
 
 enum { BODY_KEPT = 4096 };
 
-static const struct http_problem folded = { 400, "folded header line", NULL };
 static const struct http_problem bad_target = { 400, "malformed request target", NULL };
-static const struct http_problem bare_lf = { 400, "line ends in LF without CR", NULL };
-static const struct http_problem long_target = { 414, "request line too long", NULL };
-static const struct http_problem long_field = { 431, "header line too long", NULL };
-static const struct http_problem long_head = { 431, "header too large", NULL };
-static const struct http_problem many_fields = { 431, "too many header lines", NULL };
 static const struct http_problem large_body = { 413, "body larger than 100 KiB", NULL };
 static const struct http_problem no_memory = { 503, "out of memory for request bodies", NULL };
 static const struct http_problem malformed = { 400, "malformed request", NULL };
@@ -133,7 +127,7 @@ static int on_value_complete(llhttp_t *parser)
 	switch ((enum field)r->field) {
 	case FIELD_OTHER: break;
 	case FIELD_HOST:
-		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
+		r->hosts++; /* LINES_MAX keeps it below 256 */
 		r->bad_host |= kept < r->value_size || !field_is_host(r->value, size);
 		break;
 	case FIELD_CONNECTION:
@@ -300,95 +294,6 @@ void http_reader_reset(struct http_reader *r)
 	r->parser.data = r;
 }
 
-/*
- * Counts a run of bytes of one line. Returns how many of them are within the
- * limits; fewer than `size` means that *problem says which one was passed.
- */
-static size_t count_line(struct http_reader *r, size_t size, struct http_problem *problem)
-{
-	size_t line = HTTP_LINE_MAX - (size_t)r->line_bytes;
-	size_t head = HTTP_HEAD_MAX - (size_t)r->head_bytes;
-
-	if (size > line && line <= head) {
-		*problem = r->lines == 0 ? long_target : long_field;
-		size = line;
-	} else if (size > head) {
-		*problem = long_head;
-		size = head;
-	}
-	r->line_bytes = (uint16_t)(r->line_bytes + size);
-	r->head_bytes += (uint32_t)size;
-	return size;
-}
-
-/* A line ended. Returns true when it was the empty one that ends the head. */
-static bool end_line(struct http_reader *r)
-{
-	bool empty = r->line_bytes == 2;
-
-	r->line_bytes = 0;
-	if (!empty)
-		r->lines++;
-	return empty && r->lines > 0; /* RFC 9112 2.2: empty lines before a request are skipped */
-}
-
-/* What is wrong with a line that ends here, or NULL. */
-static const struct http_problem *line_problem(const struct http_reader *r, bool cr)
-{
-	if (!cr)
-		return &bare_lf;
-	return r->lines == HTTP_LINES_MAX && r->line_bytes > 2 ? &many_fields : NULL;
-}
-
-/* RFC 9112 5.2: obs-fold, a field line that begins with a blank. */
-static bool is_folded(const struct http_reader *r, char first)
-{
-	return r->line_bytes == 0 && r->lines > 0 && (first == ' ' || first == '\t');
-}
-
-/*
- * Looks at one line, or the part of it that is here. Returns how many of its
- * bytes to parse; *problem is what is wrong with the byte after them.
- */
-static size_t scan_line(struct http_reader *r, const char *line, size_t size,
-			struct http_problem *problem, bool *end)
-{
-	const char *lf = memchr(line, '\n', size);
-	size_t text = lf ? (size_t)(lf - line) : size;
-	bool cr = text > 0 ? line[text - 1] == '\r' : r->ended_in_cr;
-	size_t counted;
-
-	if (is_folded(r, *line)) {
-		*problem = folded;
-		return 0;
-	}
-	r->ended_in_cr = !lf && cr;
-	counted = count_line(r, lf ? text + 1 : text, problem);
-	if (!lf || problem->status != 0)
-		return counted;
-	if (line_problem(r, cr)) {
-		*problem = *line_problem(r, cr);
-		return text;
-	}
-	*end = end_line(r);
-	return counted;
-}
-
-/*
- * Finds the end of the head and what must not be in it. Returns the number of
- * bytes to parse; *problem is what is wrong with the byte after them, *end is
- * set when the head ends with the last of them.
- */
-static size_t scan_head(struct http_reader *r, const char *data, size_t size,
-			struct http_problem *problem, bool *end)
-{
-	size_t at = 0;
-
-	while (at < size && !*end && problem->status == 0)
-		at += scan_line(r, data + at, size - at, problem, end);
-	return at;
-}
-
 static enum http_event parse(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
 {
 	llhttp_errno_t error = llhttp_execute(&r->parser, data, size);
@@ -413,9 +318,9 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 static enum http_event read_head(struct http_reader *r, const char *data, size_t size,
 				 size_t *ret_used)
 {
-	struct http_problem problem = { 0 };
-	bool end = false;
-	size_t scanned = scan_head(r, data, size, &problem, &end);
+	struct http_problem problem;
+	bool end;
+	size_t scanned = lines_scan(&r->lines, data, size, &problem, &end);
 	enum http_event event = parse(r, data, scanned, ret_used);
 
 	if (event == HTTP_EVENT_REFUSED)

@@ -20,12 +20,11 @@
 
 #include "cmd/app/buffer.h"
 #include "cmd/app/field.h"
+#include "cmd/app/lines.h"
+#include "cmd/app/problem.h"
 #include "cmd/app/target.h"
 
 enum {
-	HTTP_LINE_MAX = 8192,          /* bytes of one line with its CRLF: 414 or 431 */
-	HTTP_LINES_MAX = 101,          /* request line and 100 fields: 431 */
-	HTTP_HEAD_MAX = 16384,         /* bytes of the whole head: 431 */
 	HTTP_BODY_MAX = 100 * 1024,    /* bytes of content: 413 */
 	HTTP_WIRE_MAX = 8 * 100 * 1024, /* bytes a body may take with its chunk lines: 413 */
 	HTTP_TARGET_KEPT = 512,        /* of a target before its query; no path of ours is longer */
@@ -37,13 +36,6 @@ enum http_event {
 	HTTP_EVENT_HEAD,    /* the head is complete and a body follows */
 	HTTP_EVENT_END,     /* the request is complete */
 	HTTP_EVENT_REFUSED, /* see `problem`; the connection can not go on */
-};
-
-/* What a client did wrong; the text is static. */
-struct http_problem {
-	unsigned status;     /* 0: nothing wrong */
-	const char *message;
-	const char *allow;   /* 405 only: the value of Allow */
 };
 
 /* One request. The fields of the first group are for the caller to read. */
@@ -59,7 +51,6 @@ struct http_reader {
 
 	bool head_complete;
 	bool coded;            /* a content coding other than identity */
-	bool ended_in_cr;      /* the last byte scanned was CR */
 	bool bad_host;
 	bool bad_target;
 	bool has_query;
@@ -71,9 +62,7 @@ struct http_reader {
 	uint16_t value_size;
 	uint16_t target_size;
 	struct target_path path;
-	uint16_t line_bytes;
-	uint16_t lines;
-	uint32_t head_bytes;
+	struct lines lines;
 	uint32_t wire_bytes;   /* of the body, chunk lines and trailers included */
 	uint32_t chunk_bytes;  /* sum of the chunk sizes so far */
 	char name[24];

@@ -1,0 +1,41 @@
+/*
+ * lines - looks at the lines of a head before they are parsed.
+ *
+ * Counts them against their limits, finds where they end, and refuses what llhttp
+ * tolerates: LF without CR and folded lines. However the bytes are cut, the
+ * result is the same.
+ *
+ * No I/O, no allocation.
+ */
+#ifndef APP_LINES_H
+#define APP_LINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cmd/app/problem.h"
+
+enum {
+	LINES_LINE_MAX = 8192, /* bytes of one line with its CRLF: 414 or 431 */
+	LINES_MAX = 101,       /* request line and 100 fields: 431 */
+	LINES_SIZE_MAX = 16384, /* bytes of all of them: 431 */
+};
+
+/* All zero: before a request. */
+struct lines {
+	uint32_t bytes;        /* of all lines so far */
+	uint16_t line_bytes;   /* of the line under way */
+	uint16_t count;        /* lines that ended; empty ones before a request are skipped */
+	bool ended_in_cr;      /* the last byte scanned was CR */
+};
+
+/*
+ * Returns how many of the bytes to parse. *ret_problem is what is wrong with the
+ * byte after them, with status 0 if nothing; *ret_end is true when the empty line
+ * that ends all is the last of them.
+ */
+size_t lines_scan(struct lines *lines, const char *data, size_t size,
+                  struct http_problem *ret_problem, bool *ret_end);
+
+#endif
