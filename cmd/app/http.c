@@ -63,6 +63,7 @@ static int on_target(llhttp_t *parser, const char *at, size_t size)
 	size_t room = HTTP_TARGET_KEPT - r->target_size;
 	size_t kept = query ? (size_t)(query - at) + 1 : size;
 
+	r->target_bytes = (uint16_t)(r->target_bytes + size);
 	r->method = parser->method; /* what an error in the head is answered by, too */
 	r->bad_target |= memchr(at, '#', size) != NULL;
 	if (r->has_query)
@@ -157,6 +158,18 @@ static int on_value_complete(llhttp_t *parser)
 	return 0;
 }
 
+/*
+ * RFC 9112 3: method, one space, target, one space, version, and no byte more.
+ * llhttp skips further spaces, and CR ahead of it, and speaks RTSP and ICE.
+ */
+static bool is_request_line(const struct http_reader *r)
+{
+	size_t size = strlen(llhttp_method_name((llhttp_method_t)r->method)) + r->target_bytes +
+		      strlen("  HTTP/1.1\r\n");
+
+	return r->lines.first_bytes == size && memcmp(r->lines.tail, "HTTP/", 5) == 0;
+}
+
 /* The rules of RFC 9112 3.2 and 3.3 about the target; finds the path in it. */
 static int check_target(struct http_reader *r)
 {
@@ -196,12 +209,15 @@ static int check_codings(struct http_reader *r)
 static int check_head(struct http_reader *r)
 {
 	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
+	static const struct http_problem line = { 400, "malformed request line", NULL };
 	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
 	static const struct http_problem bad_host = { 400, "malformed Host", NULL };
 	const llhttp_t *p = &r->parser;
 
 	if (p->http_major != 1 || p->http_minor > 1)
 		return refuse(r, &version);
+	if (!is_request_line(r))
+		return refuse(r, &line);
 	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
 		return refuse(r, &host);
 	if (r->bad_host)

@@ -60,7 +60,8 @@ struct http_reader {
 	uint8_t field;         /* index of the field under way, see http.c */
 	uint8_t name_size;
 	uint16_t value_size;
-	uint16_t target_size;
+	uint16_t target_bytes; /* of the whole target */
+	uint16_t target_size;  /* of what is kept of it */
 	struct target_path path;
 	struct lines lines;
 	uint32_t wire_bytes;   /* of the body, chunk lines and trailers included */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 static const struct http_problem folded = { 400, "folded header line", NULL };
+static const struct http_problem nameless = { 400, "header line without a name", NULL };
 static const struct http_problem bare_lf = { 400, "line ends in LF without CR", NULL };
 static const struct http_problem long_target = { 414, "request line too long", NULL };
 static const struct http_problem long_field = { 431, "header line too long", NULL };
@@ -35,6 +36,8 @@ static bool end_line(struct lines *l)
 {
 	bool empty = l->line_bytes == 2;
 
+	if (l->count == 0)
+		l->first_bytes = l->line_bytes;
 	l->line_bytes = 0;
 	if (!empty)
 		l->count++;
@@ -49,10 +52,23 @@ static const struct http_problem *line_problem(const struct lines *l, bool cr)
 	return l->count == LINES_MAX && l->line_bytes > 2 ? &many_fields : NULL;
 }
 
-/* RFC 9112 5.2: obs-fold, a field line that begins with a blank. */
-static bool is_folded(const struct lines *l, char first)
+/* What is wrong with a field line that begins so, or NULL. */
+static const struct http_problem *first_problem(const struct lines *l, char first)
 {
-	return l->line_bytes == 0 && l->count > 0 && (first == ' ' || first == '\t');
+	if (l->line_bytes > 0 || l->count == 0)
+		return NULL;
+	if (first == ' ' || first == '\t')
+		return &folded; /* RFC 9112 5.2: obs-fold */
+	return first == ':' ? &nameless : NULL;
+}
+
+/* The last bytes of the request line, whatever pieces it comes in. */
+static void keep_tail(struct lines *l, const char *text, size_t size)
+{
+	size_t more = size < LINES_TAIL ? size : LINES_TAIL;
+
+	memmove(l->tail, l->tail + more, LINES_TAIL - more);
+	memcpy(l->tail + LINES_TAIL - more, text + size - more, more);
 }
 
 /*
@@ -67,12 +83,14 @@ static size_t scan_line(struct lines *l, const char *line, size_t size,
 	bool cr = text > 0 ? line[text - 1] == '\r' : l->ended_in_cr;
 	size_t counted;
 
-	if (is_folded(l, *line)) {
-		*problem = folded;
+	if (first_problem(l, *line)) {
+		*problem = *first_problem(l, *line);
 		return 0;
 	}
 	l->ended_in_cr = !lf && cr;
 	counted = count_line(l, lf ? text + 1 : text, problem);
+	if (l->count == 0)
+		keep_tail(l, line, counted);
 	if (!lf || problem->status != 0)
 		return counted;
 	if (line_problem(l, cr)) {
