@@ -36,11 +36,21 @@ static bool is_hex(char c)
 	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
+static bool is_alnum_or(char c, const char *others)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c != '\0' && strchr(others, c));
+}
+
 /* unreserved and sub-delims of RFC 3986, of which names are made */
 static bool is_name_char(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c != '\0' && strchr("-._~!$&'()*+,;=", c));
+	return is_alnum_or(c, "-._~!$&'()*+,;=");
+}
+
+bool field_is_token_char(char c)
+{
+	return is_alnum_or(c, "!#$%&'*+-.^_`|~");
 }
 
 /* Length of the name at the start of the text. */

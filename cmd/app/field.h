@@ -22,6 +22,9 @@ enum {
 	FIELD_KEEP_ALIVE = 2,
 };
 
+/* True for the bytes of a token, as names and methods are, RFC 9110 5.6.2. */
+bool field_is_token_char(char c);
+
 /* Length of the text without blanks (space and tab) at its end. */
 size_t field_trimmed(const char *text, size_t size);
 

@@ -10,6 +10,7 @@ enum { BODY_KEPT = 4096 };
 static const struct http_problem bad_target = { 400, "malformed request target", NULL };
 static const struct http_problem large_body = { 413, "body larger than 100 KiB", NULL };
 static const struct http_problem no_memory = { 503, "out of memory for request bodies", NULL };
+static const struct http_problem unknown_method = { 501, "unknown method", NULL };
 static const struct http_problem malformed = { 400, "malformed request", NULL };
 
 /* llhttp's complaints that deserve a better word than "malformed request". */
@@ -17,7 +18,8 @@ static const struct {
 	llhttp_errno_t error;
 	struct http_problem problem;
 } complaints[] = {
-	{ HPE_INVALID_METHOD, { 400, "unknown method", NULL } },
+	{ HPE_INVALID_METHOD, { 400, "malformed method", NULL } },
+	{ HPE_INVALID_URL, { 400, "malformed request target", NULL } },
 	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1", NULL } },
 	{ HPE_INVALID_HEADER_TOKEN, { 400, "malformed header line", NULL } },
 	{ HPE_INVALID_CONTENT_LENGTH, { 400, "malformed Content-Length", NULL } },
@@ -310,6 +312,20 @@ void http_reader_reset(struct http_reader *r)
 	r->parser.data = r;
 }
 
+static struct http_problem complaint(const llhttp_t *parser, llhttp_errno_t error)
+{
+	/* RFC 9110 9.1: 501 for a method that is one, or would be if read on. */
+	if (error == HPE_INVALID_METHOD && field_is_token_char(*llhttp_get_error_pos(parser)))
+		return unknown_method;
+	if (error == HPE_INVALID_CONSTANT && parser->method > HTTP_SOURCE)
+		return unknown_method; /* one of RTSP, in HTTP */
+	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
+		if (complaints[i].error == error)
+			return complaints[i].problem;
+	}
+	return malformed;
+}
+
 static enum http_event parse(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
 {
 	llhttp_errno_t error = llhttp_execute(&r->parser, data, size);
@@ -321,13 +337,8 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 		*ret_used = (size_t)(llhttp_get_error_pos(&r->parser) - data);
 		return HTTP_EVENT_END;
 	}
-	if (r->problem.status != 0)
-		return HTTP_EVENT_REFUSED;
-	r->problem = error == HPE_INVALID_URL ? bad_target : malformed;
-	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
-		if (complaints[i].error == error)
-			r->problem = complaints[i].problem;
-	}
+	if (r->problem.status == 0)
+		r->problem = complaint(&r->parser, error);
 	return HTTP_EVENT_REFUSED;
 }
 
