@@ -81,7 +81,7 @@ static int on_name(llhttp_t *parser, const char *at, size_t size)
 	struct http_reader *r = parser->data;
 
 	if (r->head_complete)
-		return 0; /* a trailer: bounded by HTTP_WIRE_MAX and not used */
+		return 0; /* a trailer: not used */
 	if (size > sizeof r->name - r->name_size) {
 		r->name_size = sizeof r->name; /* longer than any name we know */
 		return 0;
@@ -268,12 +268,18 @@ static int on_chunk(llhttp_t *parser)
 	if (parser->content_length > HTTP_BODY_MAX - r->chunk_bytes)
 		return refuse(r, &large_body);
 	r->chunk_bytes += (uint32_t)parser->content_length;
-	return 0;
+	if (parser->content_length > 0)
+		return 0;
+	r->in_trailers = true;
+	lines_begin_trailers(&r->lines);
+	return HPE_PAUSED; /* the rest goes through lines_scan() */
 }
 
 static int on_end(llhttp_t *parser)
 {
-	(void)parser;
+	struct http_reader *r = parser->data;
+
+	r->complete = true;
 	return HPE_PAUSED;
 }
 
@@ -335,15 +341,19 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 		return HTTP_EVENT_MORE;
 	if (error == HPE_PAUSED) {
 		*ret_used = (size_t)(llhttp_get_error_pos(&r->parser) - data);
-		return HTTP_EVENT_END;
+		if (r->complete)
+			return HTTP_EVENT_END;
+		llhttp_resume(&r->parser);
+		return HTTP_EVENT_MORE;
 	}
 	if (r->problem.status == 0)
 		r->problem = complaint(&r->parser, error);
 	return HTTP_EVENT_REFUSED;
 }
 
-static enum http_event read_head(struct http_reader *r, const char *data, size_t size,
-				 size_t *ret_used)
+/* The head, or the trailers. */
+static enum http_event read_lines(struct http_reader *r, const char *data, size_t size,
+				  size_t *ret_used)
 {
 	struct http_problem problem;
 	bool end;
@@ -352,8 +362,8 @@ static enum http_event read_head(struct http_reader *r, const char *data, size_t
 
 	if (event == HTTP_EVENT_REFUSED)
 		return event;
-	if (problem.status == 0 && end != r->head_complete)
-		problem = malformed; /* llhttp and we see two different heads */
+	if (problem.status == 0 && end != (r->in_trailers ? r->complete : r->head_complete))
+		problem = malformed; /* llhttp and we see two different ends */
 	if (problem.status == 0 && event == HTTP_EVENT_END && *ret_used != scanned)
 		problem = malformed;
 	if (problem.status != 0) {
@@ -365,20 +375,30 @@ static enum http_event read_head(struct http_reader *r, const char *data, size_t
 	return event;
 }
 
-enum http_event http_read(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
+static enum http_event read_body(struct http_reader *r, const char *data, size_t size,
+				 size_t *ret_used)
 {
 	size_t room = HTTP_WIRE_MAX - (size_t)r->wire_bytes;
-	enum http_event event;
+	enum http_event event = parse(r, data, size < room ? size : room, ret_used);
+	size_t rest;
 
-	if (!r->head_complete)
-		return read_head(r, data, size, ret_used);
-	event = parse(r, data, size < room ? size : room, ret_used);
 	r->wire_bytes += (uint32_t)*ret_used;
-	if (event == HTTP_EVENT_MORE && size > room) {
+	if (event != HTTP_EVENT_MORE || *ret_used == size)
+		return event;
+	if (!r->in_trailers) {
 		r->problem = large_body;
 		return HTTP_EVENT_REFUSED;
 	}
+	event = read_lines(r, data + *ret_used, size - *ret_used, &rest);
+	*ret_used += rest;
 	return event;
+}
+
+enum http_event http_read(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
+{
+	if (r->head_complete && !r->in_trailers)
+		return read_body(r, data, size, ret_used);
+	return read_lines(r, data, size, ret_used);
 }
 
 const char *http_path(const struct http_reader *r, size_t *ret_size)

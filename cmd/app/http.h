@@ -50,6 +50,8 @@ struct http_reader {
 	bool discard_body;     /* set by the caller at HTTP_EVENT_HEAD: not needed */
 
 	bool head_complete;
+	bool in_trailers;      /* the last chunk is over */
+	bool complete;
 	bool coded;            /* a content coding other than identity */
 	bool bad_host;
 	bool bad_target;
@@ -64,7 +66,7 @@ struct http_reader {
 	uint16_t target_size;  /* of what is kept of it */
 	struct target_path path;
 	struct lines lines;
-	uint32_t wire_bytes;   /* of the body, chunk lines and trailers included */
+	uint32_t wire_bytes;   /* of the body, chunk lines included */
 	uint32_t chunk_bytes;  /* sum of the chunk sizes so far */
 	char name[24];
 	char value[HTTP_VALUE_KEPT];

@@ -101,6 +101,11 @@ static size_t scan_line(struct lines *l, const char *line, size_t size,
 	return counted;
 }
 
+void lines_begin_trailers(struct lines *l)
+{
+	*l = (struct lines){ .count = 1 }; /* fields follow, as after a request line */
+}
+
 size_t lines_scan(struct lines *l, const char *data, size_t size, struct http_problem *ret_problem,
 		  bool *ret_end)
 {

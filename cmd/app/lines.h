@@ -1,5 +1,5 @@
 /*
- * lines - looks at the lines of a head before they are parsed.
+ * lines - looks at the lines of a head, or of trailers, before they are parsed.
  *
  * Counts them against their limits, finds where they end, and refuses what llhttp
  * tolerates: LF without CR, folded lines, names of no length. However the bytes
@@ -32,6 +32,9 @@ struct lines {
 	bool ended_in_cr;      /* the last byte scanned was CR */
 	char tail[LINES_TAIL]; /* how the request line ends */
 };
+
+/* Ready for the fields of trailers, which have the limits of a head of their own. */
+void lines_begin_trailers(struct lines *lines);
 
 /*
  * Returns how many of the bytes to parse. *ret_problem is what is wrong with the

@@ -140,6 +140,27 @@ static const struct row rows[] = {
 	{ POST CHUNKED "\r\n2;x\n{}\r\n0\r\n\r\n", "head;refused 400", 0 },
 	{ POST CHUNKED "\r\nFFFFFFFFFFFFFFFFF\r\n", "head;refused 400", 0 },
 
+	/* trailers are read as strictly as the head, and change nothing */
+	{ POST CHUNKED "\r\n0\r\na: b\r\nHost: x\r\nExpect: x\r\nConnection: close\r\n\r\n",
+	  "head;POST /post(0) keep;", 0 },
+	{ POST CHUNKED "\r\n0\r\nContent-Length: 5\r\n\r\n" GET "\r\n",
+	  "head;POST /post(0) keep;GET /get(0) keep;", 0 },
+	{ POST CHUNKED "\r\n00;x\r\na:\r\n\r\n", "head;POST /post(0) keep;", 0 },
+	{ POST CHUNKED "\r\n0\r\n\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\n\r" GET, "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\na: b\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\na: b\r\n\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\na: b\rc: d\r\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\na: b\r\n c\r\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\n\ta: b\r\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\n: b\r\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\na : b\r\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n0\r\na: \x01\r\n\r\n", "head;refused 400", 0 },
+	{ POST CHUNKED "\r\n1\r\n1\r\n0\r\na: b\r\n\r\n" POST CHUNKED
+	       "\r\n1\r\n2\r\n0\r\na: b\r\n\r\n",
+	  "head;POST /post(1) keep;head;POST /post(1) keep;", 0 },
+
 	/* malformed heads */
 	{ "GET /get HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n", "refused 400", 0 },
 	{ "GET /get HTTP/1.1\r\nHost: h\r\n\tfolded\r\n\r\n", "refused 400", 0 },
@@ -372,7 +393,11 @@ static const struct {
 	  "POST /post(0) keep other;" },
 	/* chunk extensions and trailers have a limit too */
 	{ POST CHUNKED "\r\n1;", "x", 1 << 20, "\r\na\r\n0\r\n\r\n", "head;refused 413" },
-	{ POST CHUNKED "\r\n0\r\n", "a:b\r\n", 1 << 18, "\r\n", "head;refused 413" },
+	{ POST CHUNKED "\r\n0\r\n", "a:b\r\n", 100, "\r\n", "head;POST /post(0) keep;" },
+	{ POST CHUNKED "\r\n0\r\n", "a:b\r\n", 101, "\r\n", "head;refused 431" },
+	{ POST CHUNKED "\r\n0\r\na: ", "b", 8192 - 5, "\r\n\r\n", "head;POST /post(0) keep;" },
+	{ POST CHUNKED "\r\n0\r\na: ", "b", 8192 - 4, "\r\n\r\n", "head;refused 431" },
+	{ POST CHUNKED "\r\n0\r\n", "a", 1 << 20, "", "head;refused 431" },
 };
 
 START_TEST(flood_is_stopped_at_its_limit)
