@@ -22,6 +22,7 @@ struct conn {
 	struct conn *next_fresh;    /* see on_prepare() */
 	struct visit visit;
 	size_t sent;        /* how much of `unsent` is out */
+	size_t lingered;    /* bytes thrown away */
 	int fd;             /* -1: closed, the struct goes in conn_settle() or after the visit */
 	uint32_t events;    /* what is waited for */
 	bool visiting;      /* waits for Redis */
@@ -30,7 +31,7 @@ struct conn {
 	bool visit_head;    /* and wants no body */
 	bool closing;       /* after the last answer is out */
 	bool lingering;     /* it is out; what still comes in is thrown away */
-	bool must_linger;   /* the client may still be sending: RFC 9112 9.6 */
+	bool must_linger;   /* something unread would reset the answer away: RFC 9112 9.6 */
 	bool served;        /* at least one request was answered */
 	bool restarted;     /* a request ended since the limit was set */
 };
@@ -277,10 +278,16 @@ static bool conn_read(struct conn *conn)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	if (n <= 0)
+	if (n <= 0) {
 		conn_close(conn);
-	else if (!conn->lingering)
+	} else if (conn->lingering) {
+		conn->lingered += (size_t)n;
+		if (conn->lingered > CONN_LINGER_MAX)
+			conn_close(conn);
+	} else {
+		conn->must_linger |= (size_t)n == sizeof hub->in; /* there may be more */
 		conn_feed(conn, hub->in, (size_t)n);
+	}
 	return true;
 }
 
@@ -308,6 +315,7 @@ static void conn_watch(struct conn *conn)
 		events = EPOLLOUT;
 	else if (conn->visiting)
 		events = 0;
+	conn->must_linger |= events != EPOLLIN; /* what comes now is not read */
 	if (watch_for(&conn->hub->watch, conn->fd, &conn->events, events, conn) < 0) {
 		conn_close(conn);
 		return;

@@ -362,6 +362,31 @@ class Answers(Case):
             s.sendall(b"a" * 200000)
             self.assertEqual(Reply(f).status, 413)
 
+    def test_what_comes_after_a_refusal_is_bounded(self):
+        with self.app.connect() as s:
+            s.sendall((POST + JSON + "Content-Length: 5000000000\r\n\r\n").encode())
+            with self.assertRaises(ConnectionError):
+                for _ in range(1024):
+                    s.sendall(b"a" * 65536)
+
+    def test_close_does_not_reset_the_answer_away(self):
+        """The request that closes ends where one read of app ends; more is queued behind it."""
+        size = 16384  # of one read
+        requests = ((GET + "\r\n") * (size // len(GET + "\r\n") - 2)).encode()
+        last = (GET + "Connection: close\r\nX: ").encode()
+        last += b"a" * (size - len(requests) - len(last) - 4) + b"\r\n\r\n"
+        count = requests.count(b"Host") + 1
+        app = self.start()
+        with app.connect() as s, s.makefile("rb") as f:
+            app.signal(signal.SIGSTOP)
+            wait_for(lambda: stat(app.pid, 0) == "T", "app to stand still")
+            s.sendall(requests + last + (GET + "\r\n").encode() * 100)
+            app.signal(signal.SIGCONT)
+            replies = [Reply(f) for _ in range(count)]
+            self.assertEqual({reply.status for reply in replies}, {200})
+            self.assertTrue(replies[-1].closes)
+            self.assertEqual(f.read(), b"")  # and no ECONNRESET
+
     def test_half_closed_client_is_answered(self):
         with self.app.connect() as s, s.makefile("rb") as f:
             s.sendall((GET + "\r\n").encode())
