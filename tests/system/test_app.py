@@ -242,6 +242,18 @@ class Answers(Case):
                 (417, GET + "Expect: magic\r\n\r\n"),
                 (505, "GET /get HTTP/2.0\r\n" + HOST + "\r\n"),
                 (400, "GET /get HTTP/1.1\r\n\r\n"),
+                (400, "GET /get HTTP/1.1\r\nHost: a b\r\n\r\n"),
+                (400, GET + ": y\r\n\r\n"),
+                (400, "GET http://u@h/get HTTP/1.1\r\n" + HOST + "\r\n"),
+                (400, "GET * HTTP/1.1\r\n" + HOST + "\r\n"),
+                (400, "GET /get RTSP/1.0\r\n\r\n"),
+                (421, "GET https://h/get HTTP/1.1\r\n" + HOST + "\r\n"),
+                (431, POST + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + "x: y\r\n" * 101),
+                (501, "CONNECT h:443 HTTP/1.1\r\n" + HOST + "\r\n"),
+                (501, "BREW /get HTTP/1.1\r\n" + HOST + "\r\n"),
+                (505, "GET /get HTTP/1.2\r\n" + HOST + "\r\n"),
+                (505, "GET /get\r\n\r\n"),
+                (400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
                 (400, "\x16\x03\x01"),
                 (400, "G\0T")):
             with self.subTest(request=request[:70]):
@@ -268,6 +280,12 @@ class Answers(Case):
                 POST + "Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + inner,
                 POST + "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n" + chunks,
                 POST + "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n" + chunks,
+                POST + "Transfer-Encoding: chunked\r\n\r\n0\r\n\n" + inner,
+                POST + "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\n z\r\n\r\n" + inner,
+                "CONNECT h:1 HTTP/1.1\r\n" + HOST + "\r\n" + inner,
+                "GET /get  HTTP/1.1\r\n" + HOST + "\r\n" + inner,
+                "\r" + inner + inner,
+                GET + ":\r\n\r\n" + inner,
                 GET + "X: y\n\n" + inner,
                 GET + "X: y\0z\r\n\r\n" + inner,
                 GET + "X: y\rContent-Length: 5\r\n\r\n" + inner,
@@ -310,6 +328,51 @@ class Answers(Case):
                     else:
                         s.sendall(request)
                         self.assertEqual(Reply(f).status, 200)
+
+    def test_nothing_behind_a_close_is_answered(self):
+        for first in ("GET /get HTTP/1.1\r\n" + HOST + "Connection: x,close\t\r\n\r\n",
+                      "GET /get HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+                      "GET /get HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n",
+                      POST + JSON + "Connection: close\r\nContent-Length: 2\r\n\r\n{}"):
+            with self.subTest(first=first), self.app.connect() as s, s.makefile("rb") as f:
+                s.sendall((first + GET + "\r\n").encode())
+                reply = Reply(f)
+                self.assertEqual((reply.status, reply.closes), (200, True))
+                self.assertEqual(f.read(), b"")
+
+    def test_an_offer_to_upgrade_is_ignored(self):
+        upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n"
+        with self.app.connect() as s, s.makefile("rb") as f:
+            s.sendall((GET + upgrade + "\r\n" + POST + JSON + upgrade +
+                       "Content-Length: 2\r\n\r\n{}" + GET + "\r\n").encode())
+            replies = [Reply(f) for _ in range(3)]
+        self.assertEqual([(r.status, r.closes) for r in replies], [(200, False)] * 3)
+
+    def test_targets(self):
+        for target in ("http://h/get", "HTTP://[::1]:80/get?x", "/get?" + "q" * 8000, "/%67%65%74",
+                       "/get?%00%zz{}|\\^", "http://" + "h" * 255 + "/get"):
+            with self.subTest(target=target):
+                self.assertEqual(self.ask(f"GET {target} HTTP/1.1\r\n{HOST}\r\n").status, 200)
+        for target in ("/get/", "/get%00", "/get%2F", "//get", "http://h", "http://h?/get",
+                       "/" + "x" * 8000):
+            with self.subTest(target=target):
+                self.is_error(self.ask(f"GET {target} HTTP/1.1\r\n{HOST}\r\n"), 404)
+
+    def test_json(self):
+        """What is taken, as it comes back, and what is not JSON, or has no one meaning."""
+        for body, back in ((' [ ] \r\n', "[]"), ('"\\u0000"', '"\\u0000"'), ("[" * 128 + "]" * 128, None),
+                           ('"\\ud83d\\ude00"', '"\U0001f600"'), ("9223372036854775807", None),
+                           ("-9223372036854775808", None), ("1E5", "100000.0"), ('"/"', None),
+                           ('{"__proto__":1}', None), ("null", None), ('"\x7f"', None)):
+            with self.subTest(body=body):
+                reply = self.ask(f"{POST}{JSON}Content-Length: {len(body)}\r\n\r\n{body}")
+                self.assertEqual((reply.status, reply.body.decode()), (200, back or body))
+        for body in (b"", b"\xef\xbb\xbf{}", b'"\\ud800"', b'"\\ude00\\ud83d"', b'{"\\u0000":1}', b"1e400",
+                     b"9223372036854775808", b"[" * 129 + b"]" * 129, b'{"a":1,"\\u0061":2}', b"{}{}",
+                     b"01", b"NaN", b"[1,]", b"'a'", b'"\t"', b'"\xff"', b'"\xc0\x80"', b"{} \0"):
+            with self.subTest(body=body):
+                text = f"{POST}{JSON}Content-Length: {len(body)}\r\n\r\n".encode() + body
+                self.is_error(self.ask(text), 400)
 
     def test_pipelining(self):
         """A thousand requests in one go: a thousand answers, in order."""
