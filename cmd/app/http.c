@@ -160,6 +160,17 @@ static int on_value_complete(llhttp_t *parser)
 	return 0;
 }
 
+/* RFC 9112 3.2 */
+static int check_host(struct http_reader *r)
+{
+	static const struct http_problem count = { 400, "needs exactly one Host", NULL };
+	static const struct http_problem value = { 400, "malformed Host", NULL };
+
+	if (r->hosts > 1 || (r->hosts == 0 && !r->minor_0))
+		return refuse(r, &count);
+	return r->bad_host ? refuse(r, &value) : 0;
+}
+
 /*
  * RFC 9112 3: method, one space, target, one space, version, and no byte more.
  * llhttp skips further spaces, and CR ahead of it, and speaks RTSP and ICE.
@@ -212,19 +223,13 @@ static int check_head(struct http_reader *r)
 {
 	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
 	static const struct http_problem line = { 400, "malformed request line", NULL };
-	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
-	static const struct http_problem bad_host = { 400, "malformed Host", NULL };
 	const llhttp_t *p = &r->parser;
 
 	if (p->http_major != 1 || p->http_minor > 1)
 		return refuse(r, &version);
 	if (!is_request_line(r))
 		return refuse(r, &line);
-	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
-		return refuse(r, &host);
-	if (r->bad_host)
-		return refuse(r, &bad_host);
-	if (check_target(r) != 0)
+	if (check_host(r) != 0 || check_target(r) != 0)
 		return -1;
 	if (check_codings(r) != 0 || r->problem.status != 0)
 		return -1;
