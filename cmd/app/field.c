@@ -45,7 +45,7 @@ static bool is_alnum_or(char c, const char *others)
 /* unreserved and sub-delims of RFC 3986, of which names are made */
 static bool is_name_char(char c)
 {
-	return is_alnum_or(c, "-._~!$&'()*+,;=");
+	return c == '.' || is_alnum_or(c, "-_~!$&'()*+,;=");
 }
 
 bool field_is_token_char(char c)

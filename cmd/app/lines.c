@@ -65,10 +65,13 @@ static const struct http_problem *first_problem(const struct lines *l, char firs
 /* The last bytes of the request line, whatever pieces it comes in. */
 static void keep_tail(struct lines *l, const char *text, size_t size)
 {
-	size_t more = size < LINES_TAIL ? size : LINES_TAIL;
+	size_t kept = size < LINES_TAIL ? LINES_TAIL - size : 0;
 
-	memmove(l->tail, l->tail + more, LINES_TAIL - more);
-	memcpy(l->tail + LINES_TAIL - more, text + size - more, more);
+	if (kept > 0)
+		memmove(l->tail, l->tail + size, kept);
+	else
+		text += size - LINES_TAIL;
+	memcpy(l->tail + kept, text, LINES_TAIL - kept);
 }
 
 /*
