@@ -533,6 +533,32 @@ class Limits(Case):
                     s.sendall((GET + "\r\n").encode() * 1000)
             wait_for(lambda: not sockets(app.pid), "the end of the connection")
 
+    def test_clients_that_never_read_cost_little(self):
+        """Each pipelines until it can not go on; app holds one batch of answers for each."""
+        count = 10
+        app = self.start()
+        ask(app, GET + "\r\n")
+        before, held = self.rss(app.pid), []
+        body = '"' + "a" * 100000 + '"'
+        text = f"{POST}{JSON}Content-Length: {len(body)}\r\n\r\n{body}".encode() * 4
+        try:
+            for _ in range(count):
+                s = app.connect()
+                held.append(s)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                s.settimeout(0.1)
+                with self.assertRaises(TimeoutError):
+                    while True:
+                        s.sendall(text)
+            each = (self.rss(app.pid) - before) / count
+            print(f"\n{count} clients that never read: {each:.0f} bytes each")
+            self.assertLess(each, 400 * 1024)
+            self.assertEqual(ask(app, GET + "\r\n").status, 200)
+        finally:
+            for s in held:
+                s.close()
+        wait_for(lambda: not sockets(app.pid), "the connections to end")
+
     def test_ten_thousand_idle_connections(self):
         count = 10000
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
