@@ -228,7 +228,10 @@ static size_t conn_step(struct conn *conn, const char *data, size_t size)
 		return 0;
 	}
 	switch (http_read(&conn->reader->http, data, size, &used)) {
-	case HTTP_EVENT_MORE: break;
+	case HTTP_EVENT_MORE:
+		if (http_reader_is_fresh(&conn->reader->http))
+			reader_release(conn);
+		break;
 	case HTTP_EVENT_HEAD: conn_head(conn); break;
 	case HTTP_EVENT_END: conn_answer(conn); break;
 	case HTTP_EVENT_REFUSED: conn_fail(conn, &conn->reader->http.problem); break;

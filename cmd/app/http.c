@@ -323,6 +323,11 @@ void http_reader_reset(struct http_reader *r)
 	r->parser.data = r;
 }
 
+bool http_reader_is_fresh(const struct http_reader *r)
+{
+	return r->lines.count == 0 && r->lines.line_bytes == 0;
+}
+
 static struct http_problem complaint(const llhttp_t *parser, llhttp_errno_t error)
 {
 	/* RFC 9110 9.1: 501 for a method that is one, or would be if read on. */

@@ -81,6 +81,9 @@ void http_reader_finish(struct http_reader *reader);
 /* Ready for the next request; a small body buffer is kept. */
 void http_reader_reset(struct http_reader *reader);
 
+/* True when nothing was read since the reset, or only empty lines. */
+bool http_reader_is_fresh(const struct http_reader *reader);
+
 /*
  * Reads on. *ret_used is set in every case; bytes after it belong to the next
  * call (HTTP_EVENT_HEAD) or to the next request (HTTP_EVENT_END, after a reset).

@@ -683,6 +683,25 @@ class Stopping(Case):
             self.assertEqual(silent.recv(1), b"")
             self.assertEqual(f.read(), b"")
 
+    def test_an_empty_line_begins_no_request(self):
+        """RFC 9112 2.2: some clients send one behind a body. The connection is idle all the same."""
+        app = self.start(env={"APP_IDLE_MS": "1000", "APP_TIMEOUT_MS": "9000"})
+        text = (POST + JSON + "Content-Length: 2\r\n\r\n{}\r\n").encode()
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall(text)
+            self.assertEqual(Reply(f).status, 200)
+            begin = time.monotonic()
+            self.assertEqual(f.read(), b"")  # the idle limit, and no 408
+            self.assertLess(time.monotonic() - begin, 5)
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall(text)
+            self.assertEqual(Reply(f).status, 200)
+            ask(app, GET + "\r\n")  # by now the empty line has been read
+            begin = time.monotonic()
+            app.signal(signal.SIGTERM)
+            self.assertEqual(app.wait(), 0)
+            self.assertLess(time.monotonic() - begin, 5)
+
     def test_second_signal_ends_it_at_once(self):
         app = self.start()
         with app.connect() as s:
