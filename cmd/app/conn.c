@@ -22,14 +22,16 @@ struct conn {
 	struct conn *next_fresh;    /* see on_prepare() */
 	struct visit visit;
 	size_t sent;        /* how much of `unsent` is out */
+	size_t lingered;    /* bytes thrown away */
 	int fd;             /* -1: closed, the struct goes in conn_settle() or after the visit */
 	uint32_t events;    /* what is waited for */
 	bool visiting;      /* waits for Redis */
 	bool visit_kept;    /* the request that waits wants the connection kept */
 	bool visit_minor_0; /* and is HTTP/1.0 */
+	bool visit_head;    /* and wants no body */
 	bool closing;       /* after the last answer is out */
 	bool lingering;     /* it is out; what still comes in is thrown away */
-	bool must_linger;   /* the client may still be sending: RFC 9112 9.6 */
+	bool must_linger;   /* something unread would reset the answer away: RFC 9112 9.6 */
 	bool served;        /* at least one request was answered */
 	bool restarted;     /* a request ended since the limit was set */
 };
@@ -151,8 +153,7 @@ static enum reply_connection connection_of(const struct conn *conn, bool keep, b
 
 static void conn_fail(struct conn *conn, const struct http_problem *problem)
 {
-	bool head_only = conn->reader && conn->reader->http.method == HTTP_HEAD &&
-			 conn->reader->http.head_complete;
+	bool head_only = conn->reader && conn->reader->http.method == HTTP_HEAD;
 
 	route_error(&conn->hub->site, problem, head_only, REPLY_CLOSE, &conn->hub->out);
 	conn->closing = conn->must_linger = true;
@@ -170,12 +171,13 @@ static void conn_visit(struct conn *conn)
 	conn->visit.done = on_visited;
 	conn->visit_kept = http->keep_alive;
 	conn->visit_minor_0 = http->minor_0;
+	conn->visit_head = http->method == HTTP_HEAD;
 	problem.message = visits_ask(&conn->hub->visits, &conn->visit);
 	if (!problem.message) {
 		conn->visiting = true;
 		return;
 	}
-	route_error(&conn->hub->site, &problem, false, connection, &conn->hub->out);
+	route_error(&conn->hub->site, &problem, conn->visit_head, connection, &conn->hub->out);
 	conn->closing = connection == REPLY_CLOSE;
 }
 
@@ -226,7 +228,10 @@ static size_t conn_step(struct conn *conn, const char *data, size_t size)
 		return 0;
 	}
 	switch (http_read(&conn->reader->http, data, size, &used)) {
-	case HTTP_EVENT_MORE: break;
+	case HTTP_EVENT_MORE:
+		if (http_reader_is_fresh(&conn->reader->http))
+			reader_release(conn);
+		break;
 	case HTTP_EVENT_HEAD: conn_head(conn); break;
 	case HTTP_EVENT_END: conn_answer(conn); break;
 	case HTTP_EVENT_REFUSED: conn_fail(conn, &conn->reader->http.problem); break;
@@ -276,10 +281,16 @@ static bool conn_read(struct conn *conn)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	if (n <= 0)
+	if (n <= 0) {
 		conn_close(conn);
-	else if (!conn->lingering)
+	} else if (conn->lingering) {
+		conn->lingered += (size_t)n;
+		if (conn->lingered > CONN_LINGER_MAX)
+			conn_close(conn);
+	} else {
+		conn->must_linger |= (size_t)n == sizeof hub->in; /* there may be more */
 		conn_feed(conn, hub->in, (size_t)n);
+	}
 	return true;
 }
 
@@ -307,6 +318,7 @@ static void conn_watch(struct conn *conn)
 		events = EPOLLOUT;
 	else if (conn->visiting)
 		events = 0;
+	conn->must_linger |= events != EPOLLIN; /* what comes now is not read */
 	if (watch_for(&conn->hub->watch, conn->fd, &conn->events, events, conn) < 0) {
 		conn_close(conn);
 		return;
@@ -361,9 +373,9 @@ static void on_visited(struct visit *visit, long long count, const char *message
 		return;
 	}
 	if (message)
-		route_error(&hub->site, &problem, false, connection, &hub->out);
+		route_error(&hub->site, &problem, conn->visit_head, connection, &hub->out);
 	else
-		route_visits(&hub->site, count, connection, &hub->out);
+		route_visits(&hub->site, count, conn->visit_head, connection, &hub->out);
 	conn->closing = connection == REPLY_CLOSE;
 	conn->must_linger |= conn->closing && conn->waiting_in.size > 0;
 	conn_flush(conn);

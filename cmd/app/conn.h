@@ -26,6 +26,7 @@
 enum {
 	CONN_READ_MAX = 16384,             /* bytes taken in one read */
 	CONN_OUT_HIGH = 65536,             /* bytes of answers after which they are sent */
+	CONN_LINGER_MAX = 8 * 1024 * 1024, /* bytes thrown away after the last answer */
 	CONN_READERS_KEPT = 64,            /* readers kept for the next request */
 	CONN_BUDGET = 64 * 1024 * 1024,    /* bytes all clients together can make us hold */
 };

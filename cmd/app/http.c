@@ -3,16 +3,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cmd/app/field.h"
+
 enum { BODY_KEPT = 4096 };
 
-static const struct http_problem folded = { 400, "folded header line", NULL };
-static const struct http_problem bare_lf = { 400, "line ends in LF without CR", NULL };
-static const struct http_problem long_target = { 414, "request line too long", NULL };
-static const struct http_problem long_field = { 431, "header line too long", NULL };
-static const struct http_problem long_head = { 431, "header too large", NULL };
-static const struct http_problem many_fields = { 431, "too many header lines", NULL };
+static const struct http_problem bad_target = { 400, "malformed request target", NULL };
 static const struct http_problem large_body = { 413, "body larger than 100 KiB", NULL };
 static const struct http_problem no_memory = { 503, "out of memory for request bodies", NULL };
+static const struct http_problem unknown_method = { 501, "unknown method", NULL };
 static const struct http_problem malformed = { 400, "malformed request", NULL };
 
 /* llhttp's complaints that deserve a better word than "malformed request". */
@@ -20,7 +18,7 @@ static const struct {
 	llhttp_errno_t error;
 	struct http_problem problem;
 } complaints[] = {
-	{ HPE_INVALID_METHOD, { 400, "unknown method", NULL } },
+	{ HPE_INVALID_METHOD, { 400, "malformed method", NULL } },
 	{ HPE_INVALID_URL, { 400, "malformed request target", NULL } },
 	{ HPE_INVALID_VERSION, { 505, "only HTTP/1.0 and HTTP/1.1", NULL } },
 	{ HPE_INVALID_HEADER_TOKEN, { 400, "malformed header line", NULL } },
@@ -30,7 +28,15 @@ static const struct {
 	{ HPE_INVALID_CHUNK_SIZE, { 400, "malformed chunk size", NULL } },
 };
 
-enum field { FIELD_OTHER, FIELD_HOST, FIELD_EXPECT, FIELD_TYPE, FIELD_CODING, FIELD_TRANSFER };
+enum field {
+	FIELD_OTHER,
+	FIELD_HOST,
+	FIELD_CONNECTION,
+	FIELD_EXPECT,
+	FIELD_TYPE,
+	FIELD_CODING,
+	FIELD_TRANSFER,
+};
 
 static const struct {
 	const char *name;
@@ -38,6 +44,7 @@ static const struct {
 	uint8_t field;
 } fields[] = {
 	{ "host", 4, FIELD_HOST },
+	{ "connection", 10, FIELD_CONNECTION },
 	{ "expect", 6, FIELD_EXPECT },
 	{ "content-type", 12, FIELD_TYPE },
 	{ "content-encoding", 16, FIELD_CODING },
@@ -50,13 +57,22 @@ static int refuse(struct http_reader *r, const struct http_problem *problem)
 	return -1;
 }
 
+/* Keeps the target up to its query. A fragment is never sent (RFC 9112 3.2). */
 static int on_target(llhttp_t *parser, const char *at, size_t size)
 {
 	struct http_reader *r = parser->data;
+	const char *query = memchr(at, '?', size);
 	size_t room = HTTP_TARGET_KEPT - r->target_size;
+	size_t kept = query ? (size_t)(query - at) + 1 : size;
 
-	memcpy(r->target + r->target_size, at, size < room ? size : room);
-	r->target_size = (uint16_t)(r->target_size + (size < room ? size : room));
+	r->target_bytes = (uint16_t)(r->target_bytes + size);
+	r->method = parser->method; /* what an error in the head is answered by, too */
+	r->bad_target |= memchr(at, '#', size) != NULL;
+	if (r->has_query)
+		return 0;
+	r->has_query = query != NULL;
+	memcpy(r->target + r->target_size, at, kept < room ? kept : room);
+	r->target_size = (uint16_t)(r->target_size + (kept < room ? kept : room));
 	return 0;
 }
 
@@ -65,7 +81,7 @@ static int on_name(llhttp_t *parser, const char *at, size_t size)
 	struct http_reader *r = parser->data;
 
 	if (r->head_complete)
-		return 0; /* a trailer: bounded by HTTP_WIRE_MAX and not used */
+		return 0; /* a trailer: not used */
 	if (size > sizeof r->name - r->name_size) {
 		r->name_size = sizeof r->name; /* longer than any name we know */
 		return 0;
@@ -102,83 +118,86 @@ static int on_value(llhttp_t *parser, const char *at, size_t size)
 	return 0;
 }
 
-/* True when the first `size` bytes at `text` are the word, in any case. */
-static bool is_word(const char *text, size_t size, const char *word)
-{
-	return size == strlen(word) && strncasecmp(text, word, size) == 0;
-}
-
-/* Length of the text without blanks at its end. */
-static size_t trimmed(const char *text, size_t size)
-{
-	while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\t'))
-		size--;
-	return size;
-}
-
-/* One parameter of a media type. Only charset matters, and must be UTF-8. */
-static bool is_fitting(const char *text, size_t size)
-{
-	while (size > 0 && (*text == ' ' || *text == '\t')) {
-		text++;
-		size--;
-	}
-	size = trimmed(text, size);
-	if (size < 8 || strncasecmp(text, "charset=", 8) != 0)
-		return true;
-	return is_word(text + 8, size - 8, "utf-8") || is_word(text + 8, size - 8, "\"utf-8\"");
-}
-
-/* Content-Type: type/subtype, then parameters after semicolons. */
-static enum http_media media_of(const char *value, size_t size)
-{
-	const char *end = value + size;
-	const char *semicolon = memchr(value, ';', size);
-	size_t type = semicolon ? (size_t)(semicolon - value) : size;
-
-	if (size == HTTP_VALUE_KEPT || !is_word(value, trimmed(value, type), "application/json"))
-		return HTTP_MEDIA_OTHER;
-	while (semicolon) {
-		const char *at = semicolon + 1;
-
-		semicolon = memchr(at, ';', (size_t)(end - at));
-		if (!is_fitting(at, (size_t)((semicolon ? semicolon : end) - at)))
-			return HTTP_MEDIA_OTHER;
-	}
-	return HTTP_MEDIA_JSON;
-}
-
 static int on_value_complete(llhttp_t *parser)
 {
 	struct http_reader *r = parser->data;
-	size_t size = trimmed(r->value, r->value_size);
+	/* What was too long to keep may go on in any way, so it is no value we know. */
+	size_t kept = r->value_size < HTTP_VALUE_KEPT ? r->value_size : 0;
+	size_t size = field_trimmed(r->value, kept);
 
 	if (r->head_complete)
 		return 0;
 	switch ((enum field)r->field) {
 	case FIELD_OTHER: break;
 	case FIELD_HOST:
-		r->hosts++; /* HTTP_LINES_MAX keeps it below 256 */
+		r->hosts++; /* LINES_MAX keeps it below 256 */
+		r->bad_host |= kept < r->value_size || !field_is_host(r->value, size);
+		break;
+	case FIELD_CONNECTION:
+		/* One we could not keep whole may say close further on. */
+		r->connection |= (uint8_t)(kept < r->value_size ? FIELD_CLOSE
+								: field_connection(r->value, size));
 		break;
 	case FIELD_EXPECT:
-		if (is_word(r->value, size, "100-continue"))
+		if (field_is_word(r->value, size, "100-continue"))
 			r->expects_continue = true;
 		else if (r->problem.status == 0)
 			r->problem = (struct http_problem){ 417, "unknown Expect", NULL };
 		break;
 	case FIELD_TYPE:
 		r->media =
-		    r->media == HTTP_MEDIA_NONE ? media_of(r->value, size) : HTTP_MEDIA_OTHER;
+		    r->media == HTTP_MEDIA_NONE ? field_media(r->value, size) : HTTP_MEDIA_OTHER;
 		break;
-	case FIELD_CODING: r->coded |= !is_word(r->value, size, "identity"); break;
+	case FIELD_CODING: r->coded |= !field_is_word(r->value, size, "identity"); break;
 	case FIELD_TRANSFER:
-		r->codings =
-		    is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1) : UINT8_MAX;
+		r->codings = field_is_word(r->value, size, "chunked") ? (uint8_t)(r->codings + 1)
+								      : UINT8_MAX;
 		if (r->codings == 0)
 			r->codings = UINT8_MAX;
 		break;
 	}
 	r->field = FIELD_OTHER;
+	return 0;
+}
+
+/* RFC 9112 3.2 */
+static int check_host(struct http_reader *r)
+{
+	static const struct http_problem count = { 400, "needs exactly one Host", NULL };
+	static const struct http_problem value = { 400, "malformed Host", NULL };
+
+	if (r->hosts > 1 || (r->hosts == 0 && !r->minor_0))
+		return refuse(r, &count);
+	return r->bad_host ? refuse(r, &value) : 0;
+}
+
+/*
+ * RFC 9112 3: method, one space, target, one space, version, and no byte more.
+ * llhttp skips further spaces, and CR ahead of it, and speaks RTSP and ICE.
+ */
+static bool is_request_line(const struct http_reader *r)
+{
+	size_t size = strlen(llhttp_method_name((llhttp_method_t)r->method)) + r->target_bytes +
+		      strlen("  HTTP/1.1\r\n");
+
+	return r->lines.first_bytes == size && memcmp(r->lines.tail, "HTTP/", 5) == 0;
+}
+
+/* The rules of RFC 9112 3.2 and 3.3 about the target; finds the path in it. */
+static int check_target(struct http_reader *r)
+{
+	static const struct http_problem connect = { 501, "no tunnels here", NULL };
+	static const struct http_problem other = { 421, "only http here", NULL };
+	unsigned status = 0;
+
+	if (r->method == HTTP_CONNECT)
+		return refuse(r, &connect);
+	if (r->target_size < HTTP_TARGET_KEPT)
+		status = target_find_path(r->target, r->target_size, &r->path);
+	if (status == 421)
+		return refuse(r, &other);
+	if (status != 0 || r->bad_target || (*r->target == '*' && r->method != HTTP_OPTIONS))
+		return refuse(r, &bad_target);
 	return 0;
 }
 
@@ -203,13 +222,15 @@ static int check_codings(struct http_reader *r)
 static int check_head(struct http_reader *r)
 {
 	static const struct http_problem version = { 505, "only HTTP/1.0 and HTTP/1.1", NULL };
-	static const struct http_problem host = { 400, "needs exactly one Host", NULL };
+	static const struct http_problem line = { 400, "malformed request line", NULL };
 	const llhttp_t *p = &r->parser;
 
 	if (p->http_major != 1 || p->http_minor > 1)
 		return refuse(r, &version);
-	if (r->hosts > 1 || (r->hosts == 0 && p->http_minor == 1))
-		return refuse(r, &host);
+	if (!is_request_line(r))
+		return refuse(r, &line);
+	if (check_host(r) != 0 || check_target(r) != 0)
+		return -1;
 	if (check_codings(r) != 0 || r->problem.status != 0)
 		return -1;
 	if ((p->flags & F_CONTENT_LENGTH) && p->content_length > HTTP_BODY_MAX)
@@ -222,9 +243,10 @@ static int on_head_complete(llhttp_t *parser)
 	struct http_reader *r = parser->data;
 
 	r->head_complete = true;
-	r->method = parser->method;
 	r->minor_0 = parser->http_minor == 0;
-	r->keep_alive = llhttp_should_keep_alive(parser);
+	/* Not llhttp's word: it heeds Proxy-Connection, and not a close in HTTP/1.0. */
+	r->keep_alive =
+	    !(r->connection & FIELD_CLOSE) && (!r->minor_0 || (r->connection & FIELD_KEEP_ALIVE));
 	if (r->minor_0)
 		r->expects_continue = false; /* RFC 9110 10.1.1: ignored */
 	if (r->coded)
@@ -251,12 +273,18 @@ static int on_chunk(llhttp_t *parser)
 	if (parser->content_length > HTTP_BODY_MAX - r->chunk_bytes)
 		return refuse(r, &large_body);
 	r->chunk_bytes += (uint32_t)parser->content_length;
-	return 0;
+	if (parser->content_length > 0)
+		return 0;
+	r->in_trailers = true;
+	lines_begin_trailers(&r->lines);
+	return HPE_PAUSED; /* the rest goes through lines_scan() */
 }
 
 static int on_end(llhttp_t *parser)
 {
-	(void)parser;
+	struct http_reader *r = parser->data;
+
+	r->complete = true;
 	return HPE_PAUSED;
 }
 
@@ -295,93 +323,23 @@ void http_reader_reset(struct http_reader *r)
 	r->parser.data = r;
 }
 
-/*
- * Counts a run of bytes of one line. Returns how many of them are within the
- * limits; fewer than `size` means that *problem says which one was passed.
- */
-static size_t count_line(struct http_reader *r, size_t size, struct http_problem *problem)
+bool http_reader_is_fresh(const struct http_reader *r)
 {
-	size_t line = HTTP_LINE_MAX - (size_t)r->line_bytes;
-	size_t head = HTTP_HEAD_MAX - (size_t)r->head_bytes;
+	return r->lines.count == 0 && r->lines.line_bytes == 0;
+}
 
-	if (size > line && line <= head) {
-		*problem = r->lines == 0 ? long_target : long_field;
-		size = line;
-	} else if (size > head) {
-		*problem = long_head;
-		size = head;
+static struct http_problem complaint(const llhttp_t *parser, llhttp_errno_t error)
+{
+	/* RFC 9110 9.1: 501 for a method that is one, or would be if read on. */
+	if (error == HPE_INVALID_METHOD && field_is_token_char(*llhttp_get_error_pos(parser)))
+		return unknown_method;
+	if (error == HPE_INVALID_CONSTANT && parser->method > HTTP_SOURCE)
+		return unknown_method; /* one of RTSP, in HTTP */
+	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
+		if (complaints[i].error == error)
+			return complaints[i].problem;
 	}
-	r->line_bytes = (uint16_t)(r->line_bytes + size);
-	r->head_bytes += (uint32_t)size;
-	return size;
-}
-
-/* A line ended. Returns true when it was the empty one that ends the head. */
-static bool end_line(struct http_reader *r)
-{
-	bool empty = r->line_bytes == 2;
-
-	r->line_bytes = 0;
-	if (!empty)
-		r->lines++;
-	return empty && r->lines > 0; /* RFC 9112 2.2: empty lines before a request are skipped */
-}
-
-/* What is wrong with a line that ends here, or NULL. */
-static const struct http_problem *line_problem(const struct http_reader *r, bool cr)
-{
-	if (!cr)
-		return &bare_lf;
-	return r->lines == HTTP_LINES_MAX && r->line_bytes > 2 ? &many_fields : NULL;
-}
-
-/* RFC 9112 5.2: obs-fold, a field line that begins with a blank. */
-static bool is_folded(const struct http_reader *r, char first)
-{
-	return r->line_bytes == 0 && r->lines > 0 && (first == ' ' || first == '\t');
-}
-
-/*
- * Looks at one line, or the part of it that is here. Returns how many of its
- * bytes to parse; *problem is what is wrong with the byte after them.
- */
-static size_t scan_line(struct http_reader *r, const char *line, size_t size,
-			struct http_problem *problem, bool *end)
-{
-	const char *lf = memchr(line, '\n', size);
-	size_t text = lf ? (size_t)(lf - line) : size;
-	bool cr = text > 0 ? line[text - 1] == '\r' : r->ended_in_cr;
-	size_t counted;
-
-	if (is_folded(r, *line)) {
-		*problem = folded;
-		return 0;
-	}
-	r->ended_in_cr = !lf && cr;
-	counted = count_line(r, lf ? text + 1 : text, problem);
-	if (!lf || problem->status != 0)
-		return counted;
-	if (line_problem(r, cr)) {
-		*problem = *line_problem(r, cr);
-		return text;
-	}
-	*end = end_line(r);
-	return counted;
-}
-
-/*
- * Finds the end of the head and what must not be in it. Returns the number of
- * bytes to parse; *problem is what is wrong with the byte after them, *end is
- * set when the head ends with the last of them.
- */
-static size_t scan_head(struct http_reader *r, const char *data, size_t size,
-			struct http_problem *problem, bool *end)
-{
-	size_t at = 0;
-
-	while (at < size && !*end && problem->status == 0)
-		at += scan_line(r, data + at, size - at, problem, end);
-	return at;
+	return malformed;
 }
 
 static enum http_event parse(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
@@ -393,30 +351,29 @@ static enum http_event parse(struct http_reader *r, const char *data, size_t siz
 		return HTTP_EVENT_MORE;
 	if (error == HPE_PAUSED) {
 		*ret_used = (size_t)(llhttp_get_error_pos(&r->parser) - data);
-		return HTTP_EVENT_END;
+		if (r->complete)
+			return HTTP_EVENT_END;
+		llhttp_resume(&r->parser);
+		return HTTP_EVENT_MORE;
 	}
-	if (r->problem.status != 0)
-		return HTTP_EVENT_REFUSED;
-	r->problem = malformed;
-	for (size_t i = 0; i < sizeof complaints / sizeof *complaints; i++) {
-		if (complaints[i].error == error)
-			r->problem = complaints[i].problem;
-	}
+	if (r->problem.status == 0)
+		r->problem = complaint(&r->parser, error);
 	return HTTP_EVENT_REFUSED;
 }
 
-static enum http_event read_head(struct http_reader *r, const char *data, size_t size,
-				 size_t *ret_used)
+/* The head, or the trailers. */
+static enum http_event read_lines(struct http_reader *r, const char *data, size_t size,
+				  size_t *ret_used)
 {
-	struct http_problem problem = { 0 };
-	bool end = false;
-	size_t scanned = scan_head(r, data, size, &problem, &end);
+	struct http_problem problem;
+	bool end;
+	size_t scanned = lines_scan(&r->lines, data, size, &problem, &end);
 	enum http_event event = parse(r, data, scanned, ret_used);
 
 	if (event == HTTP_EVENT_REFUSED)
 		return event;
-	if (problem.status == 0 && end != r->head_complete)
-		problem = malformed; /* llhttp and we see two different heads */
+	if (problem.status == 0 && end != (r->in_trailers ? r->complete : r->head_complete))
+		problem = malformed; /* llhttp and we see two different ends */
 	if (problem.status == 0 && event == HTTP_EVENT_END && *ret_used != scanned)
 		problem = malformed;
 	if (problem.status != 0) {
@@ -428,38 +385,34 @@ static enum http_event read_head(struct http_reader *r, const char *data, size_t
 	return event;
 }
 
-enum http_event http_read(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
+static enum http_event read_body(struct http_reader *r, const char *data, size_t size,
+				 size_t *ret_used)
 {
 	size_t room = HTTP_WIRE_MAX - (size_t)r->wire_bytes;
-	enum http_event event;
+	enum http_event event = parse(r, data, size < room ? size : room, ret_used);
+	size_t rest;
 
-	if (!r->head_complete)
-		return read_head(r, data, size, ret_used);
-	event = parse(r, data, size < room ? size : room, ret_used);
 	r->wire_bytes += (uint32_t)*ret_used;
-	if (event == HTTP_EVENT_MORE && size > room) {
+	if (event != HTTP_EVENT_MORE || *ret_used == size)
+		return event;
+	if (!r->in_trailers) {
 		r->problem = large_body;
 		return HTTP_EVENT_REFUSED;
 	}
+	event = read_lines(r, data + *ret_used, size - *ret_used, &rest);
+	*ret_used += rest;
 	return event;
 }
 
-/* RFC 9112 3.2: "/path?query", or "http://host/path?query" as a proxy is asked. */
+enum http_event http_read(struct http_reader *r, const char *data, size_t size, size_t *ret_used)
+{
+	if (r->head_complete && !r->in_trailers)
+		return read_body(r, data, size, ret_used);
+	return read_lines(r, data, size, ret_used);
+}
+
 const char *http_path(const struct http_reader *r, size_t *ret_size)
 {
-	const char *path = r->target;
-	const char *end = path + r->target_size;
-	const char *query;
-
-	*ret_size = 0;
-	if (r->target_size == HTTP_TARGET_KEPT)
-		return path;
-	if (r->target_size > 7 && strncasecmp(path, "http://", 7) == 0) {
-		path = memchr(path + 7, '/', (size_t)(end - path) - 7);
-		if (!path)
-			return r->target;
-	}
-	query = memchr(path, '?', (size_t)(end - path));
-	*ret_size = (size_t)((query ? query : end) - path);
-	return path;
+	*ret_size = r->path.size;
+	return r->target + r->path.at;
 }

@@ -19,15 +19,16 @@
 #include <llhttp.h>
 
 #include "cmd/app/buffer.h"
+#include "cmd/app/field.h"
+#include "cmd/app/lines.h"
+#include "cmd/app/problem.h"
+#include "cmd/app/target.h"
 
 enum {
-	HTTP_LINE_MAX = 8192,          /* bytes of one line with its CRLF: 414 or 431 */
-	HTTP_LINES_MAX = 101,          /* request line and 100 fields: 431 */
-	HTTP_HEAD_MAX = 16384,         /* bytes of the whole head: 431 */
 	HTTP_BODY_MAX = 100 * 1024,    /* bytes of content: 413 */
 	HTTP_WIRE_MAX = 8 * 100 * 1024, /* bytes a body may take with its chunk lines: 413 */
-	HTTP_TARGET_KEPT = 256,        /* a longer target matches no path of ours */
-	HTTP_VALUE_KEPT = 128,         /* of a field value that we look at */
+	HTTP_TARGET_KEPT = 512,        /* of a target before its query; no path of ours is longer */
+	HTTP_VALUE_KEPT = 300,         /* of a field value that we look at; hosts are shorter */
 };
 
 enum http_event {
@@ -37,24 +38,11 @@ enum http_event {
 	HTTP_EVENT_REFUSED, /* see `problem`; the connection can not go on */
 };
 
-/* What a client did wrong; the text is static. */
-struct http_problem {
-	unsigned status;     /* 0: nothing wrong */
-	const char *message;
-	const char *allow;   /* 405 only: the value of Allow */
-};
-
-enum http_media {
-	HTTP_MEDIA_NONE,  /* no Content-Type */
-	HTTP_MEDIA_JSON,  /* application/json in UTF-8, no content coding */
-	HTTP_MEDIA_OTHER,
-};
-
 /* One request. The fields of the first group are for the caller to read. */
 struct http_reader {
 	struct http_problem problem;
 	struct buffer body;
-	uint8_t method;        /* an llhttp_method_t */
+	uint8_t method;        /* an llhttp_method_t; not HEAD before it is known */
 	enum http_media media;
 	bool minor_0;          /* HTTP/1.0 */
 	bool keep_alive;       /* the client wants the connection kept */
@@ -62,18 +50,23 @@ struct http_reader {
 	bool discard_body;     /* set by the caller at HTTP_EVENT_HEAD: not needed */
 
 	bool head_complete;
+	bool in_trailers;      /* the last chunk is over */
+	bool complete;
 	bool coded;            /* a content coding other than identity */
-	bool ended_in_cr;      /* the last byte scanned was CR */
+	bool bad_host;
+	bool bad_target;
+	bool has_query;
+	uint8_t connection;    /* bits of field_connection() */
 	uint8_t hosts;
 	uint8_t codings;       /* Transfer-Encoding fields seen */
 	uint8_t field;         /* index of the field under way, see http.c */
 	uint8_t name_size;
 	uint16_t value_size;
-	uint16_t target_size;
-	uint16_t line_bytes;
-	uint16_t lines;
-	uint32_t head_bytes;
-	uint32_t wire_bytes;   /* of the body, chunk lines and trailers included */
+	uint16_t target_bytes; /* of the whole target */
+	uint16_t target_size;  /* of what is kept of it */
+	struct target_path path;
+	struct lines lines;
+	uint32_t wire_bytes;   /* of the body, chunk lines included */
 	uint32_t chunk_bytes;  /* sum of the chunk sizes so far */
 	char name[24];
 	char value[HTTP_VALUE_KEPT];
@@ -88,6 +81,9 @@ void http_reader_finish(struct http_reader *reader);
 /* Ready for the next request; a small body buffer is kept. */
 void http_reader_reset(struct http_reader *reader);
 
+/* True when nothing was read since the reset, or only empty lines. */
+bool http_reader_is_fresh(const struct http_reader *reader);
+
 /*
  * Reads on. *ret_used is set in every case; bytes after it belong to the next
  * call (HTTP_EVENT_HEAD) or to the next request (HTTP_EVENT_END, after a reset).
@@ -96,7 +92,10 @@ void http_reader_reset(struct http_reader *reader);
 enum http_event http_read(struct http_reader *reader, const char *data, size_t size,
                           size_t *ret_used);
 
-/* The path of the target without its query; not ended by NUL. Empty if it was too long. */
+/*
+ * The path of the target without its query, see target.h; not ended by NUL. Empty
+ * before the head is complete, and if the path was too long.
+ */
 const char *http_path(const struct http_reader *reader, size_t *ret_size);
 
 #endif

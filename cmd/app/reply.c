@@ -16,6 +16,7 @@ static const struct {
 	{ 414, "HTTP/1.1 414 URI Too Long" },
 	{ 415, "HTTP/1.1 415 Unsupported Media Type" },
 	{ 417, "HTTP/1.1 417 Expectation Failed" },
+	{ 421, "HTTP/1.1 421 Misdirected Request" },
 	{ 431, "HTTP/1.1 431 Request Header Fields Too Large" },
 	{ 501, "HTTP/1.1 501 Not Implemented" },
 	{ 503, "HTTP/1.1 503 Service Unavailable" },

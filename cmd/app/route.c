@@ -5,7 +5,7 @@
 
 #include "cmd/app/json.h"
 
-enum { SCRATCH_KEPT = 64 * 1024 };
+enum { SCRATCH_KEPT = 64 * 1024, NO_METHOD = UINT8_MAX };
 
 struct exchange {
 	struct site *site;
@@ -30,7 +30,10 @@ static const struct route {
 	{ "/get",    HTTP_GET,  false, handle_get,    "GET, HEAD" },
 	{ "/get",    HTTP_HEAD, false, handle_get,    "GET, HEAD" },
 	{ "/post",   HTTP_POST, true,  handle_post,   "POST" },
-	{ "/visits", HTTP_GET,  false, handle_visits, "GET" },
+	{ "/visits", HTTP_GET,  false, handle_visits, "GET, HEAD" },
+	{ "/visits", HTTP_HEAD, false, handle_visits, "GET, HEAD" },
+	/* not a path: OPTIONS asks what the server as a whole knows, RFC 9110 9.3.7 */
+	{ "*",       NO_METHOD, false, NULL,          "GET, HEAD, POST" },
 };
 /* clang-format on */
 
@@ -133,13 +136,14 @@ enum route_result route_answer(struct site *site, const struct http_reader *read
 	return ROUTE_ANSWERED;
 }
 
-void route_visits(struct site *site, long long visits, enum reply_connection connection,
-		  struct buffer *out)
+void route_visits(struct site *site, long long visits, bool head_only,
+		  enum reply_connection connection, struct buffer *out)
 {
 	char body[40];
 	struct reply reply = {
 		.status = 200,
 		.connection = connection,
+		.head_only = head_only,
 		.body = body,
 		.body_size = (size_t)snprintf(body, sizeof body, "{\"visits\":%lld}", visits),
 	};

@@ -2,7 +2,7 @@
  * route - which request gets which answer; one table, one error handler.
  *
  * No I/O: answers are appended to a buffer. The counter lives in Redis, so
- * GET /visits is handed back to the caller, who finishes it with route_visits().
+ * a visit is handed back to the caller, who finishes it with route_visits().
  */
 #ifndef APP_ROUTE_H
 #define APP_ROUTE_H
@@ -38,8 +38,8 @@ struct http_problem route_check(const struct http_reader *reader);
 enum route_result route_answer(struct site *site, const struct http_reader *reader,
                                enum reply_connection connection, struct buffer *out);
 
-void route_visits(struct site *site, long long visits, enum reply_connection connection,
-                  struct buffer *out);
+void route_visits(struct site *site, long long visits, bool head_only,
+                  enum reply_connection connection, struct buffer *out);
 
 /* The error handler: every error answer of app is written here. */
 void route_error(struct site *site, const struct http_problem *problem, bool head_only,

@@ -149,10 +149,12 @@ static void on_watchdog(uv_timer_t *timer)
 	notify_send("WATCHDOG=1", false);
 }
 
-/* Not while the last connections are taken: the first of them may be served before the next has come. */
+/* Not while the last connections are taken: the first of them may be served before the next has
+ * come. */
 static void on_drained(struct hub *hub)
 {
-	const struct server *server = (const void *)((const char *)hub - offsetof(struct server, hub));
+	const struct server *server =
+	    (const void *)((const char *)hub - offsetof(struct server, hub));
 
 	if (hub->draining && server->listening == 0)
 		uv_stop(hub->loop);

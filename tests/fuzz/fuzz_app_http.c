@@ -1,11 +1,15 @@
 /*
  * The request reader under any bytes: the first byte chooses where the rest is
- * cut, and the events must be those of the uncut text.
+ * cut, and the events must be those of the uncut text. What was accepted must
+ * satisfy a second reading of RFC 9112, written without a look at the first.
  */
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmd/app/http.h"
 #include "cmd/app/route.h"
@@ -51,6 +55,115 @@ static void note(struct trace *trace, const struct http_reader *r, enum http_eve
 	trace->requests++;
 }
 
+/* The line at *at without its CRLF, after which *at stands; no other control bytes but tabs. */
+static size_t take_line(const char *data, size_t size, size_t *at)
+{
+	size_t begin = *at, end = *at;
+
+	while (end < size && data[end] != '\r') {
+		require(data[end] == '\t' ||
+			((unsigned char)data[end] >= ' ' && data[end] != 0x7f));
+		end++;
+	}
+	require(size - end >= 2 && data[end + 1] == '\n');
+	*at = end + 2;
+	return end - begin;
+}
+
+static bool is_named(const char *line, size_t size, const char *name)
+{
+	return size > strlen(name) && strncasecmp(line, name, strlen(name)) == 0 &&
+	       line[strlen(name)] == ':';
+}
+
+struct fields {
+	unsigned hosts, lengths, codings;
+	unsigned long length;
+};
+
+/* Field lines up to the empty one. */
+static struct fields take_fields(const char *data, size_t size, size_t *at)
+{
+	struct fields seen = { 0 };
+	const char *line = data + *at;
+	size_t length;
+
+	while ((length = take_line(data, size, at)) > 0) {
+		size_t name = 0;
+
+		while (name < length && (isalnum((unsigned char)line[name]) ||
+					 (line[name] && strchr("!#$%&'*+-.^_`|~", line[name]))))
+			name++;
+		require(name > 0 && name < length && line[name] == ':');
+		seen.hosts += is_named(line, length, "host");
+		seen.codings += is_named(line, length, "transfer-encoding");
+		if (is_named(line, length, "content-length")) {
+			seen.lengths++;
+			seen.length = strtoul(line + name + 1, NULL, 10);
+		}
+		line = data + *at;
+	}
+	return seen;
+}
+
+static struct fields take_head(const char *data, size_t size, size_t *at)
+{
+	const char *line = data;
+	struct fields seen;
+	size_t length, target;
+	bool minor_0;
+
+	while ((length = take_line(data, size, at)) == 0)
+		line = data + *at;
+	require(length > 12 && memcmp(line + length - 9, " HTTP/1.", 8) == 0);
+	minor_0 = line[length - 1] == '0';
+	require(minor_0 || line[length - 1] == '1');
+	target = (size_t)((const char *)memchr(line, ' ', length) - line) + 1;
+	require(target < length - 9 && !memchr(line + target, ' ', length - 9 - target));
+	require(!memchr(line + target, '#', length - target));
+	seen = take_fields(data, size, at);
+	require(seen.hosts == 1 || (seen.hosts == 0 && minor_0));
+	require(seen.lengths + seen.codings <= 1 && (seen.codings == 0 || !minor_0));
+	return seen;
+}
+
+/* Returns the bytes of content. */
+static size_t take_chunks(const char *data, size_t size, size_t *at)
+{
+	size_t content = 0, chunk;
+
+	do {
+		const char *line = data + *at;
+		char *end;
+		size_t length = take_line(data, size, at);
+
+		require(length > 0 && isxdigit((unsigned char)*line));
+		chunk = strtoul(line, &end, 16); /* CRLF ends it */
+		require(end == line + length || *end == ';');
+		if (chunk == 0)
+			break;
+		require(size - *at > chunk + 1 && memcmp(data + *at + chunk, "\r\n", 2) == 0);
+		*at += chunk + 2;
+		content += chunk;
+	} while (true);
+	take_fields(data, size, at);
+	return content;
+}
+
+/* These bytes, no more and no less, were taken for one request. */
+static void read_again(const struct http_reader *r, const char *data, size_t size)
+{
+	size_t at = 0;
+	struct fields fields = take_head(data, size, &at);
+	size_t content = fields.length;
+
+	if (fields.codings > 0)
+		content = take_chunks(data, size, &at);
+	else
+		at += content;
+	require(at == size && r->body.size == content);
+}
+
 /* Feeds the bytes `step` at a time. */
 static struct trace run(const char *data, size_t size, size_t step)
 {
@@ -58,6 +171,7 @@ static struct trace run(const char *data, size_t size, size_t step)
 	struct budget budget = { 1 << 20 };
 	enum http_event event = HTTP_EVENT_MORE;
 	struct http_reader reader;
+	const char *begin = data;
 
 	http_reader_init(&reader, &budget);
 	while (size > 0 && event != HTTP_EVENT_REFUSED) {
@@ -74,8 +188,11 @@ static struct trace run(const char *data, size_t size, size_t step)
 		size -= used;
 		if (event != HTTP_EVENT_MORE)
 			note(&trace, &reader, event);
-		if (event == HTTP_EVENT_END)
+		if (event == HTTP_EVENT_END) {
+			read_again(&reader, begin, (size_t)(data - begin));
 			http_reader_reset(&reader);
+			begin = data;
+		}
 	}
 	http_reader_finish(&reader);
 	require(budget.left == 1 << 20);

@@ -161,7 +161,8 @@ class Case(unittest.TestCase):
         return app.ready()
 
 
-class Answers(Case):
+class Shared(Case):
+    """One app for all tests of a class."""
     @classmethod
     def setUpClass(cls):
         cls.app = App(env={"CLUSTERD_SLOT": "3"}).ready()
@@ -179,6 +180,8 @@ class Answers(Case):
         self.assertEqual(reply.json()["status"], status)
         self.assertTrue(reply.json()["message"])
 
+
+class Answers(Shared):
     def test_get(self):
         reply = self.ask(GET + "\r\n")
         self.assertEqual(reply.status, 200)
@@ -208,70 +211,6 @@ class Answers(Case):
         reply = self.ask(POST + JSON + "Transfer-Encoding: chunked\r\n\r\n"
                          "1\r\n[\r\n3;x=y\r\n1,2\r\n1\r\n]\r\n0\r\nTrailer: x\r\n\r\n")
         self.assertEqual((reply.status, reply.body), (200, b"[1,2]"))
-
-    def test_errors(self):
-        for status, request in (
-                (404, "GET / HTTP/1.1\r\n" + HOST + "\r\n"),
-                (400, POST + JSON + "Content-Length: 1\r\n\r\n{"),
-                (400, POST + JSON + "\r\n"),
-                (400, POST + JSON + "Content-Length: 3\r\n\r\n[\0]"),
-                (400, POST + JSON + "Content-Length: 50000\r\n\r\n" + "[" * 50000),
-                (400, POST + JSON + "Content-Length: 49999\r\n\r\n" + '{"":' * 12499 + "nul"),
-                (415, POST + "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"),
-                (415, POST + "Content-Length: 2\r\n\r\n{}"),
-                (413, POST + JSON + "Content-Length: 102401\r\n\r\n"),
-                (413, POST + JSON + "Transfer-Encoding: chunked\r\n\r\n19001\r\n"),
-                (414, "GET /" + "a" * 9000),
-                (431, GET + "X: " + "a" * 9000),
-                (431, GET + "x: y\r\n" * 101),
-                (431, GET + ("x: " + "y" * 1000 + "\r\n") * 17),
-                (417, GET + "Expect: magic\r\n\r\n"),
-                (505, "GET /get HTTP/2.0\r\n" + HOST + "\r\n"),
-                (400, "GET /get HTTP/1.1\r\n\r\n"),
-                (400, "\x16\x03\x01"),
-                (400, "G\0T")):
-            with self.subTest(request=request[:70]):
-                self.is_error(self.ask(request), status)
-
-    def test_smuggling(self):
-        """Nothing after an ambiguous request is ever answered."""
-        inner = GET + "\r\n"
-        chunks = "0\r\n\r\n" + inner
-        for request in (
-                POST + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + chunks,
-                POST + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + chunks,
-                POST + "Content-Length: 5, 5\r\n\r\n" + chunks,
-                POST + "Content-Length: +5\r\n\r\n" + chunks,
-                POST + "Content-Length : 5\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding: xchunked\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding: chunked, identity\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding: \vchunked\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding:\r\n chunked\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n" + chunks,
-                "POST /post HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
-                POST + "Transfer-Encoding: chunked\r\n\r\n-0\r\n\r\n" + inner,
-                POST + "Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + inner,
-                POST + "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n" + chunks,
-                POST + "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n" + chunks,
-                GET + "X: y\n\n" + inner,
-                GET + "X: y\0z\r\n\r\n" + inner,
-                GET + "X: y\rContent-Length: 5\r\n\r\n" + inner,
-                GET + "Host: other\r\n\r\n" + inner):
-            with self.subTest(request=request[40:110]):
-                with self.app.connect() as s, s.makefile("rb") as f:
-                    s.sendall(request.encode("latin1"))
-                    reply = Reply(f)
-                    self.assertIn(reply.status, (400, 501))
-                    self.assertTrue(reply.closes)
-                    self.assertEqual(f.read(), b"")
-
-    def test_405_names_the_methods(self):
-        for method, path, allow in (("POST", "/get", "GET, HEAD"), ("DELETE", "/post", "POST"),
-                                    ("OPTIONS", "/visits", "GET")):
-            reply = self.ask(f"{method} {path} HTTP/1.1\r\n{HOST}\r\n")
-            self.is_error(reply, 405)
-            self.assertEqual(reply.headers["allow"], allow)
 
     def test_error_keeps_the_connection_when_the_framing_is_known(self):
         with self.app.connect() as s, s.makefile("rb") as f:
@@ -429,6 +368,32 @@ class Limits(Case):
                     s.sendall((GET + "\r\n").encode() * 1000)
             wait_for(lambda: not sockets(app.pid), "the end of the connection")
 
+    def test_clients_that_never_read_cost_little(self):
+        """Each pipelines until it can not go on; app holds one batch of answers for each."""
+        count = 10
+        app = self.start()
+        ask(app, GET + "\r\n")
+        before, held = self.rss(app.pid), []
+        body = '"' + "a" * 100000 + '"'
+        text = f"{POST}{JSON}Content-Length: {len(body)}\r\n\r\n{body}".encode() * 4
+        try:
+            for _ in range(count):
+                s = app.connect()
+                held.append(s)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                s.settimeout(0.1)
+                with self.assertRaises(TimeoutError):
+                    while True:
+                        s.sendall(text)
+            each = (self.rss(app.pid) - before) / count
+            print(f"\n{count} clients that never read: {each:.0f} bytes each")
+            self.assertLess(each, 400 * 1024)
+            self.assertEqual(ask(app, GET + "\r\n").status, 200)
+        finally:
+            for s in held:
+                s.close()
+        wait_for(lambda: not sockets(app.pid), "the connections to end")
+
     def test_ten_thousand_idle_connections(self):
         count = 10000
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -552,6 +517,25 @@ class Stopping(Case):
             self.assertLess(time.monotonic() - begin, 5)
             self.assertEqual(silent.recv(1), b"")
             self.assertEqual(f.read(), b"")
+
+    def test_an_empty_line_begins_no_request(self):
+        """RFC 9112 2.2: some clients send one behind a body. The connection is idle all the same."""
+        app = self.start(env={"APP_IDLE_MS": "1000", "APP_TIMEOUT_MS": "9000"})
+        text = (POST + JSON + "Content-Length: 2\r\n\r\n{}\r\n").encode()
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall(text)
+            self.assertEqual(Reply(f).status, 200)
+            begin = time.monotonic()
+            self.assertEqual(f.read(), b"")  # the idle limit, and no 408
+            self.assertLess(time.monotonic() - begin, 5)
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall(text)
+            self.assertEqual(Reply(f).status, 200)
+            ask(app, GET + "\r\n")  # by now the empty line has been read
+            begin = time.monotonic()
+            app.signal(signal.SIGTERM)
+            self.assertEqual(app.wait(), 0)
+            self.assertLess(time.monotonic() - begin, 5)
 
     def test_second_signal_ends_it_at_once(self):
         app = self.start()

@@ -104,6 +104,38 @@ class Visits(Case):
             self.assertEqual((bodies[1]["pid"], bodies[3]["pid"]), (app.pid, app.pid))
             self.assertEqual(f.read(), b"")
 
+    def test_head(self):
+        """Counts as GET does, and has the length of the body that is not sent."""
+        self.start_redis()
+        app = self.start_app()
+        head = "HEAD /visits HTTP/1.1\r\n" + HOST
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall((head + "\r\nGET /visits HTTP/1.1\r\n" + HOST + "\r\n").encode())
+            reply = Reply(f, head=True)
+            self.assertEqual((reply.status, reply.headers["content-length"]), (200, "12"))
+            self.assertEqual(Reply(f).json(), {"visits": 2})
+        self.stop_redis()
+        for _ in range(2):  # the connection to Redis breaks, then it is known to be away
+            with app.connect() as s, s.makefile("rb") as f:
+                s.sendall((head + "Connection: close\r\n\r\n").encode())
+                self.assertEqual(Reply(f, head=True).status, 503)
+                self.assertEqual(f.read(), b"")
+
+    def test_close_does_not_reset_the_answer_away(self):
+        """What came while the visit was under way is not read, but does no harm either."""
+        self.start_redis()
+        app = self.start_app()
+        self.assertEqual(self.visit(app).status, 200)
+        os.kill(self.redis.pid, signal.SIGSTOP)
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall(("GET /visits HTTP/1.1\r\n" + HOST + "Connection: close\r\n\r\n").encode())
+            ask(app, GET + "\r\n")  # by now the visit has been read
+            s.sendall((GET + "\r\n").encode())
+            ask(app, GET + "\r\n")
+            os.kill(self.redis.pid, signal.SIGCONT)
+            self.assertEqual(Reply(f).json(), {"visits": 2})
+            self.assertEqual(f.read(), b"")
+
     def test_a_client_that_is_gone_while_its_visit_is_under_way(self):
         """The answer before the visit finds the connection reset; the count comes to nobody."""
         self.start_redis()
