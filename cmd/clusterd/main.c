@@ -126,7 +126,7 @@ static int load_and_run(struct options *options, struct config *config, char **a
 		complaints += verify_system(config, hear, &who);
 	if (complaints > 0)
 		return who.policy == 0 && !options->check ? EX_USAGE : EX_CONFIG;
-	if (!options->check && !options->dump && verify_fds(config, hear, &who) > 0)
+	if (!options->check && !options->dump && verify_start(config, hear, &who) > 0)
 		return EX_CONFIG;
 	if (options->dump)
 		config_dump(config, print_line, stdout);

@@ -79,15 +79,13 @@ int read_policy_file(const char *path, char **ret_text, size_t *ret_size,
 
 /*
  * What a policy says of the system it is for, for -t: does the program exist, do user, group and
- * directory, may the sockets be bound, do the limits fit? Looks and touches nothing. Returns the number
+ * directory, may this user do what is asked for, do the limits fit? Looks and touches nothing. Returns the number
  * of complaints.
  */
 int verify_system(const struct config *config, config_complaint *complain, void *context);
 
-/* The parts of it: can a process have as many open files as the workers need? Also for a start. */
-int verify_fds(const struct config *config, config_complaint *complain, void *context);
-/* Folders of unix sockets, and ports that need a capability. */
-int verify_sockets(const struct config *config, config_complaint *complain, void *context);
+/* The part of it that also keeps a start from succeeding half: are there open files for all workers? */
+int verify_start(const struct config *config, config_complaint *complain, void *context);
 
 /* "web.conf:12: text", or "--set: text" for line 0. */
 void format_complaint(char *line, size_t size, const char *source, unsigned number, const char *text);

@@ -2,6 +2,7 @@
 #include <glob.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,25 +11,31 @@
 #include <unistd.h>
 
 #include "cmd/clusterd/options.h"
+#include "cmd/clusterd/verify.h"
 #include "config/refused.h"
 #include "config/words.h"
 #include "supervisor/os/spawn.h"
 
-struct verifier {
-	const struct config *config;
-	config_complaint *complain;
-	void *context;
-	int complaints;
-};
+void verify_complain(struct verifier *v, const struct origin *origin, const char *format, ...)
+{
+	char line[COMPLAINT_TEXT_MAX];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	v->complaints++;
+	v->complain(v->context, origin->source ? origin->source : "policy", origin->line, line);
+}
+
+const struct origin *verify_origin(const struct verifier *v, const char *name)
+{
+	return &v->config->origins.keys[key_find(name) - keys];
+}
 
 static void complain_about(struct verifier *v, const char *name, const char *text, const char *why)
 {
-	const struct origin *origin = &v->config->origins.keys[key_find(name) - keys];
-	char line[COMPLAINT_TEXT_MAX];
-
-	snprintf(line, sizeof(line), "%.250s: %.250s", text, why);
-	v->complaints++;
-	v->complain(v->context, origin->source ? origin->source : "policy", origin->line, line);
+	verify_complain(v, verify_origin(v, name), "%.250s: %.250s", text, why);
 }
 
 /* Are there file formats that the kernel hands to an interpreter of its own? */
@@ -97,8 +104,10 @@ static void verify_names(struct verifier *v)
 	const struct policy *policy = &v->config->policy;
 	struct stat status;
 
-	if (!is_id(policy->cluster_user) && !getpwnam(policy->cluster_user))
-		complain_about(v, "cluster.user", policy->cluster_user, "no such user");
+	if (policy->cluster_user[0] && !getpwnam(policy->cluster_user))
+		complain_about(v, "cluster.user", policy->cluster_user,
+			       is_id(policy->cluster_user) ? "no such user; a name is needed" :
+							     "no such user");
 	if (!is_id(policy->cluster_group) && !getgrnam(policy->cluster_group))
 		complain_about(v, "cluster.group", policy->cluster_group, "no such group");
 	if (!is_id(policy->control_group) && !getgrnam(policy->control_group))
@@ -142,7 +151,16 @@ int verify_system(const struct config *config, config_complaint *complain, void 
 	verify_program(&v, "ready.command", &config->policy.ready_command);
 	verify_names(&v);
 	verify_limits(&v);
-	v.complaints += verify_sockets(config, complain, context);
-	v.complaints += verify_fds(config, complain, context);
+	verify_sockets(&v);
+	verify_rights(&v);
+	verify_open_files(&v);
+	return v.complaints;
+}
+
+int verify_start(const struct config *config, config_complaint *complain, void *context)
+{
+	struct verifier v = { config, complain, context, 0 };
+
+	verify_open_files(&v);
 	return v.complaints;
 }

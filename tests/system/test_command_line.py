@@ -100,6 +100,18 @@ class CommandLine(harness.TestCase):
         if os.geteuid() == 0:
             self.refuse(0, *words, f"127.0.0.1:{first - 1}", "--", "/bin/true")
 
+    def test_check_tells_what_only_root_may(self):
+        user = {"user": 65534, "group": 65534, "extra_groups": ()} if os.geteuid() == 0 else {}
+        for words, said in ((("--set", "cluster.user=root"), "root: only root may run workers as another user"),
+                            (("--set", "cluster.nice=-20"), "CAP_SYS_NICE"),
+                            (("-b", "round-robin"), "CAP_BPF")):
+            words = ("--set", "control.socket=off", "-n", "1", "-l", f"127.0.0.1:{harness.free_port()}", *words, "--",
+                     "/bin/sleep", "1")
+            self.refuse(78, "-t", *words, says=(said,), **user)
+            self.assertEqual(self.run_clusterd(*words, **user).returncode, 77, said)
+            if user:
+                self.refuse(0, "-t", *words)
+
     def test_start_and_check_agree_on_open_files(self):
         def limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))

@@ -242,7 +242,8 @@ static const struct {
 	{ "--set cluster.directory=/nonexistent sh", "/nonexistent: No such file" },
 	{ "--set cluster.user=no-such-user sh", "no such user" },
 	{ "--set cluster.group=no-such-group sh", "no such group" },
-	{ "--set cluster.user=0 sh", NULL },
+	{ "--set cluster.user=0 sh", "0: no such user; a name is needed" },
+	{ "--set cluster.group=0 sh", NULL },
 	{ "--set ready.command=/nonexistent sh", "/nonexistent: No such file" },
 };
 
