@@ -10,6 +10,8 @@
 #ifndef CLUSTERD_TESTS_FAULT_FAULT_H
 #define CLUSTERD_TESTS_FAULT_FAULT_H
 
+#include <stddef.h>
+
 struct fault_case {
 	const char *name;
 
@@ -23,5 +25,9 @@ struct fault_case {
 
 /* Prints one line; returns 0, or 1 after saying what was wrong. */
 int fault_sweep(const struct fault_case *fault_case);
+
+/* main() of a program of cases: sweeps the one that its argument names, without one all of them.
+ * Returns what main() returns; a name that no case has is a failure. */
+int fault_main(const struct fault_case *cases, size_t count, int argc, char **argv);
 
 #endif

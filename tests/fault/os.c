@@ -414,18 +414,13 @@ static const struct fault_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	int failures = 0, done = 0;
+	int status;
 
 	if (!mkdtemp(folder))
 		return 1;
 	chmod(folder, 0755);
 	snprintf(path, sizeof path, "%s/s", folder);
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		if (argc > 1 && strcmp(argv[1], cases[i].name) != 0)
-			continue;
-		failures += fault_sweep(&cases[i]);
-		done++;
-	}
+	status = fault_main(cases, sizeof cases / sizeof *cases, argc, argv);
 	rmdir(folder);
-	return failures || !done;
+	return status;
 }

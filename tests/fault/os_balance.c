@@ -227,32 +227,13 @@ static const struct fault_case cases[] = {
 	{ "adopt", run_adopt, 80 },
 };
 
-/* calloc(3) of glibc does not reuse the freed blocks that it keeps a thread, up to seven of a size,
- * so the heap seems to grow until they are there. */
-static int warm_up(const struct fault_case *c)
-{
-	enum { KEPT = 7 };
-	const char *failed;
-	int error = 0;
-
-	for (int i = 0; error == 0 && i < KEPT; i++)
-		error = c->run(&failed);
-	return error;
-}
-
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "child") == 0)
 		return child();
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc != 2 || strcmp(argv[1], cases[i].name) != 0)
-			continue;
-		if (i < 2 && reuseport_probe_kernel() != REUSEPORT_OK) {
-			printf("skipped: no CAP_BPF, or kernel before 5.14\n");
-			return 77;
-		}
-		return warm_up(&cases[i]) != 0 || fault_sweep(&cases[i]) != 0;
+	if (argc == 2 && strncmp(argv[1], "steer_", 6) == 0 && reuseport_probe_kernel() != REUSEPORT_OK) {
+		printf("skipped: no CAP_BPF, or kernel before 5.14\n");
+		return 77;
 	}
-	fprintf(stderr, "usage: os_balance CASE\n");
-	return EXIT_FAILURE;
+	return fault_main(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);
 }

@@ -10,18 +10,21 @@ The environment names the binaries: CLUSTERD, CLUSTERCTL, APP, PROBE; PORT_BASE 
 first of sixty ports that belong to this test file.
 """
 
+import array
 import atexit
 import ctypes
 import fcntl
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
 import stat
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -200,44 +203,71 @@ class Cluster:
         test.addCleanup(self.finish)
 
     def _read(self, stream):
+        """Takes bytes out of the pipe under the lock only: what is no longer in it can be seen by all()."""
+        rest = b""
+        fd = os.dup(stream.fileno())  # the stream may be closed first
+        waiting = select.poll()
+        waiting.register(fd, select.POLLIN)
         try:
-            self._read_lines(stream)
+            while True:
+                waiting.poll()
+                with self.changed:
+                    data = os.read(fd, 65536)
+                    if not data:
+                        break
+                    *lines, rest = (rest + data).split(b"\n")
+                    for raw in lines:
+                        self._take_line(raw)
+                    self.changed.notify_all()
         finally:
+            os.close(fd)
             with self.changed:
+                if rest:
+                    self._take_line(rest)
                 self.ended = self.ended or stream is self.process.stderr
                 self.changed.notify_all()
 
-    def _read_lines(self, stream):
-        for raw in stream:
-            line = raw.decode("utf-8", "replace").rstrip("\n")
-            if any(c < 32 or c == 127 for c in raw[:-1]):
-                self.odd_lines.append(raw)
+    def _take_line(self, raw):
+        line = raw.decode("utf-8", "replace")
+        if any(c < 32 or c == 127 for c in raw):
+            self.odd_lines.append(raw)
+        try:
+            event = Event(json.loads(line))
+            if "event" not in event:
+                raise ValueError
+        except (ValueError, TypeError):
+            event = None
+        if event is None:
+            self.other.append(line)
+        elif event["event"] == "output":  # a captured line of a worker
+            self.other.append(f"{event['name']}[{event['slot']}] {event['line']}")
+        else:
+            event["at"] = time.monotonic()
+            self.events.append(event)
+
+    def _catch_up(self):
+        """Waits, with the lock, until all that was written to the log so far has been read."""
+        left = array.array("i", [0])
+        while not self.ended:
             try:
-                event = Event(json.loads(line))
-                if "event" not in event:
-                    raise ValueError
-            except (ValueError, TypeError):
-                event = None
-            with self.changed:
-                if event is None:
-                    self.other.append(line)
-                elif event["event"] == "output":  # a captured line of a worker
-                    self.other.append(f"{event['name']}[{event['slot']}] {event['line']}")
-                else:
-                    event["at"] = time.monotonic()
-                    self.events.append(event)
-                self.changed.notify_all()
+                fcntl.ioctl(self.process.stderr, termios.FIONREAD, left)
+            except ValueError:  # closed
+                return
+            if left[0] == 0 or not self.changed.wait(DEADLINE):
+                return
 
     # -- waiting --
 
     def mark(self):
         """From here on: pass it as since= to a wait."""
         with self.changed:
+            self._catch_up()
             return len(self.events)
 
     def all(self, name, since=0, **fields):
-        """The events seen so far that match."""
+        """The events written so far that match."""
         with self.changed:
+            self._catch_up()
             return [e for e in self.events[since:]
                     if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
 

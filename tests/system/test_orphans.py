@@ -66,10 +66,10 @@ class Case(harness.TestCase):
         return [line.split() for line in text.splitlines()[1:] if line.strip()]
 
     def assert_rows(self, c, pids):
-        """The record names these processes, and they are who it says."""
-        rows = self.rows(c)
-        self.assertEqual(sorted(int(row[1]) for row in rows), sorted(pids))
-        for word, pid, start, *_ in rows:
+        """The record names these processes, and they are who it says. A row goes after its process."""
+        harness.eventually(lambda: sorted(int(row[1]) for row in self.rows(c)) == sorted(pids),
+                           f"rows of {sorted(pids)} only: {self.rows(c)}")
+        for word, pid, start, *_ in self.rows(c):
             self.assertEqual((word, int(start)), ("worker", started(int(pid))))
 
 

@@ -81,7 +81,7 @@ class RowF(harness.TestCase):
             os.mkfifo(path)
 
         def link_to_nowhere():
-            path.symlink_to("/nonexistent")
+            path.symlink_to(path.with_name("nothing"))
 
         def huge():
             with open(path, "wb") as f:

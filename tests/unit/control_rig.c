@@ -2,7 +2,6 @@
  * control_rig - the control socket on a loop of its own, with a double of the supervisor
  * behind it, and a client in the same thread. Included by the tests that use it.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_supervisor.c"
+#include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 8000, ANSWER_MAX = 1 << 22 };
 
@@ -126,25 +126,3 @@ static const char *ask(const char *line)
 
 #define HAS(text) ck_assert_msg(strstr(answer, text) != NULL, "no %s in: %.600s", text, answer)
 #define HAS_NOT(text) ck_assert_msg(strstr(answer, text) == NULL, "%s in: %.600s", text, answer)
-
-static TCase *tests(const char *name)
-{
-	TCase *tcase = tcase_create(name);
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	return tcase;
-}
-
-static int run(const char *name, TCase *tcase)
-{
-	Suite *suite = suite_create(name);
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}

@@ -5,6 +5,7 @@
  *
  * Slots, listeners and ends are what the test puts there; requests are counted and kept.
  */
+#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

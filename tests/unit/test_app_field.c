@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd/app/field.h"
+#include "tests/unit/suite.h"
 
 static const struct {
 	const char *host;
@@ -92,19 +93,13 @@ START_TEST(nul_is_in_no_host)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, host_is_a_host, 0, sizeof hosts / sizeof *hosts);
+	tcase_add_test(tests, nul_is_in_no_host);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("app_field");
-	TCase *tcase = tcase_create("field");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(tcase, host_is_a_host, 0, sizeof hosts / sizeof *hosts);
-	tcase_add_test(tcase, nul_is_in_no_host);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("app/field", add_tests);
 }

@@ -2,12 +2,12 @@
  * The request reader: what is accepted, what is refused with which status, and
  * that it makes no difference how the bytes are cut.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd/app/http.h"
+#include "tests/unit/suite.h"
 
 enum { TRANSCRIPT_MAX = 1024 };
 
@@ -458,24 +458,17 @@ START_TEST(unwanted_body_is_not_kept)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, row_is_read_the_same_however_it_is_cut, 0,
+			    sizeof rows / sizeof *rows);
+	tcase_add_loop_test(tests, flood_is_stopped_at_its_limit, 0,
+			    sizeof floods / sizeof *floods);
+	tcase_add_test(tests, bodies_share_one_budget);
+	tcase_add_test(tests, unwanted_body_is_not_kept);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("app_http");
-	TCase *tcase = tcase_create("http");
-	SRunner *runner;
-	int failed;
-
-	tcase_set_timeout(tcase, 60);
-	tcase_add_loop_test(tcase, row_is_read_the_same_however_it_is_cut, 0,
-			    sizeof rows / sizeof *rows);
-	tcase_add_loop_test(tcase, flood_is_stopped_at_its_limit, 0,
-			    sizeof floods / sizeof *floods);
-	tcase_add_test(tcase, bodies_share_one_budget);
-	tcase_add_test(tcase, unwanted_body_is_not_kept);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("app/http", add_tests);
 }

@@ -2,7 +2,6 @@
  * JSON in, JSON out: what is echoed, what is refused and with which words.
  * Also the parts that answers are made of: replies, routes and REDIS_URL.
  */
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "cmd/app/json.h"
 #include "cmd/app/redis_url.h"
 #include "cmd/app/route.h"
+#include "tests/unit/suite.h"
 
 static const struct {
 	const char *text;
@@ -236,23 +236,17 @@ START_TEST(buffer_stays_within_its_budget)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, row_is_echoed_or_refused, 0, sizeof rows / sizeof *rows);
+	tcase_add_test(tests, depth_is_limited);
+	tcase_add_loop_test(tests, echo_is_a_fixed_point, 0, 100);
+	tcase_add_loop_test(tests, request_gets_its_answer, 0, sizeof answers / sizeof *answers);
+	tcase_add_loop_test(tests, redis_url_is_taken_apart, 0, sizeof urls / sizeof *urls);
+	tcase_add_test(tests, buffer_stays_within_its_budget);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("app_json");
-	TCase *tcase = tcase_create("json");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(tcase, row_is_echoed_or_refused, 0, sizeof rows / sizeof *rows);
-	tcase_add_test(tcase, depth_is_limited);
-	tcase_add_loop_test(tcase, echo_is_a_fixed_point, 0, 100);
-	tcase_add_loop_test(tcase, request_gets_its_answer, 0, sizeof answers / sizeof *answers);
-	tcase_add_loop_test(tcase, redis_url_is_taken_apart, 0, sizeof urls / sizeof *urls);
-	tcase_add_test(tcase, buffer_stays_within_its_budget);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("app/json", add_tests);
 }

@@ -1,5 +1,4 @@
 /* The command line, and the policy that it and a file make. */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 
 #include "cmd/clusterd/options.h"
 #include "config/words.h"
+#include "tests/unit/suite.h"
 
 enum { ARGUMENTS_MAX = 32 };
 
@@ -301,27 +301,21 @@ END_TEST
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, NULL, teardown);
+	tcase_add_loop_test(tests, wrong_usage_is_named, 0, COUNT(usage));
+	tcase_add_test(tests, program_ends_the_options);
+	tcase_add_loop_test(tests, line_makes_a_policy, 0, COUNT(rows));
+	tcase_add_test(tests, flags_of_listeners_reach_all);
+	tcase_add_test(tests, layers_have_an_order);
+	tcase_add_test(tests, odd_files_are_refused);
+	tcase_add_loop_test(tests, system_is_looked_at, 0, COUNT(systems));
+	tcase_add_test(tests, table_is_sound);
+	tcase_add_test(tests, help_names_everything);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("cli_options");
-	TCase *cases = tcase_create("options");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_checked_fixture(cases, NULL, teardown);
-	tcase_add_loop_test(cases, wrong_usage_is_named, 0, COUNT(usage));
-	tcase_add_test(cases, program_ends_the_options);
-	tcase_add_loop_test(cases, line_makes_a_policy, 0, COUNT(rows));
-	tcase_add_test(cases, flags_of_listeners_reach_all);
-	tcase_add_test(cases, layers_have_an_order);
-	tcase_add_test(cases, odd_files_are_refused);
-	tcase_add_loop_test(cases, system_is_looked_at, 0, COUNT(systems));
-	tcase_add_test(cases, table_is_sound);
-	tcase_add_test(cases, help_names_everything);
-	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("cli/options", add_tests);
 }

@@ -1,11 +1,11 @@
 /* Where to listen, as a user writes it. */
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/un.h>
 
 #include "config/address.h"
+#include "tests/unit/suite.h"
 
 #define LONG20 "aaaaaaaaaaaaaaaaaaaa"
 #define LONG100 LONG20 LONG20 LONG20 LONG20 LONG20
@@ -157,20 +157,14 @@ END_TEST
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, address_is_read_and_written, 0, COUNT(rows));
+	tcase_add_test(tests, socket_address_is_exact);
+	tcase_add_loop_test(tests, same_place_is_found, 0, COUNT(pairs));
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("config_address");
-	TCase *cases = tcase_create("address");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(cases, address_is_read_and_written, 0, COUNT(rows));
-	tcase_add_test(cases, socket_address_is_exact);
-	tcase_add_loop_test(cases, same_place_is_found, 0, COUNT(pairs));
-	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("config/address", add_tests);
 }

@@ -1,5 +1,4 @@
 /* What keys say to each other, and which exit rule holds. */
-#include <check.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "config/load.h"
 #include "config/refused.h"
 #include "config/rules.h"
+#include "tests/unit/suite.h"
 
 static struct config config;
 static char told[4096];
@@ -238,23 +238,17 @@ END_TEST
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, policy_is_checked_as_a_whole, 0, COUNT(rows));
+	tcase_add_test(tests, burst_names_the_three_keys);
+	tcase_add_test(tests, long_control_path_is_refused);
+	tcase_add_loop_test(tests, a_refused_value_has_no_echo, 0, COUNT(drafts));
+	tcase_add_test(tests, a_key_that_was_refused_is_known);
+	tcase_add_loop_test(tests, most_specific_rule_holds, 0, COUNT(ends));
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("config_check");
-	TCase *cases = tcase_create("check");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(cases, policy_is_checked_as_a_whole, 0, COUNT(rows));
-	tcase_add_test(cases, burst_names_the_three_keys);
-	tcase_add_test(cases, long_control_path_is_refused);
-	tcase_add_loop_test(cases, a_refused_value_has_no_echo, 0, COUNT(drafts));
-	tcase_add_test(cases, a_key_that_was_refused_is_known);
-	tcase_add_loop_test(cases, most_specific_rule_holds, 0, COUNT(ends));
-	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("config/check", add_tests);
 }

@@ -1,11 +1,11 @@
 /* The policy file: what is told of a bad one, and that a good one comes back from its dump. */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/load.h"
 #include "config/words.h"
+#include "tests/unit/suite.h"
 
 static struct config config, other;
 static struct policy before;
@@ -435,27 +435,21 @@ END_TEST
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, complaints, 0, COUNT(rows));
+	tcase_add_test(tests, nul_byte_is_refused);
+	tcase_add_test(tests, lines_go_on);
+	tcase_add_test(tests, lines_up_to_the_limit_arrive_whole);
+	tcase_add_test(tests, values_are_set_by_name);
+	tcase_add_test(tests, limits_hold);
+	tcase_add_loop_test(tests, dump_reads_back, 0, 300);
+	tcase_add_loop_test(tests, broken_files_change_nothing, 0, 100);
+	tcase_add_test(tests, error_on_the_last_line_undoes_the_first);
+	tcase_add_test(tests, dump_names_origins);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("config_load");
-	TCase *cases = tcase_create("load");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(cases, complaints, 0, COUNT(rows));
-	tcase_add_test(cases, nul_byte_is_refused);
-	tcase_add_test(cases, lines_go_on);
-	tcase_add_test(cases, lines_up_to_the_limit_arrive_whole);
-	tcase_add_test(cases, values_are_set_by_name);
-	tcase_add_test(cases, limits_hold);
-	tcase_add_loop_test(cases, dump_reads_back, 0, 300);
-	tcase_add_loop_test(cases, broken_files_change_nothing, 0, 100);
-	tcase_add_test(cases, error_on_the_last_line_undoes_the_first);
-	tcase_add_test(cases, dump_names_origins);
-	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("config/load", add_tests);
 }

@@ -1,5 +1,4 @@
 /* Each type of value: what may be written, what it means, and how it is written back. */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +6,7 @@
 #include "config/keys.h"
 #include "config/signals.h"
 #include "config/words.h"
+#include "tests/unit/suite.h"
 
 static struct policy policy, before;
 
@@ -327,26 +327,20 @@ END_TEST
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, value_is_read_and_written, 0, COUNT(rows));
+	tcase_add_test(tests, range_is_told_in_the_form_of_the_key);
+	tcase_add_test(tests, every_fallback_parses);
+	tcase_add_test(tests, signals_there_and_back);
+	tcase_add_loop_test(tests, words_there_and_back, 0, 300);
+	tcase_add_test(tests, words_have_limits);
+	tcase_add_loop_test(tests, near_words_are_suggested, 0, COUNT(near));
+	tcase_add_loop_test(tests, durations_are_written, 0, COUNT(durations));
+	tcase_add_loop_test(tests, files_are_counted, 0, COUNT(files));
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("config_values");
-	TCase *cases = tcase_create("values");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(cases, value_is_read_and_written, 0, COUNT(rows));
-	tcase_add_test(cases, range_is_told_in_the_form_of_the_key);
-	tcase_add_test(cases, every_fallback_parses);
-	tcase_add_test(cases, signals_there_and_back);
-	tcase_add_loop_test(cases, words_there_and_back, 0, 300);
-	tcase_add_test(cases, words_have_limits);
-	tcase_add_loop_test(cases, near_words_are_suggested, 0, COUNT(near));
-	tcase_add_loop_test(cases, durations_are_written, 0, COUNT(durations));
-	tcase_add_loop_test(cases, files_are_counted, 0, COUNT(files));
-	suite_add_tcase(suite, cases);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("config/values", add_tests);
 }

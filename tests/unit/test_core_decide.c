@@ -1,8 +1,8 @@
-#include <check.h>
 #include <signal.h>
 
 #include "supervisor/core/decide.h"
 #include "tests/unit/core_policy.h"
+#include "tests/unit/suite.h"
 
 enum { NOW_MS = 1000000, MINUTE = 60000 };
 
@@ -258,14 +258,8 @@ START_TEST(only_what_we_asked_for_is_asked)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("core/decide");
-	TCase *tests = tcase_create("decide");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
 	tcase_add_loop_test(tests, follows, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_loop_test(tests, budgets, 0, sizeof(budget_rows) / sizeof(budget_rows[0]));
 	tcase_add_loop_test(tests, never_more_than_burst_in_a_window, 0, 4);
@@ -274,8 +268,9 @@ int main(void)
 	tcase_add_test(tests, a_spawn_error_backs_off_like_a_short_life);
 	tcase_add_test(tests, a_spawn_error_is_never_tried_again_at_once);
 	tcase_add_test(tests, only_what_we_asked_for_is_asked);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return run_suite("core/decide", add_tests);
 }

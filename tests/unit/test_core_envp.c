@@ -2,13 +2,13 @@
  * envp: a worker's arguments and environment, byte for byte (catalogue rows J3 to J5).
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
 #include "supervisor/core/envp.h"
+#include "tests/unit/suite.h"
 
 static char *nothing[] = { NULL };
 static struct address tcp4, tcp6, loopback, path, udp;
@@ -279,26 +279,21 @@ START_TEST(a_large_environment)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, NULL);
+	tcase_add_loop_test(tests, arguments, 0, (int)(sizeof words / sizeof *words));
+	tcase_add_test(tests, without_sockets);
+	tcase_add_loop_test(tests, every_protocol, 0, (int)(sizeof variables / sizeof *variables));
+	tcase_add_test(tests, only_what_was_asked_for);
+	tcase_add_test(tests, the_child_writes_its_pid);
+	tcase_add_test(tests, what_was_meant_for_clusterd_is_not_passed_on);
+	tcase_add_test(tests, port_stays_when_no_socket_has_one);
+	tcase_add_test(tests, env_wins_over_what_is_inherited);
+	tcase_add_test(tests, a_large_environment);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("core/envp");
-	TCase *tc = tcase_create("envp");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(tc, setup, NULL);
-	tcase_add_loop_test(tc, arguments, 0, (int)(sizeof words / sizeof *words));
-	tcase_add_test(tc, without_sockets);
-	tcase_add_loop_test(tc, every_protocol, 0, (int)(sizeof variables / sizeof *variables));
-	tcase_add_test(tc, only_what_was_asked_for);
-	tcase_add_test(tc, the_child_writes_its_pid);
-	tcase_add_test(tc, what_was_meant_for_clusterd_is_not_passed_on);
-	tcase_add_test(tc, port_stays_when_no_socket_has_one);
-	tcase_add_test(tc, env_wins_over_what_is_inherited);
-	tcase_add_test(tc, a_large_environment);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("core/envp", add_tests);
 }

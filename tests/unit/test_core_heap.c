@@ -1,7 +1,7 @@
-#include <check.h>
 #include <stdlib.h>
 
 #include "supervisor/core/heap.h"
+#include "tests/unit/suite.h"
 
 enum { IDS = 100, ROUNDS = 20000 };
 
@@ -73,19 +73,14 @@ START_TEST(taking_out_twice_changes_nothing)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("core/heap");
-	TCase *tests = tcase_create("heap");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
 	tcase_add_loop_test(tests, agrees_with_a_table, 0, 3);
 	tcase_add_test(tests, comes_out_in_order_of_time_then_rank);
 	tcase_add_test(tests, taking_out_twice_changes_nothing);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return run_suite("core/heap", add_tests);
 }

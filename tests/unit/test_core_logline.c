@@ -2,13 +2,13 @@
  * logline: the three forms show the same fields, those of event.def, in lines that
  * no value can break.
  */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "supervisor/core/escape.h"
 #include "supervisor/core/logline.h"
+#include "tests/unit/suite.h"
 
 static const struct {
 	const char *name, *help;
@@ -377,30 +377,25 @@ END_TEST
 
 #define ROWS(table) (int)(sizeof(table) / sizeof *(table))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, reads_like_the_manual);
+	tcase_add_test(tests, logfmt_and_json);
+	tcase_add_test(tests, for_the_journal);
+	tcase_add_loop_test(tests, every_event_shows_its_fields_in_logfmt_and_json, 0, LOG_IDS);
+	tcase_add_test(tests, one_is_no_plural);
+	tcase_add_loop_test(tests, every_template_fits_its_event, 0, LOG_IDS);
+	tcase_add_loop_test(tests, a_text_value_is_the_value_of_the_field, 0, LOG_IDS);
+	tcase_add_test(tests, every_known_field_is_used);
+	tcase_add_test(tests, an_unlisted_field_is_not_lost);
+	tcase_add_loop_test(tests, no_value_breaks_the_line, 0, 4);
+	tcase_add_test(tests, plain_agrees_with_escape);
+	tcase_add_loop_test(tests, escapes_what_a_terminal_obeys, 0, ROWS(escapes));
+	tcase_add_loop_test(tests, durations_have_two_units, 0, ROWS(durations));
+	tcase_add_loop_test(tests, stamps_are_utc, 0, ROWS(stamps));
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("core/logline");
-	TCase *tc = tcase_create("logline");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tc);
-	tcase_add_test(tc, reads_like_the_manual);
-	tcase_add_test(tc, logfmt_and_json);
-	tcase_add_test(tc, for_the_journal);
-	tcase_add_loop_test(tc, every_event_shows_its_fields_in_logfmt_and_json, 0, LOG_IDS);
-	tcase_add_test(tc, one_is_no_plural);
-	tcase_add_loop_test(tc, every_template_fits_its_event, 0, LOG_IDS);
-	tcase_add_loop_test(tc, a_text_value_is_the_value_of_the_field, 0, LOG_IDS);
-	tcase_add_test(tc, every_known_field_is_used);
-	tcase_add_test(tc, an_unlisted_field_is_not_lost);
-	tcase_add_loop_test(tc, no_value_breaks_the_line, 0, 4);
-	tcase_add_test(tc, plain_agrees_with_escape);
-	tcase_add_loop_test(tc, escapes_what_a_terminal_obeys, 0, ROWS(escapes));
-	tcase_add_loop_test(tc, durations_have_two_units, 0, ROWS(durations));
-	tcase_add_loop_test(tc, stamps_are_utc, 0, ROWS(stamps));
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("core/logline", add_tests);
 }

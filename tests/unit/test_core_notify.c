@@ -1,12 +1,12 @@
 /*
  * notify: every datagram has a meaning, however malformed (catalogue row E6).
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "supervisor/core/escape.h"
 #include "supervisor/core/notify.h"
+#include "tests/unit/suite.h"
 
 #define TEXT(literal) literal, sizeof(literal) - 1
 #define MAX_TEXT "18446744073709551615"
@@ -154,21 +154,16 @@ START_TEST(a_budget_is_spent_and_comes_back)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, says, 0, (int)(sizeof rows / sizeof *rows));
+	tcase_add_test(tests, ten_thousand_lines);
+	tcase_add_test(tests, a_status_is_cut_between_characters);
+	tcase_add_test(tests, noise_then_ready);
+	tcase_add_test(tests, a_budget_is_spent_and_comes_back);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("core/notify");
-	TCase *tc = tcase_create("notify");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tc);
-	tcase_add_loop_test(tc, says, 0, (int)(sizeof rows / sizeof *rows));
-	tcase_add_test(tc, ten_thousand_lines);
-	tcase_add_test(tc, a_status_is_cut_between_characters);
-	tcase_add_test(tc, noise_then_ready);
-	tcase_add_test(tc, a_budget_is_spent_and_comes_back);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("core/notify", add_tests);
 }

@@ -1,6 +1,5 @@
-#include <check.h>
-
 #include "tests/unit/core_play.h"
+#include "tests/unit/suite.h"
 
 /* No jitter at 3 ms; notify, so that only `ready` makes ready. */
 #define QUIET "restart.delay=3ms ready.when=notify "
@@ -196,20 +195,15 @@ START_TEST(small)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("core/pool");
-	TCase *tests = tcase_create("pool");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
 	tcase_add_test(tests, table);
 	tcase_add_test(tests, told);
 	tcase_add_test(tests, small);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return run_suite("core/pool", add_tests);
 }

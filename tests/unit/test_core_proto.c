@@ -1,4 +1,3 @@
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +5,7 @@
 #include "supervisor/core/json.h"
 #include "supervisor/core/names.h"
 #include "supervisor/core/proto.h"
+#include "tests/unit/suite.h"
 
 /* ---- requests ---- */
 
@@ -312,28 +312,22 @@ END_TEST
 
 #define ROWS(table) (int)(sizeof(table) / sizeof *(table))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, request_row, 0, ROWS(lines));
+	tcase_add_loop_test(tests, ack_row, 0, ROWS(acks));
+	tcase_add_test(tests, request_nul_byte);
+	tcase_add_loop_test(tests, count_row, 0, ROWS(counts));
+	tcase_add_test(tests, folders);
+	tcase_add_loop_test(tests, json_row, 0, ROWS(texts));
+	tcase_add_test(tests, json_numbers);
+	tcase_add_test(tests, json_room);
+	tcase_add_loop_test(tests, duration_row, 0, ROWS(durations));
+	tcase_add_test(tests, sizes);
+	tcase_add_test(tests, every_name);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("core/proto");
-	TCase *tcase = tcase_create("proto");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_loop_test(tcase, request_row, 0, ROWS(lines));
-	tcase_add_loop_test(tcase, ack_row, 0, ROWS(acks));
-	tcase_add_test(tcase, request_nul_byte);
-	tcase_add_loop_test(tcase, count_row, 0, ROWS(counts));
-	tcase_add_test(tcase, folders);
-	tcase_add_loop_test(tcase, json_row, 0, ROWS(texts));
-	tcase_add_test(tcase, json_numbers);
-	tcase_add_test(tcase, json_room);
-	tcase_add_loop_test(tcase, duration_row, 0, ROWS(durations));
-	tcase_add_test(tcase, sizes);
-	tcase_add_test(tcase, every_name);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("core/proto", add_tests);
 }

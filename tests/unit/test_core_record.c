@@ -1,7 +1,7 @@
-#include <check.h>
 #include <string.h>
 
 #include "supervisor/core/record.h"
+#include "tests/unit/suite.h"
 
 static const struct record_row sample = { .pid = 4242, .started = 183746, .slot = 1, .generation = 3 };
 
@@ -109,20 +109,15 @@ START_TEST(anything_else_is_garbage)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, a_row_is_text);
+	tcase_add_test(tests, what_is_written_is_read);
+	tcase_add_test(tests, an_empty_row);
+	tcase_add_test(tests, anything_else_is_garbage);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("record");
-	TCase *tcase = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_test(tcase, a_row_is_text);
-	tcase_add_test(tcase, what_is_written_is_read);
-	tcase_add_test(tcase, an_empty_row);
-	tcase_add_test(tcase, anything_else_is_garbage);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_suite("core/record", add_tests);
 }

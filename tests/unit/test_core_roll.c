@@ -1,6 +1,5 @@
-#include <check.h>
-
 #include "tests/unit/core_play.h"
+#include "tests/unit/suite.h"
 
 #define QUIET "restart.delay=3ms ready.when=notify "
 #define TWO_READY "start 2; spawned 1; spawned 2; ready 1; ready 2; "
@@ -120,18 +119,13 @@ START_TEST(cookies_wrap)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("core/roll");
-	TCase *tests = tcase_create("roll");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
 	tcase_add_test(tests, cookies_wrap);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return run_suite("core/roll", add_tests);
 }

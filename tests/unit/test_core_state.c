@@ -1,6 +1,5 @@
-#include <check.h>
-
 #include "tests/unit/core_play.h"
+#include "tests/unit/suite.h"
 
 #define QUIET "restart.delay=3ms ready.when=notify "
 
@@ -183,23 +182,17 @@ START_TEST(resized_it_goes_on)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("core/state");
-	TCase *tests = tcase_create("state");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
-	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, round_trip, 0, SCRIPTS);
 	tcase_add_loop_test(tests, any_truncation_is_refused, 0, SCRIPTS);
 	tcase_add_loop_test(tests, any_flip_is_refused, 0, SCRIPTS);
 	tcase_add_loop_test(tests, a_forged_state_is_refused_or_harmless, 0, SCRIPTS);
 	tcase_add_test(tests, does_not_fit_a_smaller_pool);
 	tcase_add_test(tests, resized_it_goes_on);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return run_suite("core/state", add_tests);
 }

@@ -1,8 +1,8 @@
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "supervisor/core/tlv.h"
+#include "tests/unit/suite.h"
 
 enum { ROOM = 4096 };
 
@@ -102,21 +102,16 @@ START_TEST(random_bytes_are_harmless)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, what_is_written_is_read);
+	tcase_add_test(tests, counting_needs_no_memory);
+	tcase_add_test(tests, a_cut_is_never_valid_inside_a_record);
+	tcase_add_test(tests, what_does_not_fit_is_refused);
+	tcase_add_loop_test(tests, random_bytes_are_harmless, 0, 5);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("tlv");
-	TCase *tc = tcase_create("tlv");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_test(tc, what_is_written_is_read);
-	tcase_add_test(tc, counting_needs_no_memory);
-	tcase_add_test(tc, a_cut_is_never_valid_inside_a_record);
-	tcase_add_test(tc, what_does_not_fit_is_refused);
-	tcase_add_loop_test(tc, random_bytes_are_harmless, 0, 5);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_suite("core/tlv", add_tests);
 }

@@ -1,9 +1,9 @@
 /* Tables, words, options and the status screen of clusterctl. */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd/clusterctl/table.h"
+#include "tests/unit/suite.h"
 
 static char *text;
 static size_t text_size;
@@ -279,29 +279,26 @@ END_TEST
 
 #define ROWS(table) (int)(sizeof(table) / sizeof *(table))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, columns_align);
+	tcase_add_test(tests, columns_go_by_rank_then_are_cut);
+	tcase_add_test(tests, no_line_is_wider_than_asked);
+	tcase_add_test(tests, colour_only_when_painted);
+	tcase_add_test(tests, control_characters_are_shown_as_marks);
+	tcase_add_test(tests, widths_count_characters);
+	tcase_add_test(tests, status_wide);
+	tcase_add_test(tests, status_80_columns);
+	tcase_add_test(tests, status_without_an_answer);
+	tcase_add_loop_test(tests, command_row, 0, ROWS(commands));
+	tcase_add_loop_test(tests, duration_row, 0, ROWS(durations));
+	tcase_add_test(tests, verdicts);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("ctl/table");
-	TCase *tcase = tcase_create("ctl");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	int status = run_suite("ctl/table", add_tests);
 
-	tcase_add_test(tcase, columns_align);
-	tcase_add_test(tcase, columns_go_by_rank_then_are_cut);
-	tcase_add_test(tcase, no_line_is_wider_than_asked);
-	tcase_add_test(tcase, colour_only_when_painted);
-	tcase_add_test(tcase, control_characters_are_shown_as_marks);
-	tcase_add_test(tcase, widths_count_characters);
-	tcase_add_test(tcase, status_wide);
-	tcase_add_test(tcase, status_80_columns);
-	tcase_add_test(tcase, status_without_an_answer);
-	tcase_add_loop_test(tcase, command_row, 0, ROWS(commands));
-	tcase_add_loop_test(tcase, duration_row, 0, ROWS(durations));
-	tcase_add_test(tcase, verdicts);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
 	free(text);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

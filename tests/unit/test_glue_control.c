@@ -322,29 +322,27 @@ START_TEST(ack_of_einhorn)
 }
 END_TEST
 
-static TCase *answers(void)
+static void add_tests(TCase *tests)
 {
-	TCase *tcase = tests("answers");
-
-	tcase_add_test(tcase, status_answer);
-	tcase_add_test(tcase, ack_of_einhorn);
-	tcase_add_test(tcase, hostile_words_are_escaped);
-	tcase_add_loop_test(tcase, each_request, 0, (int)(sizeof rows / sizeof *rows));
-	tcase_add_test(tcase, requests_reach_the_core);
-	tcase_add_test(tcase, who_asked_is_logged);
-	tcase_add_test(tcase, refusals_reach_the_client);
-	tcase_add_test(tcase, ends_and_why);
-	tcase_add_test(tcase, roll_is_followed_to_its_end);
-	tcase_add_test(tcase, scale_waits_for_readiness);
-	tcase_add_test(tcase, stop_is_told_its_end);
-	tcase_add_test(tcase, upgrade_tells_to_connect_again);
-	tcase_add_test(tcase, events_are_kept_and_followed);
-	tcase_add_test(tcase, ring_overflow);
-	tcase_add_test(tcase, logs_of_one_slot);
-	return tcase;
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, status_answer);
+	tcase_add_test(tests, ack_of_einhorn);
+	tcase_add_test(tests, hostile_words_are_escaped);
+	tcase_add_loop_test(tests, each_request, 0, (int)(sizeof rows / sizeof *rows));
+	tcase_add_test(tests, requests_reach_the_core);
+	tcase_add_test(tests, who_asked_is_logged);
+	tcase_add_test(tests, refusals_reach_the_client);
+	tcase_add_test(tests, ends_and_why);
+	tcase_add_test(tests, roll_is_followed_to_its_end);
+	tcase_add_test(tests, scale_waits_for_readiness);
+	tcase_add_test(tests, stop_is_told_its_end);
+	tcase_add_test(tests, upgrade_tells_to_connect_again);
+	tcase_add_test(tests, events_are_kept_and_followed);
+	tcase_add_test(tests, ring_overflow);
+	tcase_add_test(tests, logs_of_one_slot);
 }
 
 int main(void)
 {
-	return run("glue/control", answers());
+	return run_suite("glue/control", add_tests);
 }

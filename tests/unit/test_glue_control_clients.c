@@ -359,27 +359,25 @@ START_TEST(latency_under_attack)
 }
 END_TEST
 
-static TCase *clients(void)
+static void add_tests(TCase *tests)
 {
-	TCase *tcase = tests("clients");
-
-	tcase_add_test(tcase, split_at_every_offset);
-	tcase_add_test(tcase, half_closed_client_gets_its_answer);
-	tcase_add_test(tcase, line_without_end);
-	tcase_add_test(tcase, garbage);
-	tcase_add_test(tcase, dead_connections);
-	tcase_add_test(tcase, many_waiters);
-	tcase_add_test(tcase, slow_reader);
-	tcase_add_test(tcase, long_answer_is_whole);
-	tcase_add_test(tcase, idle_client_is_dropped);
-	tcase_add_test(tcase, client_dies_while_it_waits);
-	tcase_add_test(tcase, out_of_descriptors);
-	tcase_add_test(tcase, latency_idle);
-	tcase_add_test(tcase, latency_under_attack);
-	return tcase;
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, split_at_every_offset);
+	tcase_add_test(tests, half_closed_client_gets_its_answer);
+	tcase_add_test(tests, line_without_end);
+	tcase_add_test(tests, garbage);
+	tcase_add_test(tests, dead_connections);
+	tcase_add_test(tests, many_waiters);
+	tcase_add_test(tests, slow_reader);
+	tcase_add_test(tests, long_answer_is_whole);
+	tcase_add_test(tests, idle_client_is_dropped);
+	tcase_add_test(tests, client_dies_while_it_waits);
+	tcase_add_test(tests, out_of_descriptors);
+	tcase_add_test(tests, latency_idle);
+	tcase_add_test(tests, latency_under_attack);
 }
 
 int main(void)
 {
-	return run("glue/control_clients", clients());
+	return run_suite("glue/control_clients", add_tests);
 }

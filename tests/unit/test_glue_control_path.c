@@ -238,24 +238,22 @@ START_TEST(simultaneous_starts)
 }
 END_TEST
 
-static TCase *paths(void)
+static void add_tests(TCase *tests)
 {
-	TCase *tcase = tests("paths");
-
-	tcase_add_test(tcase, mode_and_owner);
-	tcase_add_test(tcase, who_may_ask);
-	tcase_add_test(tcase, second_server_is_refused);
-	tcase_add_test(tcase, stale_socket_is_replaced);
-	tcase_add_test(tcase, other_files_are_left_alone);
-	tcase_add_test(tcase, only_our_own_path_is_unlinked);
-	tcase_add_test(tcase, unsafe_folders_are_refused);
-	tcase_add_test(tcase, long_path_is_refused);
-	tcase_add_test(tcase, socket_is_taken_over);
-	tcase_add_test(tcase, simultaneous_starts);
-	return tcase;
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, mode_and_owner);
+	tcase_add_test(tests, who_may_ask);
+	tcase_add_test(tests, second_server_is_refused);
+	tcase_add_test(tests, stale_socket_is_replaced);
+	tcase_add_test(tests, other_files_are_left_alone);
+	tcase_add_test(tests, only_our_own_path_is_unlinked);
+	tcase_add_test(tests, unsafe_folders_are_refused);
+	tcase_add_test(tests, long_path_is_refused);
+	tcase_add_test(tests, socket_is_taken_over);
+	tcase_add_test(tests, simultaneous_starts);
 }
 
 int main(void)
 {
-	return run("glue/control_path", paths());
+	return run_suite("glue/control_path", add_tests);
 }

@@ -1,13 +1,13 @@
 /* hear: who is closed, or freed, while a batch is told is not called any more. */
 #include "supervisor/hear.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "supervisor/os/filelimit.h"
+#include "tests/unit/suite.h"
 
 enum { TALKERS = 600 }; /* more than two batches */
 
@@ -158,22 +158,17 @@ START_TEST(refused)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, all_in_one_turn);
+	tcase_add_test(tests, closed_within_a_batch);
+	tcase_add_test(tests, closes_itself);
+	tcase_add_test(tests, opens_again);
+	tcase_add_test(tests, refused);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("glue/hear");
-	TCase *tc = tcase_create("hear");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, all_in_one_turn);
-	tcase_add_test(tc, closed_within_a_batch);
-	tcase_add_test(tc, closes_itself);
-	tcase_add_test(tc, opens_again);
-	tcase_add_test(tc, refused);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("glue/hear", add_tests);
 }

@@ -1,7 +1,6 @@
 /*
  * log: never blocks, never dies, loses nothing that it does not tell (catalogue rows L7 to L10).
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 
 #include "supervisor/log.h"
 #include "supervisor/os/clock.h"
+#include "tests/unit/suite.h"
 
 static uv_loop_t loop;
 static struct log sink;
@@ -448,32 +448,26 @@ START_TEST(errno_is_left_alone)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, early_lines_are_seen_before_the_loop_runs);
+	tcase_add_test(tests, level_and_format_change_while_it_runs);
+	tcase_add_test(tests, a_file_that_can_not_be_opened);
+	tcase_add_test(tests, reopen_under_load);
+	tcase_add_test(tests, dev_full);
+	tcase_add_loop_test(tests, file_size_limit, 0, 2);
+	tcase_add_test(tests, reader_gone);
+	tcase_add_loop_test(tests, slow_reader, 0, 2);
+	tcase_add_test(tests, close_is_bounded);
+	tcase_add_test(tests, slow_disk);
+	tcase_add_test(tests, a_long_turn);
+	tcase_add_loop_test(tests, the_journal, 0, 2);
+	tcase_add_test(tests, taps_get_json_whatever_the_level);
+	tcase_add_test(tests, errno_is_left_alone);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("glue/log");
-	TCase *tc = tcase_create("log");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, early_lines_are_seen_before_the_loop_runs);
-	tcase_add_test(tc, level_and_format_change_while_it_runs);
-	tcase_add_test(tc, a_file_that_can_not_be_opened);
-	tcase_add_test(tc, reopen_under_load);
-	tcase_add_test(tc, dev_full);
-	tcase_add_loop_test(tc, file_size_limit, 0, 2);
-	tcase_add_test(tc, reader_gone);
-	tcase_add_loop_test(tc, slow_reader, 0, 2);
-	tcase_add_test(tc, close_is_bounded);
-	tcase_add_test(tc, slow_disk);
-	tcase_add_test(tc, a_long_turn);
-	tcase_add_loop_test(tc, the_journal, 0, 2);
-	tcase_add_test(tc, taps_get_json_whatever_the_level);
-	tcase_add_test(tc, errno_is_left_alone);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("glue/log", add_tests);
 }

@@ -1,6 +1,5 @@
 /* The OpenMetrics text and its HTTP door, with a double of the supervisor behind them. */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_supervisor.c"
+#include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 8000, ANSWER_MAX = 1 << 22 };
 
@@ -340,30 +340,24 @@ START_TEST(off_still_counts)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_loop_test(tests, each_request, 0, (int)(sizeof rows / sizeof *rows));
+	tcase_add_test(tests, head_has_no_body);
+	tcase_add_test(tests, not_ready);
+	tcase_add_test(tests, text_is_well_formed);
+	tcase_add_test(tests, reports_are_counted);
+	tcase_add_test(tests, big_text_is_whole);
+	tcase_add_test(tests, hostile_clients);
+	tcase_add_test(tests, big_header);
+	tcase_add_test(tests, long_line_is_refused);
+	tcase_add_test(tests, silent_client_is_dropped);
+	tcase_add_test(tests, only_private_addresses);
+	tcase_add_test(tests, off_still_counts);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("glue/metrics");
-	TCase *tcase = tcase_create("metrics");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	tcase_add_loop_test(tcase, each_request, 0, (int)(sizeof rows / sizeof *rows));
-	tcase_add_test(tcase, head_has_no_body);
-	tcase_add_test(tcase, not_ready);
-	tcase_add_test(tcase, text_is_well_formed);
-	tcase_add_test(tcase, reports_are_counted);
-	tcase_add_test(tcase, big_text_is_whole);
-	tcase_add_test(tcase, hostile_clients);
-	tcase_add_test(tcase, big_header);
-	tcase_add_test(tcase, long_line_is_refused);
-	tcase_add_test(tcase, silent_client_is_dropped);
-	tcase_add_test(tcase, only_private_addresses);
-	tcase_add_test(tcase, off_still_counts);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("glue/metrics", add_tests);
 }

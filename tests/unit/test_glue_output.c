@@ -1,7 +1,6 @@
 /*
  * output: captured lines, with real pipes and a loop (catalogue rows L1 to L6).
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +14,7 @@
 
 #include "supervisor/os/clock.h"
 #include "supervisor/output.h"
+#include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -474,27 +474,21 @@ START_TEST(a_slow_reader)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, each_line_has_a_prefix);
+	tcase_add_test(tests, as_fields);
+	tcase_add_test(tests, a_partial_line_comes_before_the_exit);
+	tcase_add_test(tests, an_endless_line_is_cut);
+	tcase_add_loop_test(tests, binary, 0, 3);
+	tcase_add_test(tests, the_last_words);
+	tcase_add_test(tests, a_grandchild_keeps_the_pipe);
+	tcase_add_test(tests, closed_early);
+	tcase_add_test(tests, taps_hear_every_line);
+	tcase_add_loop_test(tests, a_slow_reader, 0, 2);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("glue/output");
-	TCase *tc = tcase_create("output");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, each_line_has_a_prefix);
-	tcase_add_test(tc, as_fields);
-	tcase_add_test(tc, a_partial_line_comes_before_the_exit);
-	tcase_add_test(tc, an_endless_line_is_cut);
-	tcase_add_loop_test(tc, binary, 0, 3);
-	tcase_add_test(tc, the_last_words);
-	tcase_add_test(tc, a_grandchild_keeps_the_pipe);
-	tcase_add_test(tc, closed_early);
-	tcase_add_test(tc, taps_hear_every_line);
-	tcase_add_loop_test(tc, a_slow_reader, 0, 2);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed > 0;
+	return run_suite("glue/output", add_tests);
 }

@@ -2,7 +2,6 @@
 #include "supervisor/os/adopt.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -27,6 +26,7 @@
 
 #include "supervisor/os/adopt_unix.h"
 #include "supervisor/os/spawn.h"
+#include "tests/unit/suite.h"
 
 enum { WAIT_MS = 20000, TURN_MS = 10 };
 
@@ -727,35 +727,28 @@ END_TEST
 
 #define COUNT(rows) (int)(sizeof(rows) / sizeof((rows)[0]))
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, worker_serves_on_our_socket, 0, COUNT(conditions));
+	tcase_add_test(tests, type_is_known_without_getfd);
+	tcase_add_loop_test(tests, unrelated_binds_go_through, 0, 2);
+	tcase_add_test(tests, thread_is_traced_to_its_process);
+	tcase_add_test(tests, orphan_is_served_too);
+	tcase_add_test(tests, killed_caller_is_noticed);
+	tcase_add_test(tests, one_listener_a_process);
+	tcase_add_loop_test(tests, no_new_privs_is_a_choice, 0, 2);
+	tcase_add_test(tests, fd_passing_tells_why_not);
+	tcase_add_loop_test(tests, unmodified_servers_share_a_port, 0, COUNT(programs));
+	tcase_add_test(tests, unix_path_is_a_link);
+	tcase_add_test(tests, spawn_runs_the_hook);
+	tcase_add_loop_test(tests, addresses, 0, COUNT(pairs));
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_adopt");
-	TCase *tc = tcase_create("adopt");
-	SRunner *runner;
-	int bad;
-
 	if (adopt_probe_kernel() != ADOPT_OK) {
 		printf("skipped: no seccomp user notification\n");
 		return EXIT_SUCCESS;
 	}
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, worker_serves_on_our_socket, 0, COUNT(conditions));
-	tcase_add_test(tc, type_is_known_without_getfd);
-	tcase_add_loop_test(tc, unrelated_binds_go_through, 0, 2);
-	tcase_add_test(tc, thread_is_traced_to_its_process);
-	tcase_add_test(tc, orphan_is_served_too);
-	tcase_add_test(tc, killed_caller_is_noticed);
-	tcase_add_test(tc, one_listener_a_process);
-	tcase_add_loop_test(tc, no_new_privs_is_a_choice, 0, 2);
-	tcase_add_test(tc, fd_passing_tells_why_not);
-	tcase_add_loop_test(tc, unmodified_servers_share_a_port, 0, COUNT(programs));
-	tcase_add_test(tc, unix_path_is_a_link);
-	tcase_add_test(tc, spawn_runs_the_hook);
-	tcase_add_loop_test(tc, addresses, 0, COUNT(pairs));
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	bad = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run_suite("os/adopt", add_tests);
 }

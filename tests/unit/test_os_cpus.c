@@ -1,7 +1,6 @@
 /*
  * cpus, cgroup and proc on made-up trees: catalogue row H5 and facts about containers.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -14,6 +13,7 @@
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/proc.h"
+#include "tests/unit/suite.h"
 
 static char folder[] = "/tmp/clusterd-cpus-XXXXXX";
 
@@ -339,23 +339,18 @@ START_TEST(proc_of_ourselves)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_loop_test(tests, quota, 0, sizeof trees / sizeof *trees);
+	tcase_add_test(tests, affinity);
+	tcase_add_test(tests, oom_kills);
+	tcase_add_test(tests, oom_counter_is_kept);
+	tcase_add_test(tests, proc_of_a_tree);
+	tcase_add_test(tests, proc_of_ourselves);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_cpus");
-	TCase *tcase = tcase_create("cpus");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_loop_test(tcase, quota, 0, sizeof trees / sizeof *trees);
-	tcase_add_test(tcase, affinity);
-	tcase_add_test(tcase, oom_kills);
-	tcase_add_test(tcase, oom_counter_is_kept);
-	tcase_add_test(tcase, proc_of_a_tree);
-	tcase_add_test(tcase, proc_of_ourselves);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/cpus", add_tests);
 }

@@ -1,7 +1,6 @@
 /*
  * pidfile and logsink: catalogue rows M7, M8, M10.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 
 #include "supervisor/os/logsink.h"
 #include "supervisor/os/pidfile.h"
+#include "tests/unit/suite.h"
 
 static char folder[] = "/tmp/clusterd-files-XXXXXX";
 static char path[64];
@@ -206,24 +206,19 @@ START_TEST(what_may_block)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, one_owner);
+	tcase_add_test(tests, foreign_pidfile_stays);
+	tcase_add_test(tests, simultaneous_pidfiles);
+	tcase_add_loop_test(tests, odd_targets, 0, sizeof targets / sizeof *targets);
+	tcase_add_test(tests, devices);
+	tcase_add_test(tests, log_appends);
+	tcase_add_test(tests, what_may_block);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_files");
-	TCase *tcase = tcase_create("files");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, one_owner);
-	tcase_add_test(tcase, foreign_pidfile_stays);
-	tcase_add_test(tcase, simultaneous_pidfiles);
-	tcase_add_loop_test(tcase, odd_targets, 0, sizeof targets / sizeof *targets);
-	tcase_add_test(tcase, devices);
-	tcase_add_test(tcase, log_appends);
-	tcase_add_test(tcase, what_may_block);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/files", add_tests);
 }

@@ -2,7 +2,6 @@
  * holder: who has an address, in a made-up /proc and in the real one (catalogue rows K7 and K8).
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include "supervisor/os/holder.h"
 #include "supervisor/os/proc.h"
+#include "tests/unit/suite.h"
 
 #define HEAD "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 #define REST "00000000:00000000 00:00000000 00000000     0        0 %d 1 0000000000000000 100 0 0 10 0\n"
@@ -226,21 +226,16 @@ START_TEST(ourselves)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tests)
 {
-	Suite *suite = suite_create("os/holder");
-	TCase *tests = tcase_create("holder");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	suite_add_tcase(suite, tests);
 	tcase_add_checked_fixture(tests, make_folder, remove_folder);
 	tcase_add_loop_test(tests, the_socket_at_an_address, 0, (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tests, a_long_table);
 	tcase_add_test(tests, the_process_that_has_it);
 	tcase_add_test(tests, ourselves);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return run_suite("os/holder", add_tests);
 }

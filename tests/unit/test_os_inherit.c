@@ -1,7 +1,6 @@
 /*
  * inherit: catalogue row J4, the sockets that clusterd itself was started with.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "supervisor/os/inherit.h"
+#include "tests/unit/suite.h"
 
 /* Each row runs in a child of its own, because it takes the fds 3 and 4. */
 static const struct inherit_row {
@@ -98,18 +98,13 @@ START_TEST(inherit_leaves_our_own)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, inherit_env, 0, sizeof inherit_rows / sizeof *inherit_rows);
+	tcase_add_test(tests, inherit_leaves_our_own);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_inherit");
-	TCase *tcase = tcase_create("inherit");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_add_loop_test(tcase, inherit_env, 0, sizeof inherit_rows / sizeof *inherit_rows);
-	tcase_add_test(tcase, inherit_leaves_our_own);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/inherit", add_tests);
 }

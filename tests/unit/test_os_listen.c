@@ -2,7 +2,6 @@
  * listen: catalogue rows K1, K2, K4, M9, M10 and the two supervisors of M11.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "supervisor/os/listen.h"
+#include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 10000, NOBODY = 65534 };
 
@@ -631,39 +631,33 @@ START_TEST(inherited_must_be_right)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, tcp4);
+	tcase_add_test(tests, dual_stack);
+	tcase_add_test(tests, ipv6_host_is_v6only);
+	tcase_add_test(tests, udp);
+	tcase_add_test(tests, shared_port_has_one_founder);
+	tcase_add_test(tests, unix_path_mode_and_owner);
+	tcase_add_test(tests, stale_path_is_replaced);
+	tcase_add_loop_test(tests, path_is_claimed_again, 0, 2);
+	tcase_add_test(tests, path_of_another_is_not_claimed);
+	tcase_add_test(tests, live_path_is_refused);
+	tcase_add_loop_test(tests, foreign_files_are_refused, 0, 4);
+	tcase_add_loop_test(tests, simultaneous_starts, 0, 2);
+	tcase_add_test(tests, abstract);
+	tcase_add_loop_test(tests, repair, 0, 3);
+	tcase_add_loop_test(tests, unix_shutdown, 0, 2);
+	tcase_add_test(tests, backlog_is_put_back);
+	tcase_add_test(tests, backlog_beyond_somaxconn);
+	tcase_add_test(tests, keep_leaves_a_dead_socket_alone);
+	tcase_add_loop_test(tests, flags_are_put_back, 0, 3);
+	tcase_add_loop_test(tests, options_are_put_back, 0, 3);
+	tcase_add_test(tests, inherited_must_be_right);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_listen");
-	TCase *tcase = tcase_create("listen");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, tcp4);
-	tcase_add_test(tcase, dual_stack);
-	tcase_add_test(tcase, ipv6_host_is_v6only);
-	tcase_add_test(tcase, udp);
-	tcase_add_test(tcase, shared_port_has_one_founder);
-	tcase_add_test(tcase, unix_path_mode_and_owner);
-	tcase_add_test(tcase, stale_path_is_replaced);
-	tcase_add_loop_test(tcase, path_is_claimed_again, 0, 2);
-	tcase_add_test(tcase, path_of_another_is_not_claimed);
-	tcase_add_test(tcase, live_path_is_refused);
-	tcase_add_loop_test(tcase, foreign_files_are_refused, 0, 4);
-	tcase_add_loop_test(tcase, simultaneous_starts, 0, 2);
-	tcase_add_test(tcase, abstract);
-	tcase_add_loop_test(tcase, repair, 0, 3);
-	tcase_add_loop_test(tcase, unix_shutdown, 0, 2);
-	tcase_add_test(tcase, backlog_is_put_back);
-	tcase_add_test(tcase, backlog_beyond_somaxconn);
-	tcase_add_test(tcase, keep_leaves_a_dead_socket_alone);
-	tcase_add_loop_test(tcase, flags_are_put_back, 0, 3);
-	tcase_add_loop_test(tcase, options_are_put_back, 0, 3);
-	tcase_add_test(tcase, inherited_must_be_right);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/listen", add_tests);
 }

@@ -1,7 +1,6 @@
 /*
  * notifysock and sdnotify: they are the two ends of one protocol, so they test each other.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/sdnotify.h"
+#include "tests/unit/suite.h"
 
 static struct notifysock_message message;
 
@@ -255,24 +255,19 @@ START_TEST(watchdog_time)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, states);
+	tcase_add_test(tests, two_sockets_two_names);
+	tcase_add_test(tests, full_queue);
+	tcase_add_test(tests, long_and_odd_texts);
+	tcase_add_loop_test(tests, passed_fds_are_closed, 0, 3);
+	tcase_add_test(tests, other_user);
+	tcase_add_test(tests, addresses);
+	tcase_add_test(tests, watchdog_time);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_notify");
-	TCase *tcase = tcase_create("notify");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_add_test(tcase, states);
-	tcase_add_test(tcase, two_sockets_two_names);
-	tcase_add_test(tcase, full_queue);
-	tcase_add_test(tcase, long_and_odd_texts);
-	tcase_add_loop_test(tcase, passed_fds_are_closed, 0, 3);
-	tcase_add_test(tcase, other_user);
-	tcase_add_test(tcase, addresses);
-	tcase_add_test(tcase, watchdog_time);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/notify", add_tests);
 }

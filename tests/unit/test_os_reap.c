@@ -1,7 +1,6 @@
 /*
  * reap: catalogue rows I1, I4 and what pidfds promise.
  */
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 #include "supervisor/os/clock.h"
 #include "supervisor/os/reap.h"
 #include "supervisor/os/spawn.h"
+#include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -253,23 +253,17 @@ START_TEST(term_storm)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_test(tests, peek_then_reap);
+	tcase_add_test(tests, usage_is_told);
+	tcase_add_test(tests, signal_of_the_end);
+	tcase_add_test(tests, group_outlives_its_leader);
+	tcase_add_test(tests, strangers);
+	tcase_add_test(tests, term_storm);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_reap");
-	TCase *tcase = tcase_create("reap");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_set_timeout(tcase, 60);
-	tcase_add_test(tcase, peek_then_reap);
-	tcase_add_test(tcase, usage_is_told);
-	tcase_add_test(tcase, signal_of_the_end);
-	tcase_add_test(tcase, group_outlives_its_leader);
-	tcase_add_test(tcase, strangers);
-	tcase_add_test(tcase, term_storm);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/reap", add_tests);
 }

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "tests/unit/group.h"
+#include "tests/unit/suite.h"
 
 static const struct {
 	int family;
@@ -644,32 +645,25 @@ START_TEST(nothing_leaks)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, turn_is_exact, 0, COUNT(turns));
+	tcase_add_test(tests, a_stray_reset_takes_no_turn);
+	tcase_add_test(tests, turn_survives_changes);
+	tcase_add_test(tests, added_slot_waits_for_the_list);
+	tcase_add_loop_test(tests, queue_moves_to_the_siblings, 0, COUNT(leavings));
+	tcase_add_test(tests, shut_down_slot_is_passed_over);
+	tcase_add_loop_test(tests, probe_reaches_its_slot, 0, COUNT(sources));
+	tcase_add_test(tests, only_loopback_probes);
+	tcase_add_loop_test(tests, flow_keeps_its_slot, 0, 2);
+	tcase_add_test(tests, group_survives_in_its_fds);
+	tcase_add_test(tests, list_may_change_under_load);
+	tcase_add_test(tests, queue_moves_under_load);
+	tcase_add_test(tests, hash_serves_all);
+	tcase_add_test(tests, nothing_leaks);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_reuseport");
-	TCase *tc = tcase_create("reuseport");
-	SRunner *runner;
-	int bad;
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, turn_is_exact, 0, COUNT(turns));
-	tcase_add_test(tc, a_stray_reset_takes_no_turn);
-	tcase_add_test(tc, turn_survives_changes);
-	tcase_add_test(tc, added_slot_waits_for_the_list);
-	tcase_add_loop_test(tc, queue_moves_to_the_siblings, 0, COUNT(leavings));
-	tcase_add_test(tc, shut_down_slot_is_passed_over);
-	tcase_add_loop_test(tc, probe_reaches_its_slot, 0, COUNT(sources));
-	tcase_add_test(tc, only_loopback_probes);
-	tcase_add_loop_test(tc, flow_keeps_its_slot, 0, 2);
-	tcase_add_test(tc, group_survives_in_its_fds);
-	tcase_add_test(tc, list_may_change_under_load);
-	tcase_add_test(tc, queue_moves_under_load);
-	tcase_add_test(tc, hash_serves_all);
-	tcase_add_test(tc, nothing_leaks);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	bad = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run_suite("os/reuseport", add_tests);
 }

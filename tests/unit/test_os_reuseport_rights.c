@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "tests/unit/group.h"
+#include "tests/unit/suite.h"
 
 #ifndef SO_ATTACH_REUSEPORT_CBPF
 #define SO_ATTACH_REUSEPORT_CBPF 51
@@ -205,24 +206,17 @@ START_TEST(creation)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, filters_are_locked, 0, 2);
+	tcase_add_test(tests, detached_program_comes_back);
+	tcase_add_test(tests, stranger_gets_nothing);
+	tcase_add_loop_test(tests, second_opener_is_refused, 0, 4);
+	tcase_add_loop_test(tests, cap_bpf_alone_is_enough, 0, 4);
+	tcase_add_loop_test(tests, creation, 0, COUNT(creations));
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_reuseport_rights");
-	TCase *tc = tcase_create("rights");
-	SRunner *runner;
-	int bad;
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, filters_are_locked, 0, 2);
-	tcase_add_test(tc, detached_program_comes_back);
-	tcase_add_test(tc, stranger_gets_nothing);
-	tcase_add_loop_test(tc, second_opener_is_refused, 0, 4);
-	tcase_add_loop_test(tc, cap_bpf_alone_is_enough, 0, 4);
-	tcase_add_loop_test(tc, creation, 0, COUNT(creations));
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	bad = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run_suite("os/reuseport_rights", add_tests);
 }

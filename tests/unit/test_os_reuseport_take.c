@@ -2,6 +2,7 @@
 #include <poll.h>
 
 #include "tests/unit/group.h"
+#include "tests/unit/suite.h"
 
 enum { HELD = 3, FIRST_SEAT = 4 };
 
@@ -155,22 +156,15 @@ START_TEST(what_can_not_be_taken)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_loop_test(tests, queues_are_kept, 0, COUNT(owners));
+	tcase_add_test(tests, what_is_left_moves_on);
+	tcase_add_loop_test(tests, datagrams, 0, 2);
+	tcase_add_test(tests, what_can_not_be_taken);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_reuseport_take");
-	TCase *tc = tcase_create("take");
-	SRunner *runner;
-	int bad;
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, queues_are_kept, 0, COUNT(owners));
-	tcase_add_test(tc, what_is_left_moves_on);
-	tcase_add_loop_test(tc, datagrams, 0, 2);
-	tcase_add_test(tc, what_can_not_be_taken);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	bad = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run_suite("os/reuseport_take", add_tests);
 }

@@ -2,6 +2,7 @@
  * spawn: how workers end and how they fail to start; catalogue rows D1-D5 and D9.
  */
 #include "tests/unit/os_worker.h"
+#include "tests/unit/suite.h"
 
 static size_t count_fds(void)
 {
@@ -251,28 +252,22 @@ START_TEST(resolve)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, every_exit_code);
+	tcase_add_test(tests, every_deadly_signal);
+	tcase_add_loop_test(tests, bad_file, 0, sizeof bad_files / sizeof *bad_files);
+	tcase_add_test(tests, busy_file_works_after_close);
+	tcase_add_test(tests, too_long_argument);
+	tcase_add_loop_test(tests, failing_step, 0, 8);
+	tcase_add_test(tests, failures_leak_nothing);
+	tcase_add_test(tests, resolve);
+}
+
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("os_spawn");
-	TCase *tcase = tcase_create("spawn");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
 	if (argc > 1)
 		act(argv);
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, every_exit_code);
-	tcase_add_test(tcase, every_deadly_signal);
-	tcase_add_loop_test(tcase, bad_file, 0, sizeof bad_files / sizeof *bad_files);
-	tcase_add_test(tcase, busy_file_works_after_close);
-	tcase_add_test(tcase, too_long_argument);
-	tcase_add_loop_test(tcase, failing_step, 0, 8);
-	tcase_add_test(tcase, failures_leak_nothing);
-	tcase_add_test(tcase, resolve);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/spawn", add_tests);
 }

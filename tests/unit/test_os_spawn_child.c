@@ -6,6 +6,8 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
+#include "tests/unit/suite.h"
+
 /* Runs `verb` with its fd 1 in a pipe and returns what it printed. */
 static char *report_with(struct spawn_plan plan, const char *verb, const struct spawn_fd *fds,
 			 size_t count, int out)
@@ -384,31 +386,25 @@ START_TEST(dies_with_its_parent)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, exactly_the_given_fds);
+	tcase_add_loop_test(tests, fd_permutation, 0, 16);
+	tcase_add_test(tests, stdin_is_dev_null);
+	tcase_add_test(tests, a_large_table_is_not_copied);
+	tcase_add_loop_test(tests, signals_are_clean, 0, 2);
+	tcase_add_test(tests, signals_that_are_not_default);
+	tcase_add_test(tests, handlers_survive_in_the_parent);
+	tcase_add_test(tests, nobody_stays_nobody);
+	tcase_add_test(tests, identity_is_all_or_nothing);
+	tcase_add_test(tests, context_is_as_planned);
+	tcase_add_test(tests, dies_with_its_parent);
+}
+
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("os_spawn_child");
-	TCase *tcase = tcase_create("spawn_child");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
 	if (argc > 1)
 		act(argv);
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, exactly_the_given_fds);
-	tcase_add_loop_test(tcase, fd_permutation, 0, 16);
-	tcase_add_test(tcase, stdin_is_dev_null);
-	tcase_add_test(tcase, a_large_table_is_not_copied);
-	tcase_add_loop_test(tcase, signals_are_clean, 0, 2);
-	tcase_add_test(tcase, signals_that_are_not_default);
-	tcase_add_test(tcase, handlers_survive_in_the_parent);
-	tcase_add_test(tcase, nobody_stays_nobody);
-	tcase_add_test(tcase, identity_is_all_or_nothing);
-	tcase_add_test(tcase, context_is_as_planned);
-	tcase_add_test(tcase, dies_with_its_parent);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/spawn_child", add_tests);
 }

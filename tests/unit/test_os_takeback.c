@@ -2,7 +2,6 @@
  * takeback and rowfile: catalogue rows N7 and N11.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -25,6 +24,7 @@
 #include "supervisor/os/proc.h"
 #include "supervisor/os/rowfile.h"
 #include "supervisor/os/takeback.h"
+#include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 10000 };
 
@@ -591,31 +591,25 @@ START_TEST(what_others_may_write_is_refused)
 }
 END_TEST
 
+static void add_tests(TCase *tests)
+{
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, only_the_very_process);
+	tcase_add_loop_test(tests, inet_is_taken_back, 0, 4);
+	tcase_add_test(tests, one_of_each);
+	tcase_add_test(tests, the_dead_have_none);
+	tcase_add_test(tests, what_does_not_fit_stays);
+	tcase_add_loop_test(tests, a_path_is_taken_back, 0, 2);
+	tcase_add_test(tests, a_path_whose_queue_is_full);
+	tcase_add_loop_test(tests, a_path_that_leads_elsewhere, 0, 3);
+	tcase_add_test(tests, an_abstract_name);
+	tcase_add_test(tests, nonblock_is_only_added);
+	tcase_add_loop_test(tests, the_group_of_the_dead, 0, 2);
+	tcase_add_test(tests, rows_stay_where_they_are);
+	tcase_add_loop_test(tests, what_others_may_write_is_refused, 0, 2);
+}
+
 int main(void)
 {
-	Suite *suite = suite_create("os_takeback");
-	TCase *tcase = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failures;
-
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, only_the_very_process);
-	tcase_add_loop_test(tcase, inet_is_taken_back, 0, 4);
-	tcase_add_test(tcase, one_of_each);
-	tcase_add_test(tcase, the_dead_have_none);
-	tcase_add_test(tcase, what_does_not_fit_stays);
-	tcase_add_loop_test(tcase, a_path_is_taken_back, 0, 2);
-	tcase_add_test(tcase, a_path_whose_queue_is_full);
-	tcase_add_loop_test(tcase, a_path_that_leads_elsewhere, 0, 3);
-	tcase_add_test(tcase, an_abstract_name);
-	tcase_add_test(tcase, nonblock_is_only_added);
-	tcase_add_loop_test(tcase, the_group_of_the_dead, 0, 2);
-	tcase_add_test(tcase, rows_stay_where_they_are);
-	tcase_add_loop_test(tcase, what_others_may_write_is_refused, 0, 2);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite("os/takeback", add_tests);
 }
