@@ -66,6 +66,6 @@ const char *brief_size(uint64_t kib, char text[BRIEF_TEXT_MAX])
 	else if (kib < 1048576)
 		put_unit(text, kib / 1024, "M");
 	else
-		put_tenths(text, kib / 104858, "G");
+		put_tenths(text, kib / 1048576 * 10 + kib % 1048576 * 10 / 1048576, "G");
 	return text;
 }

@@ -35,6 +35,7 @@ static const struct row {
 	{ "inherit:3", "inherit:3", ADDRESS_INHERIT },
 	{ "", NULL, 0 },
 	{ "65536", NULL, 0 },
+	{ "4294967376", NULL, 0 }, /* 2^32 + 80 */
 	{ "-1", NULL, 0 },
 	{ "123456", NULL, 0 },
 	{ ":80", NULL, 0 },

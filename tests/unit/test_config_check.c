@@ -46,6 +46,7 @@ static const struct row {
 	{ "restart.burst=5 restart.window=20s restart.delay=5s restart.stable=1s", NULL },
 	{ "restart.burst=5 restart.window=20s restart.delay=0", NULL },
 	{ "restart.burst=5 restart.window=20s restart.delay=5s exit.1.action=respawn", NULL },
+	{ "restart.delay=30s", NULL },
 	{ "restart.delay=31s", "delay is longer than delay_max" },
 	{ "exit.3.action=retire exit.3.delay=1s", "[exit 3] has a delay" },
 	{ "exit.3.action=exit exit.3.delay=1s", "[exit 3] has a delay" },
@@ -63,6 +64,7 @@ static const struct row {
 	{ "health.http=up listen.a.address=80 listen.a.balance=round-robin", "does not begin with /" },
 	{ "health.http=/up listen.a.address=80 listen.a.balance=round-robin", NULL },
 	{ "health.http=/up listen.a.address=80 listen.a.balance=round-robin health.interval=2s", "timeout is longer than interval" },
+	{ "health.http=/up listen.a.address=80 listen.a.balance=round-robin health.interval=3s", NULL },
 	{ "health.interval=2s", NULL },
 	{ "stop.signal=STOP", "[stop] signal" },
 	{ "stop.signal=CONT", "[stop] signal" },
@@ -212,6 +214,8 @@ static const struct {
 	{ "SIGKILL,oom", { .signal = SIGKILL }, "SIGKILL" },
 	{ "SIGABRT,watchdog", { .signal = SIGABRT, .watchdog = true }, "watchdog" },
 	{ "SIGTERM,timeout", { .signal = SIGTERM, .timeout = true }, "timeout" },
+	{ "oom,timeout,watchdog", { .signal = SIGKILL, .oom = true, .timeout = true, .watchdog = true }, "watchdog" },
+	{ "oom,timeout", { .signal = SIGKILL, .oom = true, .timeout = true }, "timeout" },
 	{ "timeout", { .code = 1 }, NULL },
 	{ "watchdog,timeout,oom", { .code = 1 }, NULL },
 	{ "SIGRTMIN+3", { .signal = 37 }, "SIGRTMIN+3" },
@@ -236,6 +240,26 @@ START_TEST(most_specific_rule_holds)
 }
 END_TEST
 
+/* What was refused is not judged any more, nor what hangs on it; all else is. */
+START_TEST(what_was_refused_is_remembered)
+{
+	config_with("listen.a.address=80 listen.b.address=81");
+	ck_assert(!config_refused(&config, "listen"));
+	ck_assert_int_eq(config_assign(&config, "restart.delay=x", "--set", hear, NULL), 1);
+	ck_assert(config_refused(&config, "restart.delay"));
+	ck_assert(config_refused(&config, "restart"));
+	ck_assert(!config_refused(&config, "restart.burst"));
+	ck_assert(!config_refused(&config, "stop"));
+	ck_assert(!config_refused(&config, "listen"));
+	ck_assert_int_eq(config_assign(&config, "listen.b.backlog=x", "--set", hear, NULL), 1);
+	ck_assert(config_refused(&config, "listen"));
+	ck_assert(!config.refused_listeners[0]);
+	ck_assert(config.refused_listeners[1]);
+	ck_assert_int_eq(config_assign(&config, "listen.backlog=x", "--set", hear, NULL), 1);
+	ck_assert(config.refused_listeners[0]);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static void add_tests(TCase *tests)
@@ -245,6 +269,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, long_control_path_is_refused);
 	tcase_add_loop_test(tests, a_refused_value_has_no_echo, 0, COUNT(drafts));
 	tcase_add_test(tests, a_key_that_was_refused_is_known);
+	tcase_add_test(tests, what_was_refused_is_remembered);
 	tcase_add_loop_test(tests, most_specific_rule_holds, 0, COUNT(ends));
 }
 

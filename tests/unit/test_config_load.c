@@ -169,6 +169,7 @@ static const char *word(int n)
 START_TEST(lines_go_on)
 {
 	static const char text[] = "[cluster]\ncommand = ./app -a ; one\n\t-b 'c d' ; two\n\n\t-e\\\nf\n";
+	static const char even[] = "[cluster]\ncommand = ./app a\\\\\n b\n";
 	static const char joined[] = "[cluster]\ncommand = ./app lo\\\n  ng \\\n workers=3\n";
 
 	config_init(&config);
@@ -178,6 +179,12 @@ START_TEST(lines_go_on)
 	ck_assert_str_eq(word(1), "long");
 	ck_assert_str_eq(word(2), "workers=3");
 	ck_assert_int_eq(config.policy.cluster_workers, 0);
+	config_init(&config);
+	/* Two backslashes are one of the word, and join nothing. */
+	ck_assert_int_eq(parse(&config, even, strlen(even)), 0);
+	ck_assert_int_eq(config.policy.cluster_command.count, 3);
+	ck_assert_str_eq(word(1), "a\\");
+	ck_assert_str_eq(word(2), "b");
 }
 END_TEST
 
@@ -273,6 +280,53 @@ START_TEST(limits_hold)
 		set(name, "");
 	}
 	refuse("env.MORE", "");
+}
+END_TEST
+
+START_TEST(names_have_a_limit)
+{
+	config_init(&config);
+	set("listen.a234567890123456789012345678901234567890.address", "80");
+	refuse("listen.a2345678901234567890123456789012345678901.address", "81");
+}
+END_TEST
+
+/* To the last byte: "VNN=" and the value, each with its NUL. */
+START_TEST(the_environment_has_a_limit)
+{
+	enum { EACH = 1024 };
+	char name[16], value[EACH];
+	int i;
+
+	config_init(&config);
+	memset(value, 'x', sizeof(value));
+	value[EACH - 5] = '\0';
+	for (i = 0; i < ENV_TEXT_MAX / EACH; i++) {
+		snprintf(name, sizeof(name), "env.V%02d", i);
+		set(name, value);
+	}
+	ck_assert_uint_eq(config.policy.env_size, ENV_TEXT_MAX);
+	refuse("env.A", "");
+	set("env.V00", "x");
+	set("env.A", "");
+}
+END_TEST
+
+/* A file names a value once; what comes after the file may say it again. */
+START_TEST(a_later_layer_wins)
+{
+	static const char text[] = "[restart]\ndelay = 1s\n[env]\nA = 1\n";
+	static const char again[] = "[restart]\ndelay = 3s\n[env]\nA = 3\n";
+
+	config_init(&config);
+	ck_assert_int_eq(parse(&config, text, strlen(text)), 0);
+	set("restart.delay", "2s");
+	set("env.A", "2");
+	ck_assert_uint_eq(config.policy.restart_delay, 2000);
+	ck_assert_int_eq(config_parse(&config, text, strlen(text), "first", hear, &told), 0);
+	ck_assert_int_eq(config_parse(&config, again, strlen(again), "second", hear, &told), 0);
+	ck_assert_uint_eq(config.policy.restart_delay, 3000);
+	ck_assert_str_eq(config.policy.env, "A=3");
 }
 END_TEST
 
@@ -443,6 +497,9 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, lines_up_to_the_limit_arrive_whole);
 	tcase_add_test(tests, values_are_set_by_name);
 	tcase_add_test(tests, limits_hold);
+	tcase_add_test(tests, names_have_a_limit);
+	tcase_add_test(tests, the_environment_has_a_limit);
+	tcase_add_test(tests, a_later_layer_wins);
 	tcase_add_loop_test(tests, dump_reads_back, 0, 300);
 	tcase_add_loop_test(tests, broken_files_change_nothing, 0, 100);
 	tcase_add_test(tests, error_on_the_last_line_undoes_the_first);

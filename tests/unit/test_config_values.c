@@ -22,6 +22,7 @@ static const struct row {
 	{ "cluster.workers", "4x", NULL },
 	{ "cluster.workers", "", NULL },
 	{ "cluster.workers", "99999999999999999999", NULL },
+	{ "cluster.workers", "18446744073709551620", NULL }, /* 2^64 + 4 */
 	{ "restart.burst", "none", "none" },
 	{ "restart.burst", "64", "64" },
 	{ "restart.burst", "65", NULL },
@@ -74,6 +75,8 @@ static const struct row {
 	{ "limit.core", "0:infinity", "0:infinity" },
 	{ "limit.as", "2G", "2147483648" },
 	{ "limit.core", "infinity", "infinity" },
+	{ "limit.nofile", "9223372036854775807", "9223372036854775807" },
+	{ "limit.nofile", "9223372036854775808", NULL },
 	{ "limit.nofile", "2:1", NULL },
 	{ "limit.nofile", "1:", NULL },
 	{ "limit.nofile", ":1", NULL },
@@ -184,6 +187,74 @@ START_TEST(every_fallback_parses)
 }
 END_TEST
 
+/* Whatever was there before. */
+START_TEST(defaults_leave_nothing_behind)
+{
+	static struct policy clean, used;
+
+	policy_defaults(&clean);
+	memset(&used, 0xff, sizeof(used));
+	policy_defaults(&used);
+	ck_assert_mem_eq(&clean, &used, sizeof(used));
+}
+END_TEST
+
+/* A word stands for the value of its enum, and not for the one beside it. */
+static const struct {
+	const char *key, *word;
+	int value;
+} choices[] = {
+	{ "restart.when", "always", RESTART_ALWAYS },
+	{ "restart.when", "on-failure", RESTART_ON_FAILURE },
+	{ "restart.when", "on-abnormal", RESTART_ON_ABNORMAL },
+	{ "restart.when", "never", RESTART_NEVER },
+	{ "restart.give_up", "hold", GIVE_UP_HOLD },
+	{ "restart.give_up", "retire", GIVE_UP_RETIRE },
+	{ "restart.give_up", "exit", GIVE_UP_EXIT },
+	{ "stop.kill", "group", SCOPE_GROUP },
+	{ "stop.kill", "process", SCOPE_PROCESS },
+	{ "roll.on_failure", "rollback", ON_FAILURE_ROLLBACK },
+	{ "roll.on_failure", "stop", ON_FAILURE_STOP },
+	{ "log.format", "text", LOG_FORMAT_TEXT },
+	{ "log.format", "logfmt", LOG_FORMAT_LOGFMT },
+	{ "log.format", "json", LOG_FORMAT_JSON },
+	{ "log.level", "error", LOG_LEVEL_ERROR },
+	{ "log.level", "warn", LOG_LEVEL_WARN },
+	{ "log.level", "info", LOG_LEVEL_INFO },
+	{ "log.level", "debug", LOG_LEVEL_DEBUG },
+	{ "log.output", "inherit", OUTPUT_INHERIT },
+	{ "log.output", "capture", OUTPUT_CAPTURE },
+	{ "log.overflow", "drop", OVERFLOW_DROP },
+	{ "log.overflow", "block", OVERFLOW_BLOCK },
+	{ "supervisor.on_death", "stop", ON_DEATH_STOP },
+	{ "supervisor.on_death", "keep", ON_DEATH_KEEP },
+	{ "cluster.cpu", "any", CPU_ANY },
+	{ "cluster.cpu", "pin", CPU_PIN },
+	{ "listen.nonblock", "keep", NONBLOCK_KEEP },
+	{ "listen.nonblock", "yes", NONBLOCK_YES },
+	{ "listen.nonblock", "no", NONBLOCK_NO },
+	{ "listen.balance", "shared", BALANCE_SHARED },
+	{ "listen.balance", "hash", BALANCE_HASH },
+	{ "listen.balance", "round-robin", BALANCE_ROUND_ROBIN },
+	{ "listen.balance", "round-robin?", BALANCE_ROUND_ROBIN_OR_HASH },
+	{ "exit.action", "respawn", EXIT_RESPAWN },
+	{ "exit.action", "backoff", EXIT_BACKOFF },
+	{ "exit.action", "retire", EXIT_RETIRE },
+	{ "exit.action", "exit", EXIT_END },
+};
+
+START_TEST(words_stand_for_their_values)
+{
+	const struct key *key = key_find(choices[_i].key);
+	char problem[PROBLEM_TEXT_MAX];
+	int value = -1;
+
+	ck_assert_ptr_nonnull(key);
+	ck_assert_int_eq(key->type->parse(key, choices[_i].word, &value, problem), 0);
+	ck_assert_int_eq(value, choices[_i].value);
+}
+END_TEST
+
 START_TEST(signals_there_and_back)
 {
 	char text[SIGNAL_TEXT_MAX];
@@ -193,6 +264,14 @@ START_TEST(signals_there_and_back)
 	ck_assert_int_eq(signal_number(""), -1);
 	ck_assert_int_eq(signal_number("SIG"), -1);
 	ck_assert_int_eq(signal_number("SIGRTMIN+"), -1);
+	ck_assert_int_eq(signal_number("0"), -1);
+	ck_assert_int_eq(signal_number("64"), 64);
+	ck_assert_int_eq(signal_number("65"), -1);
+	ck_assert_int_eq(signal_number("RTMIN+30"), 64);
+	ck_assert_int_eq(signal_number("RTMIN+31"), -1);
+	ck_assert_int_eq(signal_number("RTMAX-30"), 34);
+	ck_assert_int_eq(signal_number("RTMAX-31"), -1);
+	ck_assert_int_eq(signal_number("RTMAX+1"), -1);
 }
 END_TEST
 
@@ -270,6 +349,21 @@ START_TEST(near_words_are_suggested)
 }
 END_TEST
 
+START_TEST(the_nearest_word_is_suggested)
+{
+	struct suggestion s = { .word = "brust" };
+
+	suggest(&s, "bursts"); /* two swapped letters are one mistake */
+	ck_assert_uint_eq(s.distance, 2);
+	suggest(&s, "burst");
+	ck_assert_uint_eq(s.distance, 1);
+	suggest(&s, "trust");
+	ck_assert_str_eq(s.best, "burst"); /* as near: the first one stays */
+	suggest(&s, "bursts");
+	ck_assert_str_eq(s.best, "burst");
+}
+END_TEST
+
 static const struct {
 	unsigned long long ms;
 	const char *text;
@@ -332,10 +426,13 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, value_is_read_and_written, 0, COUNT(rows));
 	tcase_add_test(tests, range_is_told_in_the_form_of_the_key);
 	tcase_add_test(tests, every_fallback_parses);
+	tcase_add_test(tests, defaults_leave_nothing_behind);
+	tcase_add_loop_test(tests, words_stand_for_their_values, 0, COUNT(choices));
 	tcase_add_test(tests, signals_there_and_back);
 	tcase_add_loop_test(tests, words_there_and_back, 0, 300);
 	tcase_add_test(tests, words_have_limits);
 	tcase_add_loop_test(tests, near_words_are_suggested, 0, COUNT(near));
+	tcase_add_test(tests, the_nearest_word_is_suggested);
 	tcase_add_loop_test(tests, durations_are_written, 0, COUNT(durations));
 	tcase_add_loop_test(tests, files_are_counted, 0, COUNT(files));
 }

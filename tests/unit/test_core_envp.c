@@ -224,7 +224,8 @@ START_TEST(what_was_meant_for_clusterd_is_not_passed_on)
 		                 "LISTEN_PID=1", "LISTEN_FDS=9", "LISTEN_PIDFDID=1", "READY_FD=3",
 		                 "EINHORN_FD_0=9", "NGINX=9;", "CLUSTERD_SLOT=9", "PUMA_INHERIT_9=x",
 		                 "FPM_SOCKETS=x", "UNICORN_FD=9", "SERVER_STARTER_PORT=9",
-		                 "PORT=9", "NGINX_HOME=/x", "PORTS=1", "HOME=/root", NULL };
+		                 "PORT=9", "UPSTART_FDS=9", "GUNICORN_FD=9", "GUNICORN_PID=1",
+		                 "NGINX_HOME=/x", "PORTS=1", "HOME=/root", NULL };
 
 	in.inherited = outer;
 	build();

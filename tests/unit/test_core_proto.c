@@ -283,8 +283,11 @@ START_TEST(sizes)
 	ck_assert_str_eq(brief_size(1023, text), "1023K");
 	ck_assert_str_eq(brief_size(1024, text), "1M");
 	ck_assert_str_eq(brief_size(49152, text), "48M");
-	ck_assert_str_eq(brief_size(1572864, text), "1.4G"); /* never rounded up */
-	brief_size(UINT64_MAX, text);
+	ck_assert_str_eq(brief_size(1572864, text), "1.5G");
+	ck_assert_str_eq(brief_size(1572863, text), "1.4G"); /* never rounded up */
+	ck_assert_str_eq(brief_size(1048576, text), "1G");
+	ck_assert_str_eq(brief_size(1048575, text), "1023M");
+	ck_assert_str_eq(brief_size(UINT64_MAX, text), "17592186044415.9G");
 }
 END_TEST
 

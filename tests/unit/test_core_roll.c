@@ -75,6 +75,14 @@ static const struct story stories[] = {
 	{ "without restart.stable each is recycled", QUIET "restart.stable=0", 0,
 	  "start 1; spawned 1; ready 1; big 1 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > term #1; "
 	  "big 2 > recycle #2, spawn 0#3" },
+	{ "who is too old is recycled, however short ago the last one was too big",
+	  QUIET "recycle.max_lifetime=5s recycle.jitter=0%", 0,
+	  "start 1; spawned 1; ready 1; big 1 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > term #1; end 1 0; "
+	  "big 2 > big #2 9900; at 5000 > ; at 5001 > recycle #2, spawn 0#3" },
+	{ "who is too big is recycled, however short ago the last one was too old",
+	  QUIET "recycle.max_lifetime=5s recycle.jitter=0%", 0,
+	  "start 1; spawned 1; ready 1; at 5001 > recycle #1, spawn 0#2; spawned 2; ready 2; at 5101 > term #1; end 1 0; "
+	  "big 2 > recycle #2, spawn 0#3" },
 	{ "only who is ready is recycled", QUIET, 0, "start 1; spawned 1; big 1 > ; ready 1 > +0, up" },
 	{ "drained during a roll: filled with what counts then", QUIET, 0,
 	  TWO_READY "roll 2; drain 1; spawned 3; ready 3; at 101 > term #1, generation 2, rolled done; reset 1 > spawn 1#4g2" },

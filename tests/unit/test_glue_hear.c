@@ -139,6 +139,7 @@ START_TEST(opens_again)
 
 	talk(t);
 	ear_close(&hearing, &t->ear);
+	ck_assert(!t->ear.open);
 	ear_close(&hearing, &t->ear);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	ck_assert_int_eq(t->heard, 0);
