@@ -73,12 +73,12 @@ static void gather(const struct supervisor *s, struct left *left)
 }
 
 /* Who was killed just now takes a moment to let go. */
-static bool look(const struct left *left, uint64_t since, struct holder *ret)
+static bool look(const struct left *left, pid_t self, uint64_t since, struct holder *ret)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 
 	for (int n = 0; n < LOOKS; n++) {
-		if (holder_find("/proc", left->inodes, left->count, since, own_pid(), ret) < 0)
+		if (holder_find("/proc", left->inodes, left->count, since, self, ret) < 0)
 			return false;
 		nanosleep(&pause, NULL);
 	}
@@ -91,11 +91,12 @@ void holders_left(struct supervisor *s)
 	struct proc_info me;
 	struct holder holder;
 	char address[ADDRESS_TEXT_MAX];
+	pid_t self = own_pid();
 
 	left.count = 0;
 	gather(s, &left);
 	/* Only who was started under us can have it. */
-	if (left.count == 0 || proc_read("/proc", own_pid(), &me) < 0 || !look(&left, me.started, &holder))
+	if (left.count == 0 || proc_read("/proc", self, &me) < 0 || !look(&left, self, me.started, &holder))
 		return;
 	address_format(&left.socks[holder.which]->bound, address);
 	sup_note(s, LOG_LEVEL_WARN,

@@ -449,8 +449,9 @@ void launch_prepare(struct supervisor *s)
 {
 	const char *failed;
 
-	if (s->spare_fd < 0 && !s->stopping && notifysock_open(s->spare_name, &s->spare_fd, &failed) < 0)
-		s->spare_fd = -1; /* then the next spawn tries again, and tells */
+	/* If that fails, the next spawn tries again, and tells. */
+	if (s->spare_fd < 0 && !s->stopping)
+		(void)notifysock_open(s->spare_name, &s->spare_fd, &failed);
 }
 
 static int open_notify(struct errand *e, const char **failed)

@@ -17,7 +17,6 @@ enum {
 	WORDS = 4,     /* of an IPv6 address */
 	LISTENS = 0x0A, /* TCP_LISTEN */
 	ACCEPTS = 0x10000, /* __SO_ACCEPTCON, linux/net.h */
-	LINK_SIZE = 64,
 };
 
 /* ---- the socket ---- */
@@ -152,15 +151,10 @@ struct search {
 
 static bool leads_there(struct search *search, const char *path)
 {
-	char text[LINK_SIZE];
-	ssize_t size = sys_readlink(path, text, sizeof text - 1);
-	unsigned long inode;
+	ino_t inode;
 
 	search->links++;
-	if (size <= 0)
-		return false;
-	text[size] = '\0';
-	if (sscanf(text, "socket:[%lu]", &inode) != 1)
+	if (proc_socket(path, &inode) <= 0)
 		return false;
 	for (size_t i = 0; i < search->count; i++)
 		if (search->inodes[i] == inode) {

@@ -11,6 +11,7 @@ enum {
 	STAT_MAX = 1024, /* 52 numbers and a name of 64 bytes at most */
 	FOLDER_MAX = 256,
 	ENVIRON_MAX = 256 * 1024,
+	LINK_MAX_SIZE = 64, /* "socket:[INODE]" and more */
 };
 
 static int read_stat(const char *root, pid_t pid, char text[STAT_MAX])
@@ -135,6 +136,21 @@ int proc_find(const char *root, const char *const *variables, uint64_t since, pi
 		return -ENOENT;
 	*ret_started = eldest;
 	return 0;
+}
+
+int proc_socket(const char *link, ino_t *ret)
+{
+	char text[LINK_MAX_SIZE];
+	ssize_t size = sys_readlink(link, text, sizeof text - 1);
+	unsigned long inode;
+
+	if (size < 0)
+		return errno == ENOENT ? 0 : -errno;
+	text[size] = '\0';
+	if (sscanf(text, "socket:[%lu]", &inode) != 1)
+		return 0;
+	*ret = inode;
+	return 1;
 }
 
 int proc_fd_count(const char *root, pid_t pid)

@@ -30,6 +30,13 @@ int proc_read(const char *root, pid_t pid, struct proc_info *ret);
 int proc_find(const char *root, const char *const *variables, uint64_t since, pid_t *ret_pid,
 	      uint64_t *ret_started);
 
+/*
+ * Which socket the link PID/fd/N leads to: 1 and *ret, or 0 (no socket, or closed meanwhile), or
+ * -errno. Not by stat(2), which asks the file system that a file is on, and waits for ever for one that
+ * does not answer.
+ */
+int proc_socket(const char *link, ino_t *ret);
+
 /* How many fds it has open, or -errno; -EACCES for a process of another user. */
 int proc_fd_count(const char *root, pid_t pid);
 

@@ -118,23 +118,6 @@ static int keep(struct takeback *set, int *fd, ino_t inode, pid_t holder, const 
 	return 0;
 }
 
-/* 1 and *ret, or 0: no socket, or closed meanwhile. Not by stat(2), which asks the file system that a
- * file is on, and waits for ever for one that does not answer. */
-static int socket_at(const char *path, ino_t *ret)
-{
-	char text[PATH_SIZE];
-	ssize_t size = sys_readlink(path, text, sizeof text - 1);
-	unsigned long inode;
-
-	if (size < 0)
-		return errno == ENOENT ? 0 : -errno;
-	text[size] = '\0';
-	if (sscanf(text, "socket:[%lu]", &inode) != 1)
-		return 0;
-	*ret = inode;
-	return 1;
-}
-
 static int collect_fd(struct takeback *set, int pidfd, pid_t pid, int number, const char **failed)
 {
 	char path[PATH_SIZE];
@@ -145,7 +128,7 @@ static int collect_fd(struct takeback *set, int pidfd, pid_t pid, int number, co
 
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, number);
 	*failed = "/proc/PID/fd";
-	rc = socket_at(path, &inode);
+	rc = proc_socket(path, &inode);
 	if (rc <= 0 || known(set, inode))
 		return rc < 0 ? rc : 0;
 	*failed = "pidfd_getfd";
