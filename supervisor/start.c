@@ -101,9 +101,13 @@ static int start_program(struct supervisor *s)
 		return 0;
 	}
 	sup_note(s, LOG_LEVEL_ERROR, "%s", problem);
-	if (rc == -ENOENT)
-		return EXIT_NOT_FOUND;
-	return rc == -EPERM ? EXIT_NOT_PERMITTED : rc == -EINVAL ? EXIT_POLICY : EXIT_CANNOT_EXECUTE;
+	switch (-rc) {
+	case ENOENT: return EXIT_NOT_FOUND;
+	case EPERM: return EXIT_NOT_PERMITTED;
+	case EINVAL: return EXIT_POLICY;
+	case ENOMEM: return EXIT_SYSTEM;
+	default: return EXIT_CANNOT_EXECUTE;
+	}
 }
 
 static void on_log_line(void *context, enum log_id id, int64_t slot, const char *json, size_t size)

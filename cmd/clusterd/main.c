@@ -181,7 +181,7 @@ int main(int argc, char **argv)
 	open_standard_fds();
 	if (!config || options_parse(&options, argv, problem) < 0) {
 		say("clusterd: ", config ? problem : "no memory");
-		status = config ? EX_USAGE : EX_OSERR;
+		status = config && options.given ? EX_USAGE : EX_OSERR;
 	} else if (is_upgrade(getenv(UPGRADE_ENV), &options, argv, &status)) {
 		/* It has run, and status says how it ended. */
 	} else if (options.help) {

@@ -46,7 +46,7 @@ struct options {
 	char **program;          /* of argv; *program is NULL if there is none */
 	bool check, dump, version;
 	bool help, help_all;
-	/* The options that say something about the policy, in their order. Owned. */
+	/* The options that say something about the policy, in their order. Owned. NULL: no memory for them. */
 	struct given_option {
 		const struct option_row *row;
 		const char *argument;

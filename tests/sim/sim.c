@@ -1,7 +1,7 @@
 /*
- * sim [--seed N] [--events N] [--workers N]
+ * sim [--seed N] [--events N] [--workers N] [--start MS]
  *
- * Runs episodes from consecutive seeds until `events` have happened. A broken invariant
+ * Runs episodes from consecutive seeds, each from `start` on by the clock, until `events` have happened. A broken invariant
  * prints its seed and the last events; `sim --seed THAT --events 1` plays the same episode.
  */
 #include <stdio.h>
@@ -14,7 +14,7 @@
 enum { EPISODE_EVENTS = 5000 };
 
 struct options {
-	uint64_t seed, events, workers;
+	uint64_t seed, events, workers, start;
 };
 
 static int parse(int argc, char **argv, struct options *options)
@@ -24,14 +24,16 @@ static int parse(int argc, char **argv, struct options *options)
 		uint64_t *value;
 	} known[] = { { "--seed", &options->seed },
 		      { "--events", &options->events },
-		      { "--workers", &options->workers } };
+		      { "--workers", &options->workers },
+		      { "--start", &options->start } };
+	const size_t count = sizeof(known) / sizeof(known[0]);
 
 	for (int n = 1; n < argc; n += 2) {
 		size_t k = 0;
 
-		while (k < 3 && strcmp(argv[n], known[k].name) != 0)
+		while (k < count && strcmp(argv[n], known[k].name) != 0)
 			k++;
-		if (k == 3 || n + 1 == argc)
+		if (k == count || n + 1 == argc)
 			return -1;
 		*known[k].value = strtoull(argv[n + 1], NULL, 10);
 	}
@@ -54,13 +56,14 @@ int main(int argc, char **argv)
 	double began = seconds();
 
 	if (parse(argc, argv, &options) < 0) {
-		fprintf(stderr, "usage: sim [--seed N] [--events N] [--workers N (at most %d)]\n",
+		fprintf(stderr, "usage: sim [--seed N] [--events N] [--workers N (at most %d)] [--start MS]\n",
 			WORKERS_MAX - 64);
 		return 64;
 	}
 	world = world_create();
 	if (!world)
 		return 71;
+	world->start_ms = options.start;
 	while (world->events < options.events)
 		world_episode(world, options.seed + episodes++, (uint32_t)options.workers,
 			      EPISODE_EVENTS);

@@ -267,7 +267,7 @@ static void begin(struct world *world, uint64_t seed, uint32_t workers)
 {
 	world->seed = seed;
 	world->random = seed * 0x9e3779b97f4a7c15 + 1;
-	world->now_ms = 1 + world_random(world, 1000);
+	world->now_ms = world->start_ms + 1 + world_random(world, 1000);
 	world->workers = workers ? workers : 1 + world_random(world, 12);
 	world->slots_max = world->workers + 4;
 	world->instances_max = world_chance(world, 20) ? world->slots_max + 1 : 4 * world->slots_max;

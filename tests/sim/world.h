@@ -49,7 +49,7 @@ struct seen {
 
 struct world {
 	uint64_t seed, random;
-	uint64_t now_ms, order;
+	uint64_t start_ms, now_ms, order;
 	uint64_t events, target; /* done, and to do, in all episodes */
 	uint32_t workers;
 	struct pool *pool, *twin;

@@ -33,6 +33,7 @@ CLUSTERD = os.environ.get("CLUSTERD", "clusterd")
 CLUSTERCTL = os.environ.get("CLUSTERCTL", "clusterctl")
 APP = os.environ.get("APP", "app")
 PROBE = os.environ.get("PROBE", "probe")
+HARM = os.environ.get("HARM", "")  # tests/workers/harm.c; none where a sanitizer is
 SLOW = float(os.environ.get("SLOW", "1"))  # > 1 where a sanitizer makes everything slower
 DEADLINE = 10 * SLOW
 

@@ -1,6 +1,8 @@
 """A worker that hangs costs nobody else, and one that only idles is left in peace."""
 
+import json
 import signal
+import sys
 import time
 import unittest
 
@@ -17,6 +19,30 @@ class Hung(harness.TestCase):
                          flags=("-n", workers, "-b", "round-robin"))
         c.ready(workers)
         return c
+
+    HOARD = """
+import os, socket
+listener, held = socket.socket(fileno=3), []
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+while True:
+    held.append(listener.accept())
+"""
+
+    def test_K6_one_hoards_connections(self):
+        """It costs the clients it was given, and no more; and it can be seen who has them."""
+        c = self.sh(f"[ $CLUSTERD_SLOT != 1 ] || exec {sys.executable} -c \"{self.HOARD}\"; exec {harness.PROBE} ready serve",
+                    policy=POLICY, flags=("-n", "4", "-b", "round-robin"))
+        c.ready(4)
+        hoarder, connections = c.pid_of(1), 800
+        bodies, seconds = clients.answers(clients.queue(c.port, connections), deadline=5 * harness.SLOW)
+        self.assertEqual(len(bodies), connections * 3 // 4)
+        self.assertEqual(len(set(bodies)), 3)
+        self.assertNotIn(str(hoarder), bodies)
+        self.assertLess(max(seconds), 1 * harness.SLOW + self.slack())
+        status = [json.loads(line) for line in c.ctl("status", "--json").splitlines()]
+        handed = {line["slot"]: line["handed"] for line in status if line.get("kind") == "slot"}
+        self.assertEqual(handed, dict.fromkeys(range(4), connections // 4))
 
     def wait_left_out(self, c, slot):
         return next(e for e in c.wait_events(1, "balance", slot=slot) if "left out" in e.state)

@@ -24,7 +24,7 @@ class RowJ(harness.TestCase):
     def test_J1_exactly_the_descriptors(self):
         extra = [os.open("/dev/null", os.O_RDONLY) for _ in range(250)]
         self.addCleanup(lambda: [os.close(fd) for fd in extra])
-        c = self.sleepers(count=32, pass_fds=tuple(extra))
+        c = self.sleepers(count=64, pass_fds=tuple(extra))
         clients = []
         control = c.folder / "control.sock"
         for _ in range(20 if control.exists() else 0):

@@ -228,7 +228,7 @@ class RowN7(Case):
         self.assertEqual(d.all("orphan.stop"), [])
         self.assertTrue(any("serve on" in e.text for e in d.all("note")), d.tail())
         for pid in orphans:
-            self.assertTrue(lives(pid))
+            self.assertTrue(lives(pid), f"{pid} of {orphans}\n{c.tail()}\n{d.tail()}")
         self.assert_rows(c, orphans)
         e = self.again(c, harness.APP, flags=("-b", mode))
         e.ready(3)

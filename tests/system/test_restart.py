@@ -44,6 +44,30 @@ class RowC(harness.TestCase):
         self.assertGreaterEqual(end.delay_ms, 225)
         c.wait_events(4, "worker.start")
 
+    def test_C4_the_budget_survives_a_reload_and_an_upgrade(self):
+        policy = AT_ONCE + "[restart]\ndelay = 0\nburst = 3\nwindow = 24h\ngive_up = retire\nstable = {}\n"
+        c = self.cluster("/bin/sleep", "1000", policy=policy.format("1h"), flags=("-n", "2"))
+        c.announce("worker.exit", "give_up", "note")
+        c.ready(2)
+
+        def die():
+            mark, victim = c.mark(), c.pid_of(0)
+            c.kill(signal.SIGKILL, victim)
+            end = c.wait_event("worker.exit", since=mark, pid=victim)
+            if end.action == "respawn":
+                c.wait_event("worker.ready", since=mark, slot=0)
+            return end.action, end.why
+
+        self.assertEqual(die()[0], "respawn")
+        c.policy_file.write_text(policy.format("2h"), encoding="utf-8")
+        c.ctl("reload")
+        self.assertEqual(die()[0], "respawn")
+        c.ctl("upgrade")
+        self.assertEqual(die()[0], "respawn")
+        self.assertEqual(die(), ("retire", "burst"))
+        c.wait_event("give_up", slot=0)
+        c.rebase()
+
     GIVE_UPS = (
         ("burst = 2\nwindow = 90s\ndelay_max = 1h\n", "exit 1", "error",
          r"slot 0 is held: more than 2 respawns in 1m30s \(\[restart\] burst\); the next try comes in 1h"),

@@ -94,7 +94,7 @@ class RowH(harness.TestCase):
             self.assertEqual(resource.prlimit(c.pid_of(slot), resource.RLIMIT_NOFILE), (self.FILES, self.FILES))
         self.assertEqual(self.check(True).stdout, "command line: ok\n")
 
-    def test_H2_more_workers_than_open_files_allowed(self):
+    def test_D7_H2_more_workers_than_open_files_allowed(self):
         """A start that can not have what it needs is refused; of a scale, those serve for which there are enough."""
         done = self.check(False)
         self.assertEqual(done.returncode, 78, done.stderr)

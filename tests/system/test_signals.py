@@ -3,8 +3,10 @@
 import os
 import pty
 import signal
+import tempfile
 import time
 import unittest
+from datetime import datetime
 
 import harness
 
@@ -99,6 +101,40 @@ class RowI(harness.TestCase):
                          env={"LISTEN_PID": "1", "LISTEN_FDS": "0"})
         c.ready(1)
         self.assertEqual(harness.environ(c.pid_of(0))[b"LISTEN_PID"], str(c.pid_of(0)).encode())
+
+    @unittest.skipUnless(harness.HARM, "nothing is preloaded into a sanitized clusterd")
+    def test_I9_the_wall_clock_jumps(self):
+        """Time stamps move with it, and nothing else: no worker ends, no wait is longer or shorter."""
+        with tempfile.TemporaryDirectory() as folder:
+            offset = f"{folder}/offset"
+
+            def jump(seconds):
+                with open(offset + ".new", "w", encoding="ascii") as file:
+                    file.write(str(seconds))
+                os.replace(offset + ".new", offset)
+
+            jump(0)
+            c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[restart]\ndelay = 300ms\ndelay_max = 300ms\n",
+                             flags=("-n", "2"), env={"LD_PRELOAD": harness.HARM, "HARM_CLOCK": offset})
+            c.announce("worker.exit")
+            c.ready(2)
+            other = c.pid_of(1)
+            for seconds in (86400, -86400, 10 * 365 * 86400, -10 * 365 * 86400, 0):
+                with self.subTest(seconds=seconds):
+                    jump(seconds)
+                    mark, victim = c.mark(), c.pid_of(0)
+                    c.kill(signal.SIGKILL, victim)
+                    end = c.wait_event("worker.exit", since=mark, pid=victim)
+                    said = datetime.fromisoformat(end.time.replace("Z", "+00:00")).timestamp()
+                    self.assertLess(abs(said - time.time() - seconds), 3600)
+                    start = c.wait_event("worker.start", since=mark, slot=0)
+                    waited = start["at"] - end["at"]
+                    self.assertGreater(waited, 0.15)
+                    self.assertLess(waited, end.delay_ms / 1000 + 0.5 * harness.SLOW + self.slack())
+                    self.assertEqual(len(c.all("worker.exit", since=mark)), 1)
+                    c.wait_event("worker.ready", since=mark, slot=0)
+                    self.assertIn("ready", c.ctl("status"))
+            self.assertIn(other, c.workers())
 
     def test_I12_ctrl_c_is_one_graceful_stop(self):
         """The terminal signals clusterd only: its workers have process groups of their own."""

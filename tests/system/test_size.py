@@ -1,6 +1,11 @@
 """Row O: many workers, many restarts, nothing that grows."""
 
+import os
+import pathlib
 import signal
+import subprocess
+import tempfile
+import unittest
 
 import harness
 
@@ -41,6 +46,41 @@ class RowO(harness.TestCase):
         self.assertLessEqual(abs(len(harness.fds(c.pid)) - before), 5)  # one worker may be on its way
         if harness.SLOW == 1:
             self.assertLess(self.rss_kb(c) - rss, 128)
+
+    @unittest.skipUnless(harness.HARM, "nothing is preloaded into a sanitized clusterd")
+    def test_O6_no_allocation_is_assumed_to_succeed(self):
+        """From the start to the end of a cluster each one fails once: clusterd goes on, or ends as documented."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            policy, count = folder / "policy.conf", folder / "count"
+            policy.write_text(
+                "[cluster]\nworkers = 2\n[ready]\nwhen = alive\nafter = 0\n[restart]\nwhen = never\ndelay = 10ms\n"
+                f"[log]\noutput = capture\n[control]\nsocket = {folder}/c.sock\n[metrics]\nlisten = unix:{folder}/m.sock\n"
+                f"[supervisor]\non_death = keep\npid_file = {folder}/c.pid\n[exit 3]\naction = retire\n[env]\nA = b\n"
+                f"[listen a]\naddress = 127.0.0.1:{harness.free_port()}\n"
+                f"[listen b]\naddress = 127.0.0.1:{harness.free_port()}\nbalance = hash\n", encoding="utf-8")
+
+            def run(number):
+                return subprocess.run(
+                    [harness.CLUSTERD, "-c", policy, "--", "/bin/true"], stdin=subprocess.DEVNULL, capture_output=True,
+                    text=True, timeout=harness.DEADLINE, check=False,
+                    env={**os.environ, "LD_PRELOAD": harness.HARM, "HARM_MALLOC": str(number), "HARM_COUNT": str(count)})
+
+            done = run(1 << 40)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            allocations = int(count.read_text())
+            self.assertGreater(allocations, 20)
+            ends = {}
+            for number in range(1, allocations + 1):
+                with self.subTest(allocation=number):
+                    done = run(number)
+                    ends[done.returncode] = ends.get(done.returncode, 0) + 1
+                    self.assertIn(done.returncode, (0, 71, 73, 78), done.stderr)
+                    if done.returncode:
+                        self.assertRegex(done.stderr, "(?i)memory")
+                    self.assertLessEqual(set(os.listdir(folder)), {"policy.conf", "count"})
+                    self.assertEqual([p for p, state in harness.children(os.getpid()).items() if state not in "ZX"], [])
+            print(f"{allocations} allocations failed, one a run; status: {ends}")
 
 
 harness.main()

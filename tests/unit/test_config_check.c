@@ -115,6 +115,7 @@ START_TEST(policy_is_checked_as_a_whole)
 }
 END_TEST
 
+/* C3: a limit that can never trip is refused. */
 START_TEST(burst_names_the_three_keys)
 {
 	config_with("restart.burst=5 restart.window=20s restart.delay=5s");

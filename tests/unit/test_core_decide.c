@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <string.h>
 
 #include "supervisor/core/decide.h"
 #include "tests/unit/core_policy.h"
@@ -108,6 +109,31 @@ START_TEST(a_start_that_failed_is_never_a_stable_life)
 	struct life life = { .now_ms = NOW_MS, .lived_ms = MINUTE, .cause = END_TIMEOUT };
 
 	ck_assert_int_eq(decide_end(policy, &history, &cluster, &life, 0).why, WHY_BACKOFF);
+	free(policy);
+}
+END_TEST
+
+/* C7: a thousand that died at once come back one after the other, as far as their delay has room for it. */
+START_TEST(a_crowd_does_not_come_back_at_once)
+{
+	enum { CROWD = 1000, BIN_MS = 100, BINS = 400 };
+	struct policy *policy = policy_with("");
+	int bins[BINS] = { 0 };
+	uint32_t dice = 1;
+
+	for (int i = 0; i < CROWD; i++) {
+		dice = dice * 1664525 + 1013904223;
+		bins[decide_backoff(policy, 4, dice) / BIN_MS]++; /* 1.6 s: four bins */
+	}
+	for (int i = 0; i < BINS; i++)
+		ck_assert_int_le(bins[i], CROWD * 3 / 10);
+	memset(bins, 0, sizeof bins);
+	for (int i = 0; i < CROWD; i++) {
+		dice = dice * 1664525 + 1013904223;
+		bins[decide_backoff(policy, 20, dice) / BIN_MS]++; /* delay_max: 75 bins */
+	}
+	for (int i = 0; i < BINS; i++)
+		ck_assert_int_le(bins[i], CROWD / 20);
 	free(policy);
 }
 END_TEST
@@ -264,6 +290,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, budgets, 0, sizeof(budget_rows) / sizeof(budget_rows[0]));
 	tcase_add_loop_test(tests, never_more_than_burst_in_a_window, 0, 4);
 	tcase_add_test(tests, a_start_that_failed_is_never_a_stable_life);
+	tcase_add_test(tests, a_crowd_does_not_come_back_at_once);
 	tcase_add_test(tests, jitter_takes_at_most_a_quarter);
 	tcase_add_test(tests, a_spawn_error_backs_off_like_a_short_life);
 	tcase_add_test(tests, a_spawn_error_is_never_tried_again_at_once);
