@@ -212,6 +212,7 @@ struct supervisor {
 	uv_timer_t strangers;
 	uv_timer_t notices; /* runs while a worker rests */
 	uv_timer_t relisten; /* runs while a listener is down */
+	uv_timer_t spare;     /* until there is one more NOTIFY_SOCKET */
 	uv_check_t awake;    /* keep.c */
 	uv_timer_t systemd_timer;
 	int signal_fd;
@@ -328,6 +329,8 @@ int worker_reap_strangers(struct supervisor *s);
 /* notice.c: `worker` is the owner of an ear */
 void notice_read(void *worker);
 void notices_read_all(struct supervisor *s); /* of those that rest, before a deadline is judged */
+void notice_prepare(struct supervisor *s); /* what the next spawn need not do while somebody waits */
+void notice_prepare_soon(struct supervisor *s); /* when the worker just started has begun */
 
 /* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, -EPERM, with a
  * sentence */
@@ -339,7 +342,6 @@ void launch_limits(const struct supervisor *s, struct launch *launch);
 int launch_rehearse(const struct launch *launch, char *problem, size_t size);
 bool launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
-void launch_prepare(struct supervisor *s); /* what the next spawn need not do while somebody waits for it */
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
                  const char **failed);
 

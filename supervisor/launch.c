@@ -445,15 +445,6 @@ static void errand_end(struct errand *e)
 	fd_close(&e->ready_write);
 }
 
-void launch_prepare(struct supervisor *s)
-{
-	const char *failed;
-
-	/* If that fails, the next spawn tries again, and tells. */
-	if (s->spare_fd < 0 && !s->stopping)
-		(void)notifysock_open(s->spare_name, &s->spare_fd, &failed);
-}
-
 static int open_notify(struct errand *e, const char **failed)
 {
 	struct supervisor *s = e->worker->s;

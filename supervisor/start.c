@@ -292,7 +292,7 @@ int start_upgraded(struct supervisor *s)
 		return status;
 	systemd_resume(s);
 	strangers_soon(s);
-	launch_prepare(s);
+	notice_prepare(s);
 	sup_upgraded(s);
 	orphans_resume(s);
 	sup_settle(s);
