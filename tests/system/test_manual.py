@@ -9,6 +9,7 @@ import unittest
 import harness
 
 PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-worker.7"
+README = PAGE.parents[1] / "README.md"
 EXAMPLES = dict(re.findall(r'^\.\\" example (\w+)\n\.Bd [^\n]*\n(.*?)^\.Ed$', PAGE.read_text(encoding="utf-8"),
                            flags=re.M | re.S))
 
@@ -60,6 +61,39 @@ class Manual(harness.TestCase):
     @unittest.skipUnless(shutil.which("node"), "node is not installed")
     def test_node(self):
         self.serve("node", self.write("node", "worker.js"), ready="fd")
+
+    @unittest.skipUnless(shutil.which("node"), "node is not installed")
+    def test_node_answers_who_keeps_a_connection(self):
+        self.kept("node", self.write("node", "worker.js"), flags=("-n", "1"), policy="[ready]\nwhen = fd\n")
+
+    @unittest.skipUnless(shutil.which("node"), "node is not installed")
+    def test_node_of_the_readme(self):
+        text = README.read_text(encoding="utf-8")
+        snippet = re.search(r"^```js\n(.*?)^```", text, flags=re.M | re.S).group(1)
+        path = self.folder / "worker.js"
+        path.write_text("const http = require('http');\n"
+                        "const app = (request, response) => response.end('hello');\n" + snippet, encoding="utf-8")
+        self.kept("node", str(path), flags=("-n", "1"), policy="[ready]\nwhen = alive\n")
+
+    def kept(self, *program, flags, policy):
+        """Connections at rest: after its stop signal the worker answers one request more on each."""
+        c = self.cluster(*program, flags=flags, policy=policy + "timeout = 30s\n[stop]\ntimeout = 10s\n")
+        c.ready(1, deadline=30 * harness.SLOW)
+        old = [harness.Connection(c.port) for _ in range(16)]
+        for connection in old:
+            self.assertEqual(connection.get("/")[0], 200)
+        mark = c.mark()
+        rolling = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "roll"], stdout=subprocess.DEVNULL)
+        c.wait_event("worker.stop", since=mark, deadline=30 * harness.SLOW)
+        for connection in old:
+            told = False
+            while not told:  # as long as it has not acted on its signal it goes on as before
+                status, headers, _ = connection.get("/")
+                self.assertEqual(status, 200)
+                told = headers["connection"].lower() == "close"
+        self.assertEqual(rolling.wait(30 * harness.SLOW), 0)
+        self.assertEqual(c.all("worker.escalate"), [])
+        self.assertEqual(c.stop(), 0)
 
     @unittest.skipUnless(shutil.which("go"), "go is not installed")
     def test_go(self):
