@@ -25,6 +25,7 @@ static void done(struct pool *pool, uint32_t s)
 	slot->replacing = false;
 	slot->replace = REPLACE_NO;
 	slot_set_due(pool, s, SLOT_DUE_RETRY, NEVER_MS);
+	recycle_by_age(pool, s);
 }
 
 void replace_drop(struct pool *pool, uint32_t s)

@@ -193,6 +193,19 @@ void invariants_action(struct world *world, const struct action *action)
 
 /* ---- after the event ---- */
 
+/* Nobody gets older than the policy allows unseen: it is due, or it is being replaced. */
+static void check_age(const struct world *world, uint32_t s)
+{
+	const struct slot *slot = &world->pool->slots[s];
+	const struct instance *i;
+
+	if (slot->current == NO_INDEX || slot->replace != REPLACE_NO ||
+	    world->policy->recycle_max_lifetime == 0)
+		return;
+	i = &world->pool->instances[slot->current];
+	HOLDS(world, i->state != INSTANCE_READY || i->due_ms[DUE_LIFETIME] != NEVER_MS);
+}
+
 static void check_slot(struct world *world, uint32_t s)
 {
 	struct seen *seen = &world->seen[s];
@@ -216,6 +229,7 @@ static void check_slot(struct world *world, uint32_t s)
 		HOLDS(world, view.due_ms != NEVER_MS);
 	if (view.state != SLOT_BACKOFF && view.state != SLOT_HELD)
 		seen->counted = false;
+	check_age(world, s);
 }
 
 static void check_sums(struct world *world)

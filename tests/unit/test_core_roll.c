@@ -88,6 +88,21 @@ static const struct story stories[] = {
 	  TWO_READY "roll 2; drain 1; spawned 3; ready 3; at 101 > term #1, generation 2, rolled done; reset 1 > spawn 1#4g2" },
 	{ "recycle by age", QUIET "recycle.max_lifetime=10s recycle.jitter=0%", 0,
 	  "start 1; spawned 1; ready 1; at 10000 > ; at 10001 > recycle #1, spawn 0#2" },
+	{ "too old while a roll was to replace it, and the roll failed: its age counts again",
+	  QUIET "recycle.max_lifetime=10s recycle.jitter=0% roll.tries=1", 0,
+	  TWO_READY "at 9990; roll 2 > spawn 0#3g2; spawned 3; at 10001 > ; "
+	  "end 3 1 > died #3 unasked, try 0 1, generation 1, rolled back; at 10002 > recycle #1, spawn 0#4" },
+	{ "... and a restart",
+	  QUIET "recycle.max_lifetime=10s recycle.jitter=0% roll.tries=1", 0,
+	  "start 1; spawned 1; ready 1; at 9990; restart 0 > spawn 0#2; spawned 2; at 10001 > ; "
+	  "end 2 1 > died #2 unasked, try 0 1, rolled failed; at 10002 > recycle #1, spawn 0#3" },
+	{ "queued because it is too old, then a roll comes and fails",
+	  QUIET "recycle.max_lifetime=10s recycle.jitter=0% roll.tries=1 roll.on_failure=stop", 0,
+	  TWO_READY "at 10001 > recycle #1, spawn 0#3; roll 2 > spawn 0#4g2; spawned 4; end 4 1 > died #4 unasked, try 0 1, rolled failed; "
+	  "at 10002 > recycle #1, spawn 0#5" },
+	{ "a replacement that gets too old while it is proven is recycled too",
+	  QUIET "recycle.max_lifetime=50ms recycle.jitter=0%", 0,
+	  "start 1; spawned 1; ready 1; at 51 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > ; at 151 > term #1; at 152 > recycle #2, spawn 0#3" },
 	{ "recycle waits for a roll, which replaces it anyway", QUIET, 0,
 	  TWO_READY "roll 2; big 2 > ; spawned 3; ready 3; at 101; spawned 4; ready 4; at 201 > term #2, generation 2, rolled done" },
 	{ "what dies before it is recycled just respawns", QUIET, 0,
