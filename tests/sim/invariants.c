@@ -206,6 +206,15 @@ static void check_age(const struct world *world, uint32_t s)
 	HOLDS(world, i->state != INSTANCE_READY || i->due_ms[DUE_LIFETIME] != NEVER_MS);
 }
 
+/* What is recycled is there: an empty slot has its own rules. */
+static void check_recycled(const struct world *world, uint32_t s)
+{
+	const struct slot *slot = &world->pool->slots[s];
+
+	if (slot->replace == REPLACE_RECYCLE)
+		HOLDS(world, slot->current != NO_INDEX || slot->next != NO_INDEX);
+}
+
 static void check_slot(struct world *world, uint32_t s)
 {
 	struct seen *seen = &world->seen[s];
@@ -230,6 +239,7 @@ static void check_slot(struct world *world, uint32_t s)
 	if (view.state != SLOT_BACKOFF && view.state != SLOT_HELD)
 		seen->counted = false;
 	check_age(world, s);
+	check_recycled(world, s);
 }
 
 static void check_sums(struct world *world)

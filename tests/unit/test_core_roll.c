@@ -103,6 +103,17 @@ static const struct story stories[] = {
 	{ "a replacement that gets too old while it is proven is recycled too",
 	  QUIET "recycle.max_lifetime=50ms recycle.jitter=0%", 0,
 	  "start 1; spawned 1; ready 1; at 51 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > ; at 151 > term #1; at 152 > recycle #2, spawn 0#3" },
+	{ "recycling ends with the worker that it was about", QUIET "restart.when=on-failure", 0,
+	  TWO_READY "big 1 > recycle #1, spawn 0#3; spawned 3; end 1 0 > -0, move 0, died #1 retire; "
+	  "end 3 1 > died #3 unasked; at 99999 > " },
+	{ "... not with the one that came after it", QUIET "restart.stable=0", 0,
+	  TWO_READY "big 1 > recycle #1, spawn 0#3; spawned 3; end 1 1 > -0, move 0, died #1 respawn, spawn 0#4; "
+	  "end 3 1 > died #3 unasked; at 99999 > " },
+	{ "... also where no instance is free for another try",
+	  QUIET "restart.burst=1 restart.window=1h restart.delay_max=1s", 3,
+	  TWO_READY "end 1 1; at 4 > spawn 0#3; spawned 3; ready 3; big 3 > recycle #3, spawn 0#4; spawned 4; "
+	  "end 3 1 > -0, move 0, died #3 respawn 3600000, giveup 0 respawn; scale 3 > spawn 2#5; end 4 1 > died #4 unasked; "
+	  "scale 4 > spawn 3#6; at 9999 > " },
 	{ "recycle waits for a roll, which replaces it anyway", QUIET, 0,
 	  TWO_READY "roll 2; big 2 > ; spawned 3; ready 3; at 101; spawned 4; ready 4; at 201 > term #2, generation 2, rolled done" },
 	{ "what dies before it is recycled just respawns", QUIET, 0,
