@@ -215,6 +215,18 @@ static void check_recycled(const struct world *world, uint32_t s)
 		HOLDS(world, slot->current != NO_INDEX || slot->next != NO_INDEX);
 }
 
+/* No slot is held for longer than the policy in force lets it. */
+static void check_held(const struct world *world, const struct slot_view *view)
+{
+	uint64_t most = world->policy->restart_delay_max;
+
+	if (world->event->what != EV_POLICY || view->state != SLOT_HELD)
+		return;
+	if (most < world->policy->restart_window)
+		most = world->policy->restart_window;
+	HOLDS(world, view->due_ms <= world->now_ms + most);
+}
+
 static void check_slot(struct world *world, uint32_t s)
 {
 	struct seen *seen = &world->seen[s];
@@ -238,6 +250,7 @@ static void check_slot(struct world *world, uint32_t s)
 		HOLDS(world, view.due_ms != NEVER_MS);
 	if (view.state != SLOT_BACKOFF && view.state != SLOT_HELD)
 		seen->counted = false;
+	check_held(world, &view);
 	check_age(world, s);
 	check_recycled(world, s);
 }
