@@ -67,6 +67,12 @@ static const struct story stories[] = {
 	{ "no worker was ever ready: three ends of every slot", QUIET "restart.delay_max=3ms", 0,
 	  "start 2; spawned 1; spawned 2; end 1 1; end 2 1; at 100; spawned 3; spawned 4; end 3 1; end 4 1; at 200; "
 	  "spawned 5; spawned 6; end 5 1 > died #5 respawn 3; end 6 1 > died #6 exit, giveup -1 exit, exit 69" },
+	{ "... and a reset forgets those there were", QUIET "restart.delay_max=3ms", 0,
+	  "start 1; spawned 1; end 1 1; at 100; spawned 2; end 2 1; reset 0 > spawn 0#3; spawned 3; end 3 1 > died #3 respawn 3; at 200; "
+	  "spawned 4; end 4 1 > died #4 respawn 3; at 300; spawned 5; end 5 1 > died #5 exit, giveup -1 exit, exit 69" },
+	{ "... of one that was given up too", QUIET "restart.delay_max=3ms exit.9=retire", 0,
+	  "start 2; spawned 1; end 1 9 > died #1 retire; reset 0 > spawn 0#3; spawned 2; end 2 1; at 100; spawned 4; end 4 1; at 200; "
+	  "spawned 5; end 5 1 > died #5 respawn 3" },
 	{ "... but not once one has been ready", QUIET, 0,
 	  "start 1; spawned 1; ready 1; end 1 1; at 100; spawned 2; end 2 1; at 200; spawned 3; end 3 1; at 300; "
 	  "spawned 4; end 4 1; at 400 > spawn 0#5" },
