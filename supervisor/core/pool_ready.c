@@ -140,14 +140,20 @@ static void extend(struct pool *pool, uint32_t index, enum due due, uint64_t at_
 		instance_set_due(pool, index, due, at_ms);
 }
 
+/* Who only waits for [stop] drain_delay to be over has not been asked to stop yet. */
 void on_extend(struct pool *pool, const struct event *event)
 {
 	uint32_t index = instance_find(pool, event->cookie);
+	const struct instance *instance;
+	bool stops;
 
 	if (index == NO_INDEX)
 		return;
+	instance = &pool->instances[index];
+	stops = instance->state == INSTANCE_STOPPING ||
+		(instance->state == INSTANCE_DRAINING && instance->cause == END_SELF);
 	extend(pool, index, DUE_START, pool_after(pool, event->delay_ms));
-	if (pool->instances[index].state != INSTANCE_KILLED)
+	if (stops)
 		extend(pool, index, DUE_STOP, pool_after(pool, event->delay_ms));
 }
 

@@ -85,6 +85,11 @@ static const struct story stories[] = {
 	  "start 1; spawned 1; ready 1; stop > -0, kill! #1" },
 	{ "drain_delay: who serves goes on for a while", QUIET "stop.drain_delay=5s", 0,
 	  "start 2; spawned 1; spawned 2; ready 1; stop > -0, term #2; at 5000 > ; at 5001 > term #1" },
+	{ "... and EXTEND does not put off the signal, only what follows it", QUIET "stop.drain_delay=5s stop.timeout=1s", 0,
+	  "start 1; spawned 1; ready 1; stop > -0; extend 1 60000; at 5000 > ; at 5001 > term #1; extend 1 60000; "
+	  "at 65000 > ; at 65001 > escalate #1, kill! #1" },
+	{ "EXTEND of who said that it stops", QUIET "stop.timeout=1s", 0,
+	  "start 1; spawned 1; ready 1; stopping 1 > -0; extend 1 60000; at 60000 > ; at 60001 > abrt #1" },
 	{ "stop twice, or quit: killed (B5)", QUIET, 0, TWO_READY "stop; stop > kill! #1, kill! #2; stop > ; end 1 -9; end 2 -9 > died #2 none, exit 0" },
 	{ "quit at once", QUIET, 0, TWO_READY "quit > -0, kill! #1, -1, kill! #2" },
 	{ "stop in backoff: nothing is spawned after it (B6, B7)", QUIET, 0,
