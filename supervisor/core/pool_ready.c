@@ -16,11 +16,11 @@ void instance_lifetime(struct pool *pool, uint32_t index)
 {
 	struct instance *instance = &pool->instances[index];
 	uint64_t lifetime = pool->policy->recycle_max_lifetime;
-	uint64_t spread = lifetime / 100 * pool->policy->recycle_jitter;
+	uint64_t spread = lifetime * pool->policy->recycle_jitter / 100;
 	uint64_t due = NEVER_MS;
 
 	if (lifetime)
-		due = instance->ready_ms + lifetime - spread / 1024 * (pool_dice(pool) % 1024);
+		due = instance->ready_ms + lifetime - spread * (pool_dice(pool) % 1024) / 1024;
 	instance_set_due(pool, index, DUE_LIFETIME, due);
 }
 

@@ -139,6 +139,30 @@ START_TEST(goes)
 }
 END_TEST
 
+/* Also of a short life, where a tenth is less than the dice has faces. */
+START_TEST(lifetimes_are_spread)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+
+	for (uint64_t dice = 1; dice <= 200; dice++) {
+		struct play p;
+		uint64_t due;
+
+		play_begin(&p, QUIET "recycle.max_lifetime=10s", 4, 16);
+		p.pool->dice = dice;
+		play(&p, "start 1; spawned 1; ready 1");
+		due = pool_deadline(p.pool);
+		least = due < least ? due : least;
+		most = due > most ? due : most;
+		play_end(&p);
+	}
+	ck_assert_uint_gt(least, 9001);
+	ck_assert_uint_lt(least, 9101);
+	ck_assert_uint_gt(most, 9901);
+	ck_assert_uint_le(most, 10001);
+}
+END_TEST
+
 /* O5: the counters begin again, and nobody notices. */
 START_TEST(cookies_wrap)
 {
@@ -156,6 +180,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
+	tcase_add_test(tests, lifetimes_are_spread);
 	tcase_add_test(tests, cookies_wrap);
 }
 
