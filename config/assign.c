@@ -187,7 +187,7 @@ static int set_rule(struct policy *policy, struct config_origins *origins,
 static bool is_reserved(const char *name)
 {
 	static const char *const prefixes[] = { "CLUSTERD_", "LISTEN_FD", "LISTEN_PID",
-						"NOTIFY_SOCKET", "WATCHDOG_" };
+						"NOTIFY_SOCKET", "READY_FD", "WATCHDOG_" };
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)

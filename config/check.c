@@ -129,6 +129,9 @@ static void check_ready(struct checker *c)
 	if (p->ready_when.when == READY_COMMAND && p->ready_command.count == 0)
 		complain_at(c, origin_of(c, "ready.when"),
 			    "[ready] when = command needs [ready] command");
+	if (p->ready_when.when == READY_ALIVE && p->ready_timeout && p->ready_after > p->ready_timeout)
+		complain_at(c, origin_of(c, "ready.after"),
+			    "[ready] after is longer than timeout: no worker would ever be ready");
 	if (p->ready_when.when == READY_HTTP)
 		check_asked(c, "ready.when", "[ready] when = http");
 }

@@ -267,6 +267,9 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	s->policy_wall_ms = (uint64_t)log_wall_ms();
 	log_configure(&s->log, s->policy.log_format, s->policy.log_level, s->policy.log_file);
 	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &s->policy });
+	if (sup_pool_grow(s, s->slots_max) < 0)
+		sup_note(s, LOG_LEVEL_ERROR, "no memory for supervisor.max_old = %u",
+			 s->policy.supervisor_max_old);
 	keep_policy(s);
 	monitor_policy(s);
 	watch_policy(s);

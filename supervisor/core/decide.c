@@ -93,14 +93,19 @@ static struct decision within_budget(const struct policy *policy, const struct h
 	return d;
 }
 
-/* What [restart] says for an end that is covered. A start that failed is never a stable life. */
+/* A start that failed is never a stable life. */
+static bool stable(const struct policy *policy, const struct life *life)
+{
+	return life->ready && life->lived_ms >= policy->restart_stable;
+}
+
+/* What [restart] says for an end that is covered. */
 static struct decision by_policy(const struct policy *policy, const struct history *history,
 				 const struct life *life, uint32_t dice)
 {
-	bool stable = life->ready && life->lived_ms >= policy->restart_stable;
 	struct decision d = { .next = NEXT_RESPAWN, .why = WHY_STABLE };
 
-	if (stable)
+	if (stable(policy, life))
 		return d;
 	d.why = WHY_BACKOFF;
 	d.streak = history->streak + 1;
@@ -113,11 +118,11 @@ static struct decision by_rule(const struct policy *policy, const struct history
 {
 	struct decision d = { .next = NEXT_RESPAWN, .why = WHY_RULE, .streak = history->streak };
 
+	if (stable(policy, life))
+		d.streak = 0;
 	switch (rule->action) {
 	case EXIT_RESPAWN: break;
 	case EXIT_BACKOFF:
-		if (life->ready && life->lived_ms >= policy->restart_stable)
-			d.streak = 0;
 		d.delay_ms = decide_backoff(policy, d.streak, dice);
 		d.streak++;
 		break;

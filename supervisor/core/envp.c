@@ -416,9 +416,15 @@ static size_t name_size(const char *variable)
 }
 
 /* PORT is ours when a socket has one. */
+static bool is_our_port(const struct envp_input *in, const char *variable)
+{
+	return name_is(variable, name_size(variable), "PORT") && first_tcp(in);
+}
+
+/* Without a socket no style says anything. */
 static bool ours(const struct envp_input *in, const char *variable)
 {
-	return env_reserved(variable) || (name_is(variable, name_size(variable), "PORT") && first_tcp(in));
+	return env_spoken(variable, in->socket_count > 0 ? in->styles : 0) || is_our_port(in, variable);
 }
 
 /* Is the name given in [env], from its string `from` on? Of two equal names the last one counts. */
@@ -444,7 +450,7 @@ static void add_theirs(struct build *b)
 	const char *env = in->env;
 
 	for (char *const *v = in->inherited; v && *v; v++)
-		if (!ours(in, *v) && !in_env(in->env, in->env_count, *v))
+		if (!env_reserved(*v) && !is_our_port(in, *v) && !in_env(in->env, in->env_count, *v))
 			add_copy(b, *v);
 	for (uint32_t left = in->env_count; left > 0; left--) {
 		const char *next = env + strlen(env) + 1;

@@ -5,8 +5,8 @@
  *
  * A name appears once. Ours win over [env], which wins over what clusterd itself
  * was started with; of the latter the variables that described clusterd's own
- * sockets and supervisor are left out (NOTIFY_SOCKET, WATCHDOG_*, LISTEN_*,
- * READY_FD, CLUSTERD_* and the other activation protocols' names).
+ * sockets and supervisor are left out (NOTIFY_SOCKET, WATCHDOG_*, LISTEN_FD*,
+ * LISTEN_PID*, READY_FD, CLUSTERD_* and the other activation protocols' names).
  *
  * Sources of the protocols: sd_listen_fds(3), sd_watchdog_enabled(3);
  * Server::Starter's start_server(1); Einhorn's README ("ACK" and "Environment");

@@ -35,6 +35,7 @@ static char level_priority(enum log_level level)
 struct out {
 	char *text;
 	size_t size, used;
+	size_t begin; /* behind the priority */
 };
 
 static void put(struct out *out, const char *text, size_t size)
@@ -264,7 +265,7 @@ static void put_pair(void *context, const struct log_field *field)
 	struct out *out = context;
 	bool quoted = field->kind == LOG_KIND_TEXT && !bare(field);
 
-	put_word(out, out->used > 0 && out->text[out->used - 1] != '>' ? " " : "");
+	put_word(out, out->used > out->begin ? " " : "");
 	put_word(out, field->name);
 	put(out, "=", 1);
 	if (quoted)
@@ -351,6 +352,7 @@ size_t logline_write(const struct logline *line, enum log_format format, char *t
 
 	if (line->priority)
 		put(&out, (char[]){ '<', level_priority(line->level), '>' }, 3);
+	out.begin = out.used;
 	if (format == LOG_FORMAT_JSON)
 		return out.used + write_json(text + out.used, size - out.used, line);
 	if (format == LOG_FORMAT_LOGFMT)

@@ -214,23 +214,85 @@ void on_skipped(struct pool *pool, const struct event *event)
 	roll_set_pause(pool, pool->roll.pause_ms);
 }
 
-/* Deadlines that the new policy gives, for what already runs. */
-static void new_deadlines(struct pool *pool, uint32_t index, const struct policy *old)
-{
-	const struct policy *new = pool->policy;
-	bool lifetime = old->recycle_max_lifetime != new->recycle_max_lifetime;
-	const struct instance *i;
+/* ---- a reload: deadlines that the new policy gives, for what already runs; they may be over ---- */
 
-	if (index == NO_INDEX)
+/* One that has begun with `old` ms goes on with `new`. */
+static uint64_t moved(uint64_t due_ms, uint64_t old, uint64_t new)
+{
+	uint64_t began_ms = due_ms > old ? due_ms - old : 0;
+
+	if (due_ms == NEVER_MS || old == new)
+		return due_ms;
+	return new < NEVER_MS - 1 - began_ms ? began_ms + new : NEVER_MS - 1;
+}
+
+static void move_due(struct pool *pool, uint32_t index, enum due due, uint64_t old, uint64_t new)
+{
+	instance_set_due(pool, index, due, moved(pool->instances[index].due_ms[due], old, new));
+}
+
+static void move_start(struct pool *pool, uint32_t index, uint64_t old, uint64_t new)
+{
+	if (old && new)
+		move_due(pool, index, DUE_START, old, new);
+	else if (old != new)
+		instance_set_due(pool, index, DUE_START,
+				 new ? pool->instances[index].spawned_ms + new : NEVER_MS);
+}
+
+static void move_instance(struct pool *pool, uint32_t index, const struct policy *old)
+{
+	const struct instance *i = &pool->instances[index];
+	const struct policy *new = pool->policy;
+	bool waits = i->state == INSTANCE_DRAINING && i->cause != END_SELF;
+
+	if (!i->spawned)
 		return;
-	i = &pool->instances[index];
-	if (i->state == INSTANCE_READY && lifetime)
-		instance_lifetime(pool, index);
-	if (i->state != INSTANCE_STARTING || !i->spawned || i->pending != PENDING_NOTHING ||
-	    old->ready_timeout == new->ready_timeout)
-		return;
-	instance_set_due(pool, index, DUE_START,
-			 new->ready_timeout ? i->spawned_ms + new->ready_timeout : NEVER_MS);
+	if (i->state == INSTANCE_STARTING) {
+		move_due(pool, index, DUE_ALIVE, old->ready_after, new->ready_after);
+		move_start(pool, index, old->ready_timeout, new->ready_timeout);
+	} else if (i->state == INSTANCE_READY) {
+		if (old->recycle_max_lifetime != new->recycle_max_lifetime)
+			instance_lifetime(pool, index);
+	} else if (waits) {
+		move_due(pool, index, DUE_STOP, old->stop_drain_delay, new->stop_drain_delay);
+	} else if (i->state != INSTANCE_KILLED) {
+		move_due(pool, index, DUE_STOP, old->stop_timeout, new->stop_timeout);
+	}
+}
+
+/* Slot by slot: where an instance lies is not saved, and its new lifetime takes a dice. */
+static void move_instances(struct pool *pool, const struct slot *slot, const struct policy *old)
+{
+	if (slot->current != NO_INDEX)
+		move_instance(pool, slot->current, old);
+	if (slot->next != NO_INDEX)
+		move_instance(pool, slot->next, old);
+	for (uint32_t n = slot->old; n != NO_INDEX; n = pool->instances[n].next)
+		move_instance(pool, n, old);
+}
+
+/*
+ * Waits that have no beginning to count from go on for no longer than the new policy has them. What
+ * waits for longer than the old delay_max does so by an [exit RULE], and its delay stays.
+ */
+static void move_slot(struct pool *pool, uint32_t s, const struct policy *old)
+{
+	const struct slot *slot = &pool->slots[s];
+	uint64_t latest = pool_after(pool, pool->policy->restart_delay_max), held = latest;
+	struct decision d =
+		decide_due(pool->policy, &slot->history, &pool->cluster, pool->now_ms);
+	uint64_t due_ms = slot->due_ms[SLOT_DUE_RESPAWN], retry_ms = slot->due_ms[SLOT_DUE_RETRY];
+
+	if (d.held)
+		held = pool_after(pool, d.delay_ms);
+	if (slot->state == SLOT_BACKOFF && due_ms > latest &&
+	    due_ms <= pool_after(pool, old->restart_delay_max))
+		slot_set_due(pool, s, SLOT_DUE_RESPAWN, latest);
+	if (slot->state == SLOT_HELD && due_ms > held)
+		slot_set_due(pool, s, SLOT_DUE_RESPAWN, held);
+	if (retry_ms != NEVER_MS && retry_ms > latest)
+		slot_set_due(pool, s, SLOT_DUE_RETRY, latest);
 }
 
 void on_policy(struct pool *pool, const struct event *event)
@@ -241,16 +303,13 @@ void on_policy(struct pool *pool, const struct event *event)
 		return;
 	pool->policy = event->policy;
 	for (uint32_t s = 0; s < pool->wanted; s++) {
-		uint64_t latest = pool_after(pool, pool->policy->restart_delay_max);
-
 		if (old->recycle_max_rss != pool->policy->recycle_max_rss)
 			recycle_forget(pool, s);
-		new_deadlines(pool, pool->slots[s].current, old);
-		new_deadlines(pool, pool->slots[s].next, old);
-		if (pool->slots[s].state == SLOT_BACKOFF && !pool->slots[s].waits &&
-		    pool->slots[s].due_ms[SLOT_DUE_RESPAWN] > latest)
-			slot_set_due(pool, s, SLOT_DUE_RESPAWN, latest);
+		move_slot(pool, s, old);
 	}
+	for (uint32_t s = 0; s < pool->slots_max; s++)
+		move_instances(pool, &pool->slots[s], old);
+	roll_set_pause(pool, moved(pool->roll.pause_ms, old->roll_pause, pool->policy->roll_pause));
 }
 
 typedef void handler(struct pool *pool, const struct event *event);

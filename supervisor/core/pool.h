@@ -54,7 +54,8 @@ enum event_what {
 	EV_SPAWN_FAILED, /* cookie, error (errno), permanent: it can not be executed or was not found */
 	EV_READY,        /* cookie, how (enum ready_how) */
 	EV_STOPPING,     /* cookie: the worker says that it is about to end */
-	EV_EXTEND,       /* cookie, delay_ms: start and stop deadlines move to at least now + delay */
+	EV_EXTEND,       /* cookie, delay_ms: start and stop deadlines, but not that of draining, move to
+	                    at least now + delay */
 	EV_PING,         /* cookie: WATCHDOG=1 */
 	EV_UNHEALTHY,    /* cookie, cause (END_WATCHDOG, END_HEALTH, END_HUNG) */
 	EV_RECYCLE,      /* cookie, cause (END_RSS): replace it, new first */

@@ -16,11 +16,11 @@ void instance_lifetime(struct pool *pool, uint32_t index)
 {
 	struct instance *instance = &pool->instances[index];
 	uint64_t lifetime = pool->policy->recycle_max_lifetime;
-	uint64_t spread = lifetime / 100 * pool->policy->recycle_jitter;
+	uint64_t spread = lifetime * pool->policy->recycle_jitter / 100;
 	uint64_t due = NEVER_MS;
 
 	if (lifetime)
-		due = instance->ready_ms + lifetime - spread / 1024 * (pool_dice(pool) % 1024);
+		due = instance->ready_ms + lifetime - spread * (pool_dice(pool) % 1024) / 1024;
 	instance_set_due(pool, index, DUE_LIFETIME, due);
 }
 
@@ -140,14 +140,20 @@ static void extend(struct pool *pool, uint32_t index, enum due due, uint64_t at_
 		instance_set_due(pool, index, due, at_ms);
 }
 
+/* Who only waits for [stop] drain_delay to be over has not been asked to stop yet. */
 void on_extend(struct pool *pool, const struct event *event)
 {
 	uint32_t index = instance_find(pool, event->cookie);
+	const struct instance *instance;
+	bool stops;
 
 	if (index == NO_INDEX)
 		return;
+	instance = &pool->instances[index];
+	stops = instance->state == INSTANCE_STOPPING ||
+		(instance->state == INSTANCE_DRAINING && instance->cause == END_SELF);
 	extend(pool, index, DUE_START, pool_after(pool, event->delay_ms));
-	if (pool->instances[index].state != INSTANCE_KILLED)
+	if (stops)
 		extend(pool, index, DUE_STOP, pool_after(pool, event->delay_ms));
 }
 

@@ -57,3 +57,15 @@ void recycle_report(struct pool *pool, uint32_t s)
 					    .cause = slot->replace_cause,
 					    .ms = pool->now_ms - instance->spawned_ms });
 }
+
+/* A moment later, so that what this event decides about the slot comes first. */
+void recycle_by_age(struct pool *pool, uint32_t s)
+{
+	uint32_t current = pool->slots[s].current;
+
+	if (current == NO_INDEX || pool->policy->recycle_max_lifetime == 0 ||
+	    pool->instances[current].state != INSTANCE_READY ||
+	    pool->instances[current].due_ms[DUE_LIFETIME] != NEVER_MS)
+		return;
+	instance_set_due(pool, current, DUE_LIFETIME, pool_after(pool, 1));
+}

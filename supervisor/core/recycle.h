@@ -18,5 +18,7 @@ void recycle_want(struct pool *pool, uint32_t index, enum end_cause cause);
 /* What was said and done about its memory is over: another limit, or an operator's reset. */
 void recycle_forget(struct pool *pool, uint32_t s);
 void recycle_report(struct pool *pool, uint32_t s);
+/* Nothing is to replace the worker of the slot any more: its age counts, also if its time came meanwhile. */
+void recycle_by_age(struct pool *pool, uint32_t s);
 
 #endif

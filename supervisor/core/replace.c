@@ -25,6 +25,7 @@ static void done(struct pool *pool, uint32_t s)
 	slot->replacing = false;
 	slot->replace = REPLACE_NO;
 	slot_set_due(pool, s, SLOT_DUE_RETRY, NEVER_MS);
+	recycle_by_age(pool, s);
 }
 
 void replace_drop(struct pool *pool, uint32_t s)
@@ -165,6 +166,12 @@ void replace_proven(struct pool *pool, uint32_t s)
 		stop_begin(pool, old, cause);
 }
 
+/* Who is recycled does; one that does not is another, or on its way out. */
+static bool serves(const struct pool *pool, uint32_t index)
+{
+	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY;
+}
+
 void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie)
 {
 	struct slot *slot = &pool->slots[s];
@@ -174,6 +181,10 @@ void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie)
 	if (slot->replace_tries < UINT32_MAX)
 		slot->replace_tries++;
 	report_slot(pool, s, cookie, 0, false);
+	if (slot->replace == REPLACE_RECYCLE && !serves(pool, slot->current)) {
+		done(pool, s);
+		return;
+	}
 	if (slot->replace == REPLACE_ROLL && !pool->roll.back && last) {
 		roll_failed(pool);
 		return;

@@ -10,7 +10,8 @@
  * A NEXT that ends, is not ready in time, hangs or can not be spawned is a failed try;
  * the next one follows after [restart] delay, doubled each time. Tries are limited
  * ([roll] tries) on the way forward of a roll and for a restart; not for the way back
- * of a roll and for recycling, where the old worker serves on meanwhile.
+ * of a roll and for recycling, where the old worker serves on meanwhile; once it does not,
+ * nothing is left to recycle.
  */
 #ifndef CLUSTERD_CORE_REPLACE_H
 #define CLUSTERD_CORE_REPLACE_H

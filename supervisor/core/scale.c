@@ -18,6 +18,13 @@ static void add_slot(struct pool *pool)
 	roll_include(pool, s);
 }
 
+static void forget_boot(struct pool *pool, uint32_t s)
+{
+	if (pool->slots[s].boot_failures >= BOOT_FAILURES)
+		pool->boot_failed--;
+	pool->slots[s].boot_failures = 0;
+}
+
 static void remove_slot(struct pool *pool)
 {
 	uint32_t s = pool->wanted - 1;
@@ -27,8 +34,7 @@ static void remove_slot(struct pool *pool)
 	slot_do(pool, s, SLOT_VACATE, 0);
 	slot_empty(pool, s, END_SCALE);
 	slot_settle(pool, s);
-	if (slot->boot_failures >= BOOT_FAILURES)
-		pool->boot_failed--;
+	forget_boot(pool, s);
 	pool->wanted--;
 	slot->tell_gone = true;
 	slot_all_gone(pool, s);
@@ -98,6 +104,7 @@ void on_drain(struct pool *pool, const struct event *event)
 
 static void reset(struct pool *pool, uint32_t s)
 {
+	forget_boot(pool, s);
 	pool->slots[s].history.streak = 0;
 	pool->slots[s].history.used = 0;
 	recycle_forget(pool, s);

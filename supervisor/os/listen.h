@@ -49,7 +49,7 @@ struct listening {
  *
  * A unix path that exists: a socket nobody listens on (connect says
  * ECONNREFUSED) is replaced by rename(2), so that at no instant the path is
- * missing; a live one is -EADDRINUSE; anything else (file, directory, symbolic
+ * missing, unless PATH.PID is too long or taken; a live one is -EADDRINUSE; anything else (file, directory, symbolic
  * link) is -ENOTSOCK and left alone. The new file has no permission bits until
  * owner and mode are right.
  */

@@ -169,17 +169,30 @@ static int lock_directory(const char *path, int *ret_fd)
 	return 0;
 }
 
-/* The new socket is made beside the dead one and takes its name in one step. */
+/* Where there is no room beside it: between the two steps nobody can connect. */
+static int replace_in_two_steps(const char *path, const struct listen_spec *spec,
+				struct listening *made, const char **failed)
+{
+	*failed = "unlink";
+	if (sys_unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	return open_at(path, spec, made, failed);
+}
+
+/*
+ * The new socket is made beside the dead one and takes its name in one step. What is beside it
+ * already was left by one with our pid that was killed in between; the lock says that it is dead.
+ */
 static int replace(const char *path, const struct listen_spec *spec, struct listening *made,
 		   const char **failed)
 {
 	char beside[sizeof((struct sockaddr_un *)0)->sun_path];
-	int error;
+	int error = -ENAMETOOLONG;
 
-	*failed = "bind";
-	if (snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid()) >= (int)sizeof beside)
-		return -ENAMETOOLONG;
-	error = open_at(beside, spec, made, failed);
+	if (snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid()) < (int)sizeof beside)
+		error = open_at(beside, spec, made, failed);
+	if (error == -ENAMETOOLONG || error == -EADDRINUSE)
+		return replace_in_two_steps(path, spec, made, failed);
 	if (error)
 		return error;
 	*failed = "rename";

@@ -46,11 +46,10 @@ int spawn_resolve(const char *program, const char *path, char *ret, size_t size)
 	if (strchr(program, '/'))
 		return copy(program, ret, size);
 
-	for (const char *at = path ? path : default_path; at; at = strchr(at, ':')) {
-		int length, error;
+	for (const char *at = path ? path : default_path, *end; at; at = *end ? end + 1 : NULL) {
+		int length = (int)strcspn(at, ":"), error;
 
-		at += *at == ':' && at != path;
-		length = (int)strcspn(at, ":");
+		end = at + length;
 		if (snprintf(candidate, sizeof candidate, "%.*s%s%s", length, at,
 			     length ? "/" : "./", program) >= (int)sizeof candidate)
 			continue;

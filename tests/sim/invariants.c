@@ -193,6 +193,40 @@ void invariants_action(struct world *world, const struct action *action)
 
 /* ---- after the event ---- */
 
+/* Nobody gets older than the policy allows unseen: it is due, or it is being replaced. */
+static void check_age(const struct world *world, uint32_t s)
+{
+	const struct slot *slot = &world->pool->slots[s];
+	const struct instance *i;
+
+	if (slot->current == NO_INDEX || slot->replace != REPLACE_NO ||
+	    world->policy->recycle_max_lifetime == 0)
+		return;
+	i = &world->pool->instances[slot->current];
+	HOLDS(world, i->state != INSTANCE_READY || i->due_ms[DUE_LIFETIME] != NEVER_MS);
+}
+
+/* What is recycled is there: an empty slot has its own rules. */
+static void check_recycled(const struct world *world, uint32_t s)
+{
+	const struct slot *slot = &world->pool->slots[s];
+
+	if (slot->replace == REPLACE_RECYCLE)
+		HOLDS(world, slot->current != NO_INDEX || slot->next != NO_INDEX);
+}
+
+/* No slot is held for longer than the policy in force lets it. */
+static void check_held(const struct world *world, const struct slot_view *view)
+{
+	uint64_t most = world->policy->restart_delay_max;
+
+	if (world->event->what != EV_POLICY || view->state != SLOT_HELD)
+		return;
+	if (most < world->policy->restart_window)
+		most = world->policy->restart_window;
+	HOLDS(world, view->due_ms <= world->now_ms + most);
+}
+
 static void check_slot(struct world *world, uint32_t s)
 {
 	struct seen *seen = &world->seen[s];
@@ -216,6 +250,9 @@ static void check_slot(struct world *world, uint32_t s)
 		HOLDS(world, view.due_ms != NEVER_MS);
 	if (view.state != SLOT_BACKOFF && view.state != SLOT_HELD)
 		seen->counted = false;
+	check_held(world, &view);
+	check_age(world, s);
+	check_recycled(world, s);
 }
 
 static void check_sums(struct world *world)

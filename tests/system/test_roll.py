@@ -282,6 +282,21 @@ class RowG(harness.TestCase):
         c.kill(signal.SIGQUIT)
         self.assertEqual(c.wait(), 0)
 
+    def test_max_old_that_is_raised_finds_room(self):
+        c = self.start(harness.PROBE, "ready", "drain=60000", "serve", workers=4, stop="60s",
+                       extra="[supervisor]\nmax_old = 1\n")
+        c.announce("worker.exit", "roll.end")
+        c.policy_file.write_text(c.policy_file.read_text().replace("max_old = 1", "max_old = 16"))
+        c.ctl("reload")
+        for _ in range(5):
+            mark = c.mark()
+            c.kill(signal.SIGHUP)
+            c.wait_event("roll.end", since=mark, verdict="done")
+        self.assertEqual(len(c.workers()), 4 * (1 + 5))
+        self.assertEqual(c.all("worker.escalate"), [])
+        c.kill(signal.SIGQUIT)
+        self.assertEqual(c.wait(), 0)
+
     def test_recycle_by_memory_new_first(self):
         c = self.start(workers=2, extra="[recycle]\nmax_rss = 40M\n")
         c.announce("recycle")

@@ -98,10 +98,11 @@ static const struct row {
 	  "f:2: 1A: the name of a variable has letters, digits and _\n"
 	  "f:3: A-B: the name of a variable has letters, digits and _\n"
 	  "f:4: A: a quote is not closed\n" },
-	{ "[env]\nLISTEN_FDS = 1\nCLUSTERD_SLOT = 2\nNOTIFY_SOCKET = 1\n",
+	{ "[env]\nLISTEN_FDS = 1\nCLUSTERD_SLOT = 2\nNOTIFY_SOCKET = 1\nREADY_FD = 1\nLISTEN_HOST = x\n",
 	  "f:2: LISTEN_FDS is set by clusterd itself\n"
 	  "f:3: CLUSTERD_SLOT is set by clusterd itself\n"
-	  "f:4: NOTIFY_SOCKET is set by clusterd itself\n" },
+	  "f:4: NOTIFY_SOCKET is set by clusterd itself\n"
+	  "f:5: READY_FD is set by clusterd itself\n" },
 	{ "[env]\nA = 1\nA = 2\n", "f:3: A is already set on line 2\n" },
 	{ "[env]\nA = 1 # one\n",
 	  "f:2: A: a comment starts with ; and not with #; a # as part of it needs quotes\n" },

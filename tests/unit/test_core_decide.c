@@ -62,6 +62,8 @@ static const struct row {
 	{ "exit.64-78=exit",            END_SELF,     { .code = 64 },        50,     0, NEXT_EXIT,    WHY_RULE,    0,    0 },
 	{ "exit.64-78=exit exit.75=respawn", END_SELF, { .code = 75 },       50,     4, NEXT_RESPAWN, WHY_RULE,    0,    4 },
 	{ "exit.75=respawn:5000",       END_SELF,     { .code = 75 },        50,     4, NEXT_RESPAWN, WHY_RULE,    5000, 4 },
+	{ "exit.75=respawn",            END_SELF,     { .code = 75 },        MINUTE, 4, NEXT_RESPAWN, WHY_RULE,    0,    0 },
+	{ "exit.75=respawn:5000",       END_SELF,     { .code = 75 },        MINUTE, 4, NEXT_RESPAWN, WHY_RULE,    5000, 0 },
 	{ "exit.75=backoff",            END_SELF,     { .code = 75 },        50,     2, NEXT_RESPAWN, WHY_RULE,    400,  3 },
 	{ "exit.75=backoff",            END_SELF,     { .code = 75 },        MINUTE, 2, NEXT_RESPAWN, WHY_RULE,    100,  1 },
 	{ "exit.75=backoff:7000",       END_SELF,     { .code = 75 },        50,     2, NEXT_RESPAWN, WHY_RULE,    7000, 3 },

@@ -265,6 +265,29 @@ START_TEST(env_wins_over_what_is_inherited)
 }
 END_TEST
 
+/* Only what says something about sockets or the supervisor is ours. */
+START_TEST(names_that_look_like_ours)
+{
+	static char *outer[] = { "LISTEN_HOST=::", "LISTEN_PORT=80", NULL };
+
+	in.inherited = outer;
+	in.env = "LISTEN_ADDRESS=*\0NGINX=/usr/sbin/nginx\0UNICORN_FD=x\0GUNICORN_FD=y";
+	in.env_count = 4;
+	build();
+	ck_assert_str_eq(value("LISTEN_HOST"), "::");
+	ck_assert_str_eq(value("LISTEN_PORT"), "80");
+	ck_assert_str_eq(value("LISTEN_ADDRESS"), "*");
+	ck_assert_str_eq(value("NGINX"), "/usr/sbin/nginx");
+	ck_assert_str_eq(value("UNICORN_FD"), "x");
+	ck_assert_str_eq(value("GUNICORN_FD"), "y");
+	in.styles = ~0u;
+	build();
+	ck_assert_str_eq(value("NGINX"), "3;4;5;6;");
+	ck_assert_str_eq(value("UNICORN_FD"), "3,4,5,6");
+	ck_assert_str_eq(value("GUNICORN_FD"), "y");
+}
+END_TEST
+
 START_TEST(a_large_environment)
 {
 	static char big[40000] = "BIG=";
@@ -291,6 +314,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, what_was_meant_for_clusterd_is_not_passed_on);
 	tcase_add_test(tests, port_stays_when_no_socket_has_one);
 	tcase_add_test(tests, env_wins_over_what_is_inherited);
+	tcase_add_test(tests, names_that_look_like_ours);
 	tcase_add_test(tests, a_large_environment);
 }
 

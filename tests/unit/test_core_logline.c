@@ -91,6 +91,20 @@ START_TEST(for_the_journal)
 }
 END_TEST
 
+START_TEST(a_bracket_at_the_end_of_a_value_joins_nothing)
+{
+	struct log_field fields[] = { F_TEXT("text", "a>"), F_NUM("slot", 1) };
+	struct logline line = { .id = LOG_NOTE, .level = LOG_LEVEL_WARN, .name = "web>",
+		                .fields = fields, .field_count = 2 };
+
+	for (int i = 0; i < 2; i++) {
+		line.priority = i == 1;
+		text[logline_write(&line, LOG_FORMAT_LOGFMT, text, LOGLINE_MAX)] = '\0';
+		ck_assert_str_eq(text + (i == 1 ? 3 : 0), "level=warn event=note name=web> text=a> slot=1\n");
+	}
+}
+END_TEST
+
 START_TEST(one_is_no_plural)
 {
 	ck_assert_ptr_nonnull(strstr(LINE(LOG_SCALE, LOG_FORMAT_TEXT, F_NUM("from", 2), F_NUM("to", 1)),
@@ -383,6 +397,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, logfmt_and_json);
 	tcase_add_test(tests, for_the_journal);
 	tcase_add_loop_test(tests, every_event_shows_its_fields_in_logfmt_and_json, 0, LOG_IDS);
+	tcase_add_test(tests, a_bracket_at_the_end_of_a_value_joins_nothing);
 	tcase_add_test(tests, one_is_no_plural);
 	tcase_add_loop_test(tests, every_template_fits_its_event, 0, LOG_IDS);
 	tcase_add_loop_test(tests, a_text_value_is_the_value_of_the_field, 0, LOG_IDS);

@@ -67,6 +67,12 @@ static const struct story stories[] = {
 	{ "no worker was ever ready: three ends of every slot", QUIET "restart.delay_max=3ms", 0,
 	  "start 2; spawned 1; spawned 2; end 1 1; end 2 1; at 100; spawned 3; spawned 4; end 3 1; end 4 1; at 200; "
 	  "spawned 5; spawned 6; end 5 1 > died #5 respawn 3; end 6 1 > died #6 exit, giveup -1 exit, exit 69" },
+	{ "... and a reset forgets those there were", QUIET "restart.delay_max=3ms", 0,
+	  "start 1; spawned 1; end 1 1; at 100; spawned 2; end 2 1; reset 0 > spawn 0#3; spawned 3; end 3 1 > died #3 respawn 3; at 200; "
+	  "spawned 4; end 4 1 > died #4 respawn 3; at 300; spawned 5; end 5 1 > died #5 exit, giveup -1 exit, exit 69" },
+	{ "... of one that was given up too", QUIET "restart.delay_max=3ms exit.9=retire", 0,
+	  "start 2; spawned 1; end 1 9 > died #1 retire; reset 0 > spawn 0#3; spawned 2; end 2 1; at 100; spawned 4; end 4 1; at 200; "
+	  "spawned 5; end 5 1 > died #5 respawn 3" },
 	{ "... but not once one has been ready", QUIET, 0,
 	  "start 1; spawned 1; ready 1; end 1 1; at 100; spawned 2; end 2 1; at 200; spawned 3; end 3 1; at 300; "
 	  "spawned 4; end 4 1; at 400 > spawn 0#5" },
@@ -79,6 +85,11 @@ static const struct story stories[] = {
 	  "start 1; spawned 1; ready 1; stop > -0, kill! #1" },
 	{ "drain_delay: who serves goes on for a while", QUIET "stop.drain_delay=5s", 0,
 	  "start 2; spawned 1; spawned 2; ready 1; stop > -0, term #2; at 5000 > ; at 5001 > term #1" },
+	{ "... and EXTEND does not put off the signal, only what follows it", QUIET "stop.drain_delay=5s stop.timeout=1s", 0,
+	  "start 1; spawned 1; ready 1; stop > -0; extend 1 60000; at 5000 > ; at 5001 > term #1; extend 1 60000; "
+	  "at 65000 > ; at 65001 > escalate #1, kill! #1" },
+	{ "EXTEND of who said that it stops", QUIET "stop.timeout=1s", 0,
+	  "start 1; spawned 1; ready 1; stopping 1 > -0; extend 1 60000; at 60000 > ; at 60001 > abrt #1" },
 	{ "stop twice, or quit: killed (B5)", QUIET, 0, TWO_READY "stop; stop > kill! #1, kill! #2; stop > ; end 1 -9; end 2 -9 > died #2 none, exit 0" },
 	{ "quit at once", QUIET, 0, TWO_READY "quit > -0, kill! #1, -1, kill! #2" },
 	{ "stop in backoff: nothing is spawned after it (B6, B7)", QUIET, 0,
@@ -131,6 +142,72 @@ static const struct story stories[] = {
 START_TEST(goes)
 {
 	play_story(&stories[_i]);
+}
+END_TEST
+
+/* A deadline that runs is that of the policy in force: [keys.def] LIVE. */
+/* clang-format off */
+static const struct {
+	const char *what, *before, *script, *after, *then;
+} reloads[] = {
+	{ "held: the window is shorter", QUIET "restart.burst=1 restart.window=1h restart.delay_max=1s",
+	  TWO_READY "end 1 1; at 4; spawned 3; end 3 1 > died #3 respawn 3600000, giveup 0 respawn",
+	  QUIET "restart.burst=1 restart.window=20s restart.delay_max=1s", "at 20003 > ; at 20004 > spawn 0#4" },
+	{ "held: there is no burst any more", QUIET "restart.burst=1 restart.window=1h restart.delay_max=1s",
+	  TWO_READY "end 1 1; at 4; spawned 3; end 3 1", QUIET "restart.delay_max=1s", "at 1003 > ; at 1004 > spawn 0#4" },
+	{ "held: a longer window holds it no longer than it was", QUIET "restart.burst=1 restart.window=20s restart.delay_max=1s",
+	  TWO_READY "end 1 1; at 4; spawned 3; end 3 1", QUIET "restart.burst=1 restart.window=1h restart.delay_max=1s",
+	  "at 20004 > ; at 3600003 > ; at 3600004 > spawn 0#4" },
+	{ "backoff: a shorter delay_max", QUIET "restart.delay=1h restart.delay_max=1h",
+	  TWO_READY "end 1 1", QUIET "restart.delay_max=5s", "at 5000 > ; at 5001 > spawn 0#3" },
+	{ "backoff: the delay of an exit rule stays, however long", QUIET "exit.75=respawn:3600000",
+	  TWO_READY "end 1 75 > -0, move 0, died #1 respawn 3600000", QUIET "restart.delay_max=5s exit.75=respawn:3600000 stop.timeout=9s",
+	  "at 3600000 > ; at 3600001 > spawn 0#3" },
+	{ "the next try of a roll: a shorter delay_max", QUIET "restart.delay=1h restart.delay_max=1h",
+	  TWO_READY "roll 2; spawned 3; end 3 1", QUIET "restart.delay_max=5s", "at 5000 > ; at 5001 > spawn 0#4g2" },
+	{ "ready.after", "ready.when=alive ready.after=1h ready.timeout=0", "start 1; spawned 1; at 500",
+	  "ready.when=alive ready.after=1s ready.timeout=0", "at 1000 > ; at 1001 > +0, up" },
+	{ "ready.timeout", QUIET "ready.timeout=1h", "start 1; spawned 1; at 500", QUIET "ready.timeout=1s", "at 1000 > ; at 1001 > term #1" },
+	{ "ready.timeout: one at last", QUIET "ready.timeout=0", "start 1; spawned 1; at 500", QUIET "ready.timeout=1s", "at 1001 > term #1" },
+	{ "ready.timeout: none any more", QUIET "ready.timeout=1s", "start 1; spawned 1", QUIET "ready.timeout=0", "at 99999 > " },
+	{ "ready.timeout: what a worker was granted stays", QUIET "ready.timeout=20s", "start 1; spawned 1; extend 1 60000",
+	  QUIET "ready.timeout=10s", "at 50000 > ; at 50001 > term #1" },
+	{ "stop.timeout", QUIET "stop.timeout=1h", TWO_READY "drain 0; at 5000", QUIET "stop.timeout=10s",
+	  "at 10000 > ; at 10001 > escalate #1, kill! #1" },
+	{ "stop.timeout: it is over", QUIET "stop.timeout=1h", TWO_READY "scale 0; at 50000", QUIET "stop.timeout=10s",
+	  "at 50000 > escalate #1, kill! #1, escalate #2, kill! #2" },
+	{ "stop.timeout: longer", QUIET "stop.timeout=10s", TWO_READY "drain 0; at 5000", QUIET "stop.timeout=1h",
+	  "at 3600000 > ; at 3600001 > escalate #1, kill! #1" },
+	{ "stop.timeout: who said that it ends", QUIET "stop.timeout=1h", TWO_READY "stopping 1; at 5000", QUIET "stop.timeout=10s",
+	  "at 10000 > ; at 10001 > abrt #1" },
+	{ "stop.timeout: not who is being killed", QUIET "stop.timeout=10s", TWO_READY "kill 0; at 5000", QUIET "stop.timeout=1h",
+	  "at 10000 > ; at 10001 > unkillable #1" },
+	{ "stop.drain_delay", QUIET "stop.drain_delay=1h", TWO_READY "drain 0; at 500", QUIET "stop.drain_delay=5s",
+	  "at 5000 > ; at 5001 > term #1" },
+	{ "roll.pause", QUIET "roll.pause=1h", TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1", QUIET "roll.pause=1s",
+	  "at 1100 > ; at 1101 > spawn 1#4g2" },
+	{ "roll.pause: none any more", QUIET "roll.pause=1h", TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1", QUIET,
+	  "at 101 > spawn 1#4g2" },
+	{ "another key moves nothing", QUIET "stop.timeout=10s ready.timeout=10s roll.pause=10s",
+	  TWO_READY "end 1 1; scale 3; spawned 3; drain 1; at 500", QUIET "stop.timeout=10s ready.timeout=10s roll.pause=10s stop.signal=SIGINT",
+	  "at 10000; at 10001 > escalate #2, kill! #2, term #3" },
+};
+/* clang-format on */
+
+START_TEST(a_reload_moves_what_runs)
+{
+	struct policy *after = policy_with(reloads[_i].after);
+	struct play p;
+
+	play_begin(&p, reloads[_i].before, 4, 16);
+	play(&p, reloads[_i].script);
+	p.did[0] = '\0';
+	pool_step(p.pool, p.now_ms, &(struct event){ .what = EV_POLICY, .policy = after }, play_sink, &p);
+	ck_assert_str_eq(p.did, "");
+	ck_assert(pool_valid(p.pool));
+	play(&p, reloads[_i].then);
+	play_end(&p);
+	free(after);
 }
 END_TEST
 
@@ -198,6 +275,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
+	tcase_add_loop_test(tests, a_reload_moves_what_runs, 0, sizeof(reloads) / sizeof(reloads[0]));
 	tcase_add_test(tests, table);
 	tcase_add_test(tests, told);
 	tcase_add_test(tests, small);

@@ -88,6 +88,32 @@ static const struct story stories[] = {
 	  TWO_READY "roll 2; drain 1; spawned 3; ready 3; at 101 > term #1, generation 2, rolled done; reset 1 > spawn 1#4g2" },
 	{ "recycle by age", QUIET "recycle.max_lifetime=10s recycle.jitter=0%", 0,
 	  "start 1; spawned 1; ready 1; at 10000 > ; at 10001 > recycle #1, spawn 0#2" },
+	{ "too old while a roll was to replace it, and the roll failed: its age counts again",
+	  QUIET "recycle.max_lifetime=10s recycle.jitter=0% roll.tries=1", 0,
+	  TWO_READY "at 9990; roll 2 > spawn 0#3g2; spawned 3; at 10001 > ; "
+	  "end 3 1 > died #3 unasked, try 0 1, generation 1, rolled back; at 10002 > recycle #1, spawn 0#4" },
+	{ "... and a restart",
+	  QUIET "recycle.max_lifetime=10s recycle.jitter=0% roll.tries=1", 0,
+	  "start 1; spawned 1; ready 1; at 9990; restart 0 > spawn 0#2; spawned 2; at 10001 > ; "
+	  "end 2 1 > died #2 unasked, try 0 1, rolled failed; at 10002 > recycle #1, spawn 0#3" },
+	{ "queued because it is too old, then a roll comes and fails",
+	  QUIET "recycle.max_lifetime=10s recycle.jitter=0% roll.tries=1 roll.on_failure=stop", 0,
+	  TWO_READY "at 10001 > recycle #1, spawn 0#3; roll 2 > spawn 0#4g2; spawned 4; end 4 1 > died #4 unasked, try 0 1, rolled failed; "
+	  "at 10002 > recycle #1, spawn 0#5" },
+	{ "a replacement that gets too old while it is proven is recycled too",
+	  QUIET "recycle.max_lifetime=50ms recycle.jitter=0%", 0,
+	  "start 1; spawned 1; ready 1; at 51 > recycle #1, spawn 0#2; spawned 2; ready 2; at 101 > ; at 151 > term #1; at 152 > recycle #2, spawn 0#3" },
+	{ "recycling ends with the worker that it was about", QUIET "restart.when=on-failure", 0,
+	  TWO_READY "big 1 > recycle #1, spawn 0#3; spawned 3; end 1 0 > -0, move 0, died #1 retire; "
+	  "end 3 1 > died #3 unasked; at 99999 > " },
+	{ "... not with the one that came after it", QUIET "restart.stable=0", 0,
+	  TWO_READY "big 1 > recycle #1, spawn 0#3; spawned 3; end 1 1 > -0, move 0, died #1 respawn, spawn 0#4; "
+	  "end 3 1 > died #3 unasked; at 99999 > " },
+	{ "... also where no instance is free for another try",
+	  QUIET "restart.burst=1 restart.window=1h restart.delay_max=1s", 3,
+	  TWO_READY "end 1 1; at 4 > spawn 0#3; spawned 3; ready 3; big 3 > recycle #3, spawn 0#4; spawned 4; "
+	  "end 3 1 > -0, move 0, died #3 respawn 3600000, giveup 0 respawn; scale 3 > spawn 2#5; end 4 1 > died #4 unasked; "
+	  "scale 4 > spawn 3#6; at 9999 > " },
 	{ "recycle waits for a roll, which replaces it anyway", QUIET, 0,
 	  TWO_READY "roll 2; big 2 > ; spawned 3; ready 3; at 101; spawned 4; ready 4; at 201 > term #2, generation 2, rolled done" },
 	{ "what dies before it is recycled just respawns", QUIET, 0,
@@ -113,6 +139,30 @@ START_TEST(goes)
 }
 END_TEST
 
+/* Also of a short life, where a tenth is less than the dice has faces. */
+START_TEST(lifetimes_are_spread)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+
+	for (uint64_t dice = 1; dice <= 200; dice++) {
+		struct play p;
+		uint64_t due;
+
+		play_begin(&p, QUIET "recycle.max_lifetime=10s", 4, 16);
+		p.pool->dice = dice;
+		play(&p, "start 1; spawned 1; ready 1");
+		due = pool_deadline(p.pool);
+		least = due < least ? due : least;
+		most = due > most ? due : most;
+		play_end(&p);
+	}
+	ck_assert_uint_gt(least, 9001);
+	ck_assert_uint_lt(least, 9101);
+	ck_assert_uint_gt(most, 9901);
+	ck_assert_uint_le(most, 10001);
+}
+END_TEST
+
 /* O5: the counters begin again, and nobody notices. */
 START_TEST(cookies_wrap)
 {
@@ -130,6 +180,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
+	tcase_add_test(tests, lifetimes_are_spread);
 	tcase_add_test(tests, cookies_wrap);
 }
 

@@ -268,6 +268,33 @@ START_TEST(stale_path_is_replaced)
 }
 END_TEST
 
+/* Nothing longer fits beside it; or what is beside it was left there by a start that was killed. */
+START_TEST(stale_path_without_room_beside_it)
+{
+	enum { LONGEST = 107 };
+	char path[LONGEST + 1], beside[LONGEST + 16];
+	struct address address;
+	struct listening dead, other = { .fd = -1 }, made;
+
+	snprintf(path, sizeof path, "%s/%0*d", folder, _i == 0 ? LONGEST - (int)strlen(folder) - 1 : 4, 0);
+	address = local(path, false);
+	dead = must_open(&address);
+	close(dead.fd);
+	if (_i == 1) {
+		snprintf(beside, sizeof beside, "%s.%d", path, (int)getpid());
+		address = local(beside, false);
+		other = must_open(&address);
+		close(other.fd);
+		address = local(path, false);
+	}
+	made = must_open(&address);
+	ck_assert(reachable(&address));
+	ck_assert_int_eq(listen_pid_at(path), getpid());
+	listen_close(&made);
+	ck_assert_int_eq(access(path, F_OK), -1);
+}
+END_TEST
+
 /* The path belongs to who listens there, also when the socket was made beside a dead one. */
 START_TEST(path_is_claimed_again)
 {
@@ -641,6 +668,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, shared_port_has_one_founder);
 	tcase_add_test(tests, unix_path_mode_and_owner);
 	tcase_add_test(tests, stale_path_is_replaced);
+	tcase_add_loop_test(tests, stale_path_without_room_beside_it, 0, 2);
 	tcase_add_loop_test(tests, path_is_claimed_again, 0, 2);
 	tcase_add_test(tests, path_of_another_is_not_claimed);
 	tcase_add_test(tests, live_path_is_refused);

@@ -248,6 +248,12 @@ START_TEST(resolve)
 	ck_assert_int_eq(chdir(folder), 0);
 	ck_assert_int_eq(spawn_resolve("sh", "/nowhere:", path, sizeof path), 0);
 	ck_assert_str_eq(path, "./sh");
+	ck_assert_int_eq(spawn_resolve("sh", ":/bin", path, sizeof path), 0);
+	ck_assert_str_eq(path, "./sh");
+	ck_assert_int_eq(spawn_resolve("cat", "::/bin", path, sizeof path), 0);
+	ck_assert_str_eq(path, "/bin/cat");
+	ck_assert_int_eq(spawn_resolve("no-such-program", ":/nowhere:", path, sizeof path), -ENOENT);
+	ck_assert_int_eq(spawn_resolve("no-such-program", "", path, sizeof path), -ENOENT);
 	ck_assert_int_eq(spawn_resolve("tmp", "/", path, sizeof path), -EACCES);
 }
 END_TEST
