@@ -13,6 +13,7 @@
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
 #include "supervisor/orphans.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/reap.h"
 #include "supervisor/probe.h"
 
@@ -144,6 +145,7 @@ static void act_report(struct supervisor *s, const struct action *action)
 		starved_mark(worker);
 		probe_ready(worker);
 	} else if (worker && report->what == REPORT_STOP) {
+		worker->leaving_ms = clock_ms();
 		steer_worker(s, worker, false);
 		probe_stop(worker);
 	}

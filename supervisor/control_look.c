@@ -282,6 +282,15 @@ void serve_ends(struct client *client)
 	client->more = more_ends;
 }
 
+/* The policy that decided; NULL if it was another one than there is now. */
+static const struct policy *policy_of(struct supervisor *s, const struct end_record *end)
+{
+	struct sup_view view;
+
+	sup_look(s, &view);
+	return end->wall_ms < (int64_t)view.policy_changed_wall_ms ? NULL : sup_policy(s);
+}
+
 void serve_why(struct client *client)
 {
 	struct supervisor *s = client->control->s;
@@ -299,17 +308,18 @@ void serve_why(struct client *client)
 	if (sup_slot(s, slot, &view)) {
 		json_word(&j, "state", slot_word(&view));
 		json_number(&j, "for_ms", (int64_t)view.state_ms);
-		json_word(&j, "last_line", view.last_line);
 		is_due = put_due(&j, sup_now_ms(s), view.slot.due_ms);
 	}
 	if (sup_end(s, slot, 0, &end)) {
-		explain_decision(sup_policy(s), slot, &end, is_due, sentence, sizeof sentence);
+		json_word(&j, "last_line", end.asked ? "" : view.last_line);
+		explain_decision(policy_of(s, &end), slot, &end, is_due, sentence, sizeof sentence);
 		json_number(&j, "pid", end.pid);
 		put_end(&j, &end);
 		json_number(&j, "streak", end.streak);
 		json_number(&j, "lived_ms", (int64_t)end.lived_ms);
 		json_word(&j, "sentence", sentence);
 	} else {
+		json_word(&j, "last_line", "");
 		json_word(&j, "sentence", "no worker of this slot has ended yet");
 	}
 	reply_end(client, &j);

@@ -169,7 +169,7 @@ static void serve_kill(struct client *client)
 
 	if (!slot_argument(client, client->request.words[0], &event.slot))
 		return;
-	if (!sup_slot(client->control->s, event.slot, &slot) || slot.pid == 0) {
+	if (!sup_slot(client->control->s, event.slot, &slot) || (slot.pid == 0 && slot.slot.old == 0)) {
 		client_fail(client, CODE_FAILED, "the slot holds no process");
 		return;
 	}

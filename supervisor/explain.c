@@ -123,6 +123,26 @@ static void say_burst(struct text *text, const struct policy *p, bool whole)
 	    word_of(&type_give_up, (int)p->restart_give_up));
 }
 
+/* What the policy said then is not known any more. */
+static bool say_former(struct text *text, const struct end_record *end)
+{
+	static const char *const rules[WHYS] = {
+		[WHY_STABLE] = "it had lived at least [restart] stable",
+		[WHY_BACKOFF] = "[restart] delay grows with each short life",
+		[WHY_POLICY] = "[restart] when did not cover such an end",
+		[WHY_RULE] = "an [exit RULE] decided",
+		[WHY_BURST] = "[restart] burst was used up",
+		[WHY_CLUSTER_BURST] = "[restart] cluster_burst was used up",
+	};
+
+	if (end->why >= WHYS || !rules[end->why])
+		return false;
+	if (end->why == WHY_BACKOFF)
+		say(text, "short life number %u in a row, and ", end->streak);
+	say(text, "%s, by the policy of that time", rules[end->why]);
+	return true;
+}
+
 static void say_reason(struct text *text, const struct policy *p, const struct end_record *end)
 {
 	char stable[BRIEF_TEXT_MAX];
@@ -185,7 +205,8 @@ void explain_decision(const struct policy *policy, uint32_t slot, const struct e
 	explain_end(end, how, sizeof how);
 	say(&text, "worker %u (pid %d) %s: %s after %s; ", slot, end->pid,
 	    end->asked ? "ended as asked" : "died", how, brief_duration(end->lived_ms, lived));
-	say_reason(&text, policy, end);
+	if (policy || !say_former(&text, end))
+		say_reason(&text, policy, end);
 	say(&text, ", ");
 	say_next(&text, end, is_due);
 }

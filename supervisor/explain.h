@@ -14,7 +14,8 @@ enum { EXPLAIN_TEXT_MAX = 768 };
 /* How it ended: "exit 1", "SIGSEGV, core dumped", "SIGKILL, out of memory", "not ready in time". */
 void explain_end(const struct end_record *end, char *text, size_t size);
 
-/* "worker 2 (pid 4242) died: SIGSEGV after 400ms; it was …, so …". `is_due`: what follows is to come. */
+/* "worker 2 (pid 4242) died: SIGSEGV after 400ms; it was …, so …". `is_due`: what follows is to come.
+ * Without the policy that decided the rule is named, and no figure of it. */
 void explain_decision(const struct policy *policy, uint32_t slot, const struct end_record *end,
                       bool is_due, char *text, size_t size);
 

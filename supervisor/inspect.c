@@ -31,6 +31,7 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.started_wall_ms = s->started_wall_ms,
 		.policy_wall_ms = s->policy_wall_ms,
 		.policy_age_ms = now - s->policy_ms,
+		.policy_changed_wall_ms = s->policy_changed_wall_ms,
 		.lines_lost = s->log.lost,
 		.log_problem = log_problem(&s->log),
 		.output_lost = s->log.output_lost,
@@ -60,6 +61,16 @@ static void add_queue(int fd, int64_t *queue, int64_t *limit)
 	*limit = (*limit < 0 ? 0 : *limit) + most;
 }
 
+/* As place_sockets() of launch.c counts: what is adopted has no number of ours. */
+static int fd_of(const struct supervisor *s, uint32_t index)
+{
+	int fd = FIRST_FD;
+
+	for (uint32_t i = 0; i < index; i++)
+		fd += !s->policy.listeners[i].adopt;
+	return s->policy.listeners[index].adopt ? -1 : fd;
+}
+
 bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret)
 {
 	const struct sock *sock = NULL;
@@ -69,7 +80,7 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 	if (!sock)
 		return false;
 	*ret = (struct sup_listener){
-		.fd = 3 + (int)index,
+		.fd = fd_of(s, index),
 		.balance = balance_word(sock->mode),
 		.queue = -1,
 		.limit = -1,
@@ -84,6 +95,16 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 	return true;
 }
 
+/* Since when it has been in its state. */
+static uint64_t state_since(const struct worker *worker, const struct instance_view *view)
+{
+	if (view->state == INSTANCE_KILLED)
+		return view->killed_ms;
+	if (view->state > INSTANCE_READY && worker->leaving_ms)
+		return worker->leaving_ms;
+	return view->ready_ms ? view->ready_ms : view->spawned_ms;
+}
+
 static void look_at_current(struct supervisor *s, struct worker *worker, struct sup_slot *ret)
 {
 	struct instance_view view;
@@ -92,7 +113,7 @@ static void look_at_current(struct supervisor *s, struct worker *worker, struct 
 		return;
 	ret->pid = worker->pid;
 	ret->state = view.state;
-	ret->state_ms = clock_ms() - (view.ready_ms ? view.ready_ms : view.spawned_ms);
+	ret->state_ms = clock_ms() - state_since(worker, &view);
 	ret->status = worker->status;
 	if (worker->accepting.trial_ms > 0)
 		ret->left_out_ms = clock_ms() - worker->accepting.since_ms + 1;

@@ -48,6 +48,7 @@ struct sup_view {
 	uint64_t up_ms;           /* since this supervisor (or the first of its upgrades) started */
 	uint64_t policy_age_ms;   /* since the policy in force was applied */
 	uint64_t started_wall_ms, policy_wall_ms; /* the same two moments, since 1970 */
+	uint64_t policy_changed_wall_ms; /* since then it has been what it is */
 	uint32_t listeners;
 	uint64_t lines_lost;      /* own log lines dropped */
 	const char *log_problem;  /* why they are dropped now, or "" */
@@ -58,7 +59,7 @@ struct sup_view {
 struct sup_listener {
 	char name[NAME_TEXT_MAX];
 	char address[ADDRESS_TEXT_MAX];
-	int fd;                   /* number in the worker */
+	int fd;                   /* number in the worker; -1 with adopt: the program's own */
 	const char *balance;      /* the mode in force */
 	int64_t queue, limit;     /* connections waiting now, and the most that may; -1 unknown */
 	uint64_t repaired;        /* times it was shut down by a worker and listens again */

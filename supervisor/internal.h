@@ -117,6 +117,7 @@ struct worker {
 	int notify_fd;
 	int ready_fd;          /* read end of READY_FD, or -1 */
 	uint64_t spawned_ms;
+	uint64_t leaving_ms;   /* when it was asked to, or said that it does, the last time; 0 = not */
 	uint32_t last_cpu_ms;
 	uint64_t last_look_ms;
 	struct reaped reaped;
@@ -134,7 +135,7 @@ struct slot_memory {
 	uint32_t ends_size, ends_count; /* room for; count ever */
 	uint64_t starts, unasked;
 	uint64_t handed; /* connections steered to its former workers */
-	char *last_line; /* NULL until a worker ended abnormally with captured output */
+	char *last_line; /* of its captured stderr, if the last one that died wrote any; else NULL */
 };
 
 /* A listening socket, or a group of them with one for each slot. */
@@ -180,6 +181,7 @@ struct supervisor {
 	char name[NAME_TEXT_MAX];
 	uint64_t started_ms, policy_ms;
 	uint64_t started_wall_ms, policy_wall_ms; /* the same by the wall clock, for others to compare */
+	uint64_t policy_changed_wall_ms; /* the last time it was applied and was another one */
 
 	struct pool *pool;
 	uint32_t slots_max, instances_max;

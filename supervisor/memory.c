@@ -129,7 +129,7 @@ bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_rec
 
 void memory_last_line(struct supervisor *s, uint32_t slot, const char *line)
 {
-	char *copy = strndup(line, LAST_LINE_MAX);
+	char *copy = *line ? strndup(line, LAST_LINE_MAX) : NULL;
 
 	free(s->memory[slot].last_line);
 	s->memory[slot].last_line = copy;

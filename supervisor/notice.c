@@ -53,8 +53,11 @@ static void heed(struct worker *worker, const struct notify_message *message)
 	}
 	if (message->watchdog_trigger)
 		worker_feed(worker, (struct event){ .what = EV_UNHEALTHY, .cause = END_WATCHDOG });
-	if (message->stopping)
+	if (message->stopping) {
+		if (worker->leaving_ms == 0)
+			worker->leaving_ms = clock_ms();
 		worker_feed(worker, (struct event){ .what = EV_STOPPING });
+	}
 }
 
 static void on_rested(uv_timer_t *timer);

@@ -265,6 +265,8 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	s->policy = *fresh;
 	s->policy_ms = clock_ms();
 	s->policy_wall_ms = (uint64_t)log_wall_ms();
+	if (memcmp(&former, fresh, sizeof former) != 0)
+		s->policy_changed_wall_ms = s->policy_wall_ms;
 	log_configure(&s->log, s->policy.log_format, s->policy.log_level, s->policy.log_file);
 	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &s->policy });
 	if (sup_pool_grow(s, s->slots_max) < 0)

@@ -138,7 +138,7 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	bool more = r->next != NEXT_NONE;
 
 	s->ended_well = ended_well(r);
-	if (last[0])
+	if (!r->asked)
 		memory_last_line(s, r->slot, last);
 	remember(s, r, worker, rule_index);
 	LOG_AT(&s->log, LOG_WORKER_EXIT, abnormal(r) ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,

@@ -81,6 +81,8 @@ enum state_tag {
 	STATE_STARTED_WALL_MS,
 	STATE_POLICY_WALL_MS,
 	STATE_RECORD,
+	STATE_WORKER_LEAVING_MS,
+	STATE_POLICY_CHANGED_MS,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

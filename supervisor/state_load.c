@@ -94,6 +94,9 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 
 	if (!get_numbers(in, numbers, sizeof numbers / sizeof *numbers))
 		return false;
+	/* An older clusterd did not write it. */
+	if (!tlv_number(in, STATE_POLICY_CHANGED_MS, &s->policy_changed_wall_ms))
+		s->policy_changed_wall_ms = s->policy_wall_ms;
 	s->generation = (uint32_t)generation;
 	s->told_workers = (uint32_t)told;
 	s->up = flags & 1;
@@ -297,6 +300,7 @@ static bool fill_worker(struct worker *worker, const struct tlv *in)
 	worker->seat = (uint32_t)seat;
 	worker->generation = (uint32_t)generation;
 	worker->launch = launch_find(worker->s, worker->generation);
+	(void)tlv_number(in, STATE_WORKER_LEAVING_MS, &worker->leaving_ms); /* nor this */
 	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
 	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&
 	       worker->pidfd >= 0 && get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) &&

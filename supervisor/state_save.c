@@ -107,6 +107,7 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_NOTIFY_FD, (uint64_t)worker->notify_fd);
 	tlv_put_number(w, STATE_WORKER_READY_FD, (uint64_t)(worker->ready.open ? worker->ready_fd : -1));
 	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
+	tlv_put_number(w, STATE_WORKER_LEAVING_MS, worker->leaving_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
 	if (worker->output) {
 		output_export(worker->output, &image);
@@ -145,6 +146,7 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put_number(w, STATE_POLICY_MS, s->policy_ms);
 	tlv_put_number(w, STATE_STARTED_WALL_MS, s->started_wall_ms);
 	tlv_put_number(w, STATE_POLICY_WALL_MS, s->policy_wall_ms);
+	tlv_put_number(w, STATE_POLICY_CHANGED_MS, s->policy_changed_wall_ms);
 	tlv_put_number(w, STATE_GENERATION, s->generation);
 	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1);
 	tlv_put_number(w, STATE_WORKERS_TOLD, s->told_workers);

@@ -331,7 +331,7 @@ int supervisor_run(const struct supervisor_options *options)
 		memcpy(s->name, s->policy.cluster_name, sizeof s->name);
 	}
 	s->started_ms = s->policy_ms = clock_ms();
-	s->started_wall_ms = s->policy_wall_ms = (uint64_t)log_wall_ms();
+	s->started_wall_ms = s->policy_wall_ms = s->policy_changed_wall_ms = (uint64_t)log_wall_ms();
 	status = run(s);
 	free(s);
 	return status;

@@ -56,6 +56,20 @@ bool ctl_folder(unsigned index, char *folder, size_t size)
 	return proto_folder(index, geteuid(), getenv("XDG_RUNTIME_DIR"), folder, size);
 }
 
+/* clusterd takes no folder where somebody else could put a socket: what answers there is not one. */
+static bool is_safe(const char *folder)
+{
+	struct stat info;
+
+	if (lstat(folder, &info) < 0)
+		return false;
+	if (S_ISDIR(info.st_mode) && (info.st_uid == geteuid() || info.st_uid == 0) &&
+	    (!(info.st_mode & 022) || (info.st_mode & S_ISVTX)))
+		return true;
+	errno = EPERM;
+	return false;
+}
+
 void ctl_say_none(FILE *out, const char *before)
 {
 	char folder[FOLDER_MAX];
@@ -90,7 +104,7 @@ void ctl_each(void (*each)(void *context, const char *path, const char *name), v
 	char folder[FOLDER_MAX], path[FOLDER_MAX + 256], name[64];
 
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++) {
-		DIR *dir = opendir(folder);
+		DIR *dir = is_safe(folder) ? opendir(folder) : NULL;
 
 		for (const struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
 			snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
@@ -179,7 +193,7 @@ static int connect_named(struct ctl *ctl, bool quiet, int *ret_status)
 		int fd;
 
 		snprintf(path, sizeof path, "%s/%.64s.sock", folder, ctl->name);
-		fd = ctl_connect_path(path);
+		fd = is_safe(folder) ? ctl_connect_path(path) : -1;
 		if (fd >= 0)
 			return fd;
 		if (!first[0] || error == ENOENT) {

@@ -98,7 +98,7 @@ static void put_listener(const json_t *listener, FILE *out)
 		fprintf(out, "  queue %lld of %lld", (long long)queue,
 		        (long long)number_of(listener, "limit"));
 	if (repaired > 0)
-		fprintf(out, "  repaired %lld times", (long long)repaired);
+		fprintf(out, "  repaired %lld time%s", (long long)repaired, repaired == 1 ? "" : "s");
 	putc('\n', out);
 }
 

@@ -273,7 +273,7 @@ struct slot_view {
 struct instance_view {
 	enum instance_state state;
 	uint32_t slot, generation;
-	uint64_t spawned_ms, ready_ms; /* 0 = not yet */
+	uint64_t spawned_ms, ready_ms, killed_ms; /* 0 = not yet */
 	uint64_t due_ms;               /* its next deadline, or NEVER_MS */
 	enum end_cause cause;          /* why it is being stopped */
 };

@@ -56,6 +56,7 @@ bool pool_instance(const struct pool *pool, uint32_t cookie, struct instance_vie
 		.generation = i->generation,
 		.spawned_ms = i->spawned_ms,
 		.ready_ms = i->ready_ms,
+		.killed_ms = i->killed_ms,
 		.due_ms = instance_due(i),
 		.cause = i->cause,
 	};

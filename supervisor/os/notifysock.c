@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "supervisor/os/closer.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
 
@@ -56,13 +57,12 @@ int notifysock_open(char name[NOTIFYSOCK_NAME_MAX], int *ret_fd, const char **fa
 static int close_fds(const struct cmsghdr *control)
 {
 	size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	int fds[FDS_MAX];
 
-	for (size_t i = 0; i < count; i++) {
-		int fd;
-
-		memcpy(&fd, CMSG_DATA(control) + i * sizeof fd, sizeof fd);
-		close(fd);
-	}
+	if (count > FDS_MAX)
+		count = FDS_MAX;
+	memcpy(fds, CMSG_DATA(control), count * sizeof *fds);
+	closer_close(fds, count);
 	return (int)count;
 }
 

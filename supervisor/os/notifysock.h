@@ -28,7 +28,7 @@ struct notifysock_message {
 	pid_t pid; /* of the sender, 0 if the kernel gave none */
 	uid_t uid;
 	bool cut;                           /* the datagram was longer than the text */
-	int fds;                            /* how many fds came along; all are closed by now */
+	int fds;                            /* how many fds came along; none is open for long */
 	size_t size;                        /* of text */
 	char text[NOTIFYSOCK_TEXT_MAX + 1]; /* and a NUL; there may be others in it */
 };
@@ -38,8 +38,8 @@ int notifysock_open(char name[NOTIFYSOCK_NAME_MAX], int *ret_fd, const char **fa
 
 /*
  * Takes one datagram: 1 and *ret, 0 if there is none, or -errno. Fds that came
- * along are closed before it returns: that is what BARRIER=1 waits for, and it
- * is true, because everything sent before has been handled by then.
+ * along go to closer.h; pipes are closed before it returns: that is what BARRIER=1 waits for,
+ * and it is true, because everything sent before has been handled by then.
  */
 int notifysock_receive(int fd, struct notifysock_message *ret);
 

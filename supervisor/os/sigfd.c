@@ -31,7 +31,7 @@ int sigfd_open(const int *signals, size_t count, int *ret_fd, const char **faile
 	return 0;
 }
 
-int sigfd_next(int fd, int *ret_signal)
+int sigfd_next(int fd, int *ret_signal, bool *ret_sent)
 {
 	struct signalfd_siginfo info;
 	ssize_t size = sys_read(fd, &info, sizeof info);
@@ -39,5 +39,6 @@ int sigfd_next(int fd, int *ret_signal)
 	if (size < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	*ret_signal = (int)info.ssi_signo;
+	*ret_sent = info.ssi_code <= 0; /* SI_FROMUSER of siginfo.h */
 	return 1;
 }

@@ -8,6 +8,7 @@
 #ifndef CLUSTERD_SUPERVISOR_OS_SIGFD_H
 #define CLUSTERD_SUPERVISOR_OS_SIGFD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -16,7 +17,10 @@
  */
 int sigfd_open(const int *signals, size_t count, int *ret_fd, const char **failed);
 
-/* 1 and *ret_signal, 0 when none waits, or -errno. Never blocks. */
-int sigfd_next(int fd, int *ret_signal);
+/*
+ * 1 and *ret_signal, 0 when none waits, or -errno. Never blocks. *ret_sent: a process sent
+ * it; false for one of the kernel, as a terminal's.
+ */
+int sigfd_next(int fd, int *ret_signal, bool *ret_sent);
 
 #endif

@@ -170,6 +170,30 @@ time.sleep(1000)
         self.assertEqual(c.wait(), 0)
         self.assertEqual([e.slot for e in c.all("worker.ready")], [0])
 
+    def test_E6_a_descriptor_that_lingers_holds_nobody_up(self):
+        """Its last close(2) waits for a peer that never reads; clusterd is stopped until it has the only copy."""
+        c = self.python("""
+import array, signal, struct
+listener = socket.create_server(('127.0.0.1', 0))
+for turn in range(20):
+    sender = socket.create_connection(listener.getsockname())
+    peer = listener.accept()
+    globals()[f'peer{turn}'] = peer  # open, and never read
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
+    sender.setblocking(False)
+    try:
+        while True: sender.send(b'x' * 65536)
+    except BlockingIOError:
+        pass
+    os.kill(os.getppid(), signal.SIGSTOP)
+    s.sendmsg([b'X=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [sender.fileno()]))])
+    sender.close()
+    os.kill(os.getppid(), signal.SIGCONT)
+say('READY=1')
+time.sleep(1000)
+""", policy=NOTIFY % "60s", flags=("-n", "1"))
+        c.wait_event("worker.ready")
+
     def test_E7_a_flood_mutes_nobody(self):
         c = self.python("""
 if slot == 0:

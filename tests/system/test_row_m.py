@@ -1,7 +1,9 @@
 """Row M: who may speak on the control socket, and one clusterd where a hundred want to be it."""
 
 import os
+import pathlib
 import shutil
+import socket
 import stat
 import subprocess
 import threading
@@ -67,6 +69,42 @@ class WhoMaySpeak(harness.TestCase):
                         asked += 1
                 c.ctl("status")
         print(f"{asked} questions")
+
+    def test_M8_a_folder_of_somebody_else_holds_no_cluster(self):
+        """/tmp/clusterd-UID can be made by anybody; clusterd refuses it then, and clusterctl asks nobody there."""
+        folder = pathlib.Path(f"/tmp/clusterd-{USER}")
+        folder.mkdir(mode=0o755)
+        self.addCleanup(shutil.rmtree, folder)
+        server = socket.socket(socket.AF_UNIX)
+        self.addCleanup(server.close)
+        server.bind(str(folder / "web.sock"))
+        (folder / "web.sock").chmod(0o666)
+        server.listen()
+        answer = (b'{"v":1,"kind":"cluster","name":"web","state":"ready","ready":1,"wanted":1,"up_ms":1}\n'
+                  b'{"v":1,"ok":true,"done":true}\n')
+
+        def serve():
+            while True:
+                try:
+                    connection = server.accept()[0]
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(answer)
+
+        def ask(*words):
+            return subprocess.run([*became(USER, USER), harness.CLUSTERCTL, *words], env={}, capture_output=True,
+                                  text=True, timeout=harness.DEADLINE, check=False)
+
+        threading.Thread(target=serve, daemon=True).start()
+        os.chown(folder, USER, USER)
+        self.assertIn("web ", ask("list").stdout)  # its own: that is how it is found
+        os.chown(folder, OTHER, OTHER)
+        self.assertNotIn("web ", ask("list").stdout)
+        done = ask("-n", "web", "status")
+        self.assertEqual((done.returncode, done.stdout), (MAY_NOT, ""))
+        self.assertIn(f"web: can not tell ({folder}/web.sock: Operation not permitted)", done.stderr)
+        self.assertEqual(ask("status").returncode, 3)
 
     def test_M1_its_own_worker(self):
         """A worker is whoever it runs as: the user of clusterd may speak, another one may not."""

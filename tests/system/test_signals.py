@@ -1,9 +1,12 @@
 """Row I: signals, suspension and the terminal."""
 
+import fcntl
 import os
 import pty
 import signal
+import struct
 import tempfile
+import termios
 import time
 import unittest
 from datetime import datetime
@@ -11,6 +14,11 @@ from datetime import datetime
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n"
+
+
+def pending(pid, number):
+    """Has the process been sent the signal, and not read it yet?"""
+    return int(harness.status_field(pid, "ShdPnd"), 16) >> (number - 1) & 1
 
 
 class RowI(harness.TestCase):
@@ -154,6 +162,25 @@ class RowI(harness.TestCase):
         self.assertEqual(c.wait(), 0)
         harness.eventually(lambda: c.other.count("got TERM") == 2, "both are asked once")
         self.assertNotIn("got INT", c.other)
+
+    def test_I12_another_window_size_drains_nobody(self):
+        """The kernel sends WINCH to who is in the foreground of the terminal; only one that a process sends drains."""
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+
+        def terminal():
+            harness._libc.ioctl(slave, 0x540E, 0)  # TIOCSCTTY
+
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"), pass_fds=(slave,), preexec=terminal)
+        os.close(slave)
+        c.ready(2)
+        for rows in (30, 40):
+            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
+            harness.eventually(lambda: not pending(c.pid, signal.SIGWINCH), "the signal has been read")
+        c.ctl("status")  # whatever follows from it has begun
+        self.assertEqual(c.all("worker.stop"), [])
+        c.kill(signal.SIGWINCH)
+        c.wait_events(2, "worker.stop", why="drain")
 
 
 harness.main()

@@ -1,0 +1,119 @@
+"""What clusterctl shows is true at that moment: ages, last words, figures, numbers of descriptors."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import harness
+
+AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[restart]\ndelay = 0\n"
+STUBBORN = "trap '' TERM; while :; do sleep 0.05; done"
+
+
+class Truth(harness.TestCase):
+    def lines(self, c, kind, *words, **options):
+        """The lines of one kind that clusterctl --json prints."""
+        found = [json.loads(line) for line in c.ctl("--json", *words, **options).splitlines()]
+        return [line for line in found if line.get("kind") == kind]
+
+    def refused(self, c, *words):
+        done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), *words], capture_output=True, text=True,
+                              timeout=harness.DEADLINE, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        return done.stderr
+
+    def slot(self, c, number=0):
+        return self.lines(c, "slot", "status", status=None)[number]
+
+    def test_for_is_the_time_in_this_state(self):
+        """A worker that has served for long and is asked to stop has been stopping for a moment only."""
+        c = self.sh(STUBBORN, policy=AT_ONCE, flags=("-n", "1"))
+        c.announce("worker.escalate")
+        c.ready(1)
+        harness.eventually(lambda: self.slot(c)["for_ms"] > 1500, "a second and a half as ready")
+        begin = time.monotonic()
+        c.ctl("stop", "--no-wait")
+        c.wait_event("worker.stop")
+        slot = self.slot(c)
+        self.assertEqual(slot["state"], "stopping")
+        self.assertLessEqual(slot["for_ms"], (time.monotonic() - begin) * 1000)
+        self.assertIn("slot 0 is stopping now, for ", c.ctl("why", "0"))
+        c.ctl("stop", "--now")
+
+    def test_kill_reaches_what_a_drained_slot_still_holds(self):
+        """status shows it as `1 old`, and the runbook says that kill ends it."""
+        c = self.sh(STUBBORN, policy=AT_ONCE, flags=("-n", "2"))
+        c.ready(2)
+        victim = c.pid_of(0)
+        c.ctl("drain", "0", "--no-wait")
+        c.wait_event("worker.stop", pid=victim)
+        self.assertRegex(c.ctl("status", status=1), r"\n +0 +drained, 1 old ")
+        c.ctl("kill", "0")
+        self.assertEqual(c.wait_event("worker.exit", pid=victim).signal, "SIGKILL")
+        self.assertIn("the slot holds no process", self.refused(c, "kill", "0"))
+        c.ctl("stop", "--now")
+
+    def test_last_words_are_those_of_the_end_that_is_explained(self):
+        c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
+                    policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
+        c.announce("worker.exit", "note")
+        c.wait_event("worker.exit", code=1)
+        c.wait_event("worker.start", pid=c.pid_of(0))
+        self.assertIn("last words: boom\n", c.ctl("why", "0"))
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.exit", signal="SIGKILL")
+        self.assertNotIn("boom", c.ctl("why", "0"))
+        self.assertEqual(self.slot(c)["last_line"], "")
+
+    def test_an_operator_s_kill_has_no_last_words(self):
+        c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
+                    policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
+        c.announce("worker.exit", "note")
+        c.wait_event("worker.exit", code=1)
+        harness.eventually(lambda: self.slot(c)["state"] == "ready", "the next one")
+        c.ctl("kill", "0")
+        why = c.ctl("why", "0")
+        self.assertIn(" ended as asked: ", why)
+        self.assertNotIn("last words", why)
+
+    def test_a_decision_is_not_explained_by_a_later_policy(self):
+        """Another rule, another burst, another `when` was in force."""
+        policy = "[cluster]\nworkers = 3\n[exit 3]\naction = retire\n[restart]\n%s\n"
+        c = self.sh("test $CLUSTERD_SLOT = 0 || exit $((2 + CLUSTERD_SLOT)); exec sleep 1000",
+                    policy="[ready]\nwhen = alive\nafter = 0\n" + policy % "when = never")
+        c.announce("worker.exit", "give_up")
+        c.wait_events(2, "worker.exit")
+        self.assertIn("; [exit 3] says retire, so the slot stays empty\n", c.ctl("why", "1"))
+        self.assertIn("; [restart] when = never does not cover such an end, ", c.ctl("why", "2"))
+        c.policy_file.write_text("[ready]\nwhen = alive\nafter = 0\n" + (policy % "when = always").replace("exit 3", "exit 8"))
+        c.ctl("reload")
+        self.assertIn("; an [exit RULE] decided, by the policy of that time, so the slot stays empty\n", c.ctl("why", "1"))
+        self.assertIn("; [restart] when did not cover such an end, by the policy of that time, so", c.ctl("why", "2"))
+
+    def test_a_reload_without_a_change_takes_no_figure_away(self):
+        c = self.sh("exec sleep 1000", policy="[cluster]\nworkers = 1\n" + AT_ONCE)
+        c.announce("worker.exit")
+        c.ready(1)
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.exit")
+        before = c.ctl("why", "0").splitlines()[0]
+        self.assertIn("short life number 1 in a row (under [restart] stable 10s)", before)
+        c.ctl("reload")
+        self.assertEqual(c.ctl("why", "0").splitlines()[0], before)
+
+    def test_the_descriptor_of_a_listener_is_that_of_the_worker(self):
+        """A listener with adopt has none, and takes no number from those behind it."""
+        ports = harness.free_port(), harness.free_port()
+        c = self.sh("exec sleep 1000", listen=False, flags=("-n", "1"),
+                    policy=AT_ONCE + "[listen own]\naddress = 127.0.0.1:%d\nadopt = yes\n"
+                                     "[listen given]\naddress = 127.0.0.1:%d\n" % ports)
+        c.ready(1)
+        shown = {line["name"]: line["fd"] for line in self.lines(c, "listener", "status")}
+        self.assertEqual(shown, {"own": -1, "given": 3})
+        self.assertEqual(c.wait_event("listen", listener="given").fd, 3)
+        self.assertTrue(os.readlink(f"/proc/{c.pid_of(0)}/fd/3").startswith("socket:"))
+
+
+harness.main()
