@@ -75,7 +75,7 @@ class RowF(harness.TestCase):
         candidate = c.folder / "candidate.conf"
         for text in policies.endless(1, c.folder):
             candidate.write_bytes(text)
-            judged = self.run_clusterd("-t", "-c", candidate, "-n", "2", "--", harness.APP)
+            judged = self.run_clusterd("--dump-config", "-c", candidate, "-n", "2", "--", harness.APP)
             if not re.search(re.escape(str(candidate)) + r":\d+: ", judged.stderr):
                 continue
             with self.subTest(number=refused, text=text):
