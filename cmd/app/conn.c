@@ -84,6 +84,7 @@ static void conn_close(struct conn *conn)
 	reader_release(conn);
 	buffer_finish(&conn->unsent);
 	buffer_finish(&conn->waiting_in);
+	watch_for(&hub->watch, conn->fd, &conn->events, 0, conn);
 	close(conn->fd);
 	conn->fd = -1;
 	if (--hub->connections == 0 && hub->emptied)

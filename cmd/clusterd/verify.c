@@ -118,7 +118,16 @@ static void verify_names(struct verifier *v)
 			       "No such file or directory");
 }
 
-/* Only root may raise a hard limit: setrlimit(2). */
+/* Root may lack the right to raise a hard limit, in a container for one: tried, not computed, and undone. */
+static bool may_raise(__rlimit_resource_t resource, const struct rlimit *now, rlim_t hard)
+{
+	const struct rlimit raised = { .rlim_cur = now->rlim_cur, .rlim_max = hard };
+	bool may = setrlimit(resource, &raised) == 0;
+
+	setrlimit(resource, now);
+	return may;
+}
+
 static void verify_limits(struct verifier *v)
 {
 	const struct policy *p = &v->config->policy;
@@ -136,11 +145,13 @@ static void verify_limits(struct verifier *v)
 	};
 	struct rlimit now;
 
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]) && geteuid() != 0; i++)
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
 		if (limits[i].wanted->given && getrlimit(limits[i].resource, &now) == 0 &&
-		    limits[i].wanted->hard > now.rlim_max)
-			complain_about(v, limits[i].key, limits[i].key,
-				       "above the hard limit, which only root may raise");
+		    limits[i].wanted->hard > now.rlim_max &&
+		    !may_raise(limits[i].resource, &now, limits[i].wanted->hard))
+			verify_complain(v, verify_origin(v, limits[i].key),
+					"%s: above the hard limit of %llu, and this user may not raise it",
+					limits[i].key, (unsigned long long)now.rlim_max);
 }
 
 int verify_system(const struct config *config, config_complaint *complain, void *context)

@@ -3,6 +3,7 @@
 
     APP=path/of/app python3 tests/system/test_app.py [Class.test]
 """
+import ctypes
 import json
 import os
 import re
@@ -586,6 +587,38 @@ class Stopping(Case):
 
 
 class Start(Case):
+    def copies(self, app):
+        """What another process gets that takes each socket of app to look at it, as a clusterd does with orphans."""
+        pidfd_getfd = 438  # on every architecture
+        pidfd = os.pidfd_open(app.pid)
+        self.addCleanup(os.close, pidfd)
+        sockets = [int(fd) for fd in os.listdir(f"/proc/{app.pid}/fd")
+                   if os.readlink(f"/proc/{app.pid}/fd/{fd}").startswith("socket:")]
+        found = [ctypes.CDLL(None, use_errno=True).syscall(pidfd_getfd, pidfd, fd, 0) for fd in sockets]
+        for fd in found:
+            self.addCleanup(os.close, fd)
+        return found
+
+    def test_a_connection_that_another_process_holds_too(self):
+        """What app has closed stays in an epoll set as long as it is open elsewhere, and goes on to have events."""
+        app = self.start()
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall((GET + "\r\n").encode())
+            self.assertFalse(Reply(f).closes)
+            before = len(os.listdir(f"/proc/{app.pid}/fd"))
+            if min(self.copies(app)) < 0:
+                self.skipTest("descriptors of another process can not be had here")
+            s.sendall((GET + "Connection: close\r\n\r\n").encode())
+            self.assertTrue(Reply(f).closes)
+            wait_for(lambda: len(os.listdir(f"/proc/{app.pid}/fd")) < before, "app to close it")
+            cpu = lambda: sum(int(stat(app.pid, field)) for field in (11, 12))
+            used = cpu()
+            s.sendall(b"more")
+            for _ in range(20):
+                self.assertEqual(ask(app, GET + "\r\n").status, 200)
+            time.sleep(0.5)
+            self.assertLess(cpu() - used, 20)  # ticks of 10 ms: it does not spin either
+
     def test_several_sockets(self):
         path = tempfile.mkdtemp(prefix="test_app.")
         self.addCleanup(shutil.rmtree, path)

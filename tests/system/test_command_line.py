@@ -5,9 +5,11 @@ import glob
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
+import unittest
 
 import harness
 
@@ -120,6 +122,21 @@ class CommandLine(harness.TestCase):
         for flags in (("-t",), ()):
             self.refuse(78, *flags, *words, says=says, preexec_fn=limit)
         self.refuse(0, "-t", "-n", "40", *words[2:], preexec_fn=limit)
+
+    @unittest.skipUnless(shutil.which("setpriv"), "needs setpriv")
+    def test_start_and_check_agree_on_limits(self):
+        """Root may lack the right to raise one, in a container for instance; and may lower all of them."""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+
+        drop = ["setpriv", "--bounding-set=-sys_resource"] if os.geteuid() == 0 else []
+        words = ["-n", "1", "-l", "none", "--set", "control.socket=off"]
+        for flags, status in ((["-t"], 78), ([], 77)):
+            done = subprocess.run([*drop, harness.CLUSTERD, *flags, *words, "--set", "limit.nofile=301", "--", "/bin/true"],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, preexec_fn=limit)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertRegex(done.stderr, r"limit\.nofile: .*hard limit of (clusterd is )?300\b")
+        self.refuse(0, "-t", *words, "--set", "limit.nofile=299", "--", "/bin/true", preexec_fn=limit)
 
     def test_missing_folder_of_a_socket(self):
         self.refuse(73, "--set", "control.socket=off", "-l", "unix:/nonexistent/a.sock", "--", "/bin/true",

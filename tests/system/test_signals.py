@@ -1,8 +1,15 @@
-"""Row I: signals, suspension and the terminal."""
+"""Row I: signals, suspension and the terminal.
+
+    STORM=100000 python3 tests/system/test_signals.py RowI.test_I5_a_storm_moves_no_timer    so many signals (100000)
+    SUSPENDED=10 python3 tests/system/test_signals.py RowI.test_I8_suspended_clusterd        for so many seconds (3)
+"""
 
 import fcntl
 import os
+import pathlib
 import pty
+import re
+import resource
 import signal
 import struct
 import tempfile
@@ -13,6 +20,7 @@ from datetime import datetime
 
 import harness
 
+MANUAL = pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd.8"
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n"
 
 
@@ -21,14 +29,115 @@ def pending(pid, number):
     return int(harness.status_field(pid, "ShdPnd"), 16) >> (number - 1) & 1
 
 
+def at_of(event):
+    """Seconds since the epoch, by its time stamp."""
+    return datetime.fromisoformat(event.time.replace("Z", "+00:00")).timestamp()
+
+
+def documented():
+    """{names of signals: what clusterd(8) says of them}"""
+    section = MANUAL.read_text(encoding="utf-8").split(".Sh SIGNALS\n")[1].split(".Sh ")[0]
+    items = re.split(r"^\.It Dv ", section.split(".El\n")[0], flags=re.M)[1:]
+    return {tuple(item.split("\n")[0].split(" , ")): " ".join(item.split("\n")[1:]) for item in items}
+
+
 class RowI(harness.TestCase):
+    def said(self, word):
+        """The signals of which clusterd(8) says something that begins so."""
+        return [getattr(signal, name) for names, text in documented().items() if text.startswith(word) for name in names]
+
+    def test_I2_each_signal_is_documented_once(self):
+        names = [name for item in documented() for name in item]
+        self.assertEqual(sorted(getattr(signal, name) for name in names), list(range(1, 32)))
+
+    def test_I2_those_that_act_on_the_pool(self):
+        """The number of workers, the policy, clusterd itself: one event each, in this order; and the three that stop it."""
+        acts = (("SIGTTIN", "scale", {"to": 3}), ("SIGTTOU", "scale", {"to": 2}), ("SIGHUP", "reload", {}),
+                ("SIGUSR2", "upgrade", {"result": "done"}), ("SIGWINCH", "drained", {}))
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
+        c.ready(2)
+        c.announce("note", "drained")
+        for name, event, fields in acts:
+            mark = c.mark()
+            c.kill(getattr(signal, name))
+            c.wait_event(event, since=mark, **fields)
+            if name == "SIGHUP":
+                c.wait_event("roll.end", since=mark)
+        for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
+            c = self.sh("trap '' TERM; echo armed; while :; do sleep 0.05; done", policy=AT_ONCE, flags=("-n", "1"))
+            c.announce("worker.exit")
+            c.ready(1)
+            c.wait_line("armed")
+            c.kill(getattr(signal, name))
+            if name != "SIGQUIT":
+                c.wait_event("worker.stop", signal="SIGTERM")
+                c.kill(getattr(signal, name))  # "A second one kills at once."
+            self.assertEqual(c.wait(), 0)
+            self.assertEqual(c.wait_event("worker.exit").signal, "SIGKILL")
+        tested = [name for name, *_ in acts] + ["SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1"]
+        others = self.said("Suspend") + self.said("Ignored") + self.said("End ")
+        self.assertEqual(sorted(getattr(signal, name) for name in tested), sorted(set(range(1, 32)) - set(others)))
+
+    def test_I2_USR1_opens_the_log_again(self):
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[log]\nfile = log\n", flags=("-n", "1"))
+        log = c.folder / "log"
+        harness.eventually(log.exists, "the log")
+        os.rename(log, c.folder / "old")
+        c.kill(signal.SIGUSR1)
+        harness.eventually(log.exists, "a new log")
+
+    def test_I2_those_that_end_it(self):
+        """At once and without a word; its workers go with it, or stay where the policy says so."""
+        numbers = [*self.said("End "), signal.SIGRTMIN, signal.SIGRTMAX]
+        self.assertGreater(len(numbers), 12)
+        for number in numbers if harness.SLOW == 1 else [signal.SIGKILL, signal.SIGALRM, signal.SIGIO]:
+            for on_death in ("stop", "keep"):
+                with self.subTest(signal=number, on_death=on_death):
+                    c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + f"[supervisor]\non_death = {on_death}\n",
+                                     flags=("-n", "2"), preexec=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+                    c.announce("note")
+                    c.ready(2)
+                    workers = c.workers()
+                    c.expected_status = -number
+                    c.kill(number)
+                    c.stopped = c.process.wait(harness.DEADLINE)
+                    self.assertEqual(c.stopped, -number)
+                    if on_death == "keep":
+                        self.assertEqual([(harness.stat_of(pid) or "X")[0] for pid in workers], ["S", "S"])
+                        for pid in workers:
+                            os.kill(pid, signal.SIGKILL)
+                    harness.eventually(lambda: all((harness.stat_of(pid) or "X")[0] in "ZX" for pid in workers), "no worker")
+                    c.tidy()
+
+    def test_I2_suspended_and_let_go_on(self):
+        """It alone; in a session without a shell that could bring it back the kernel ignores SIGTSTP."""
+        self.assertEqual(sorted(self.said("Suspend")), sorted([signal.SIGSTOP, signal.SIGTSTP, signal.SIGCONT]))
+        for number in (signal.SIGSTOP, signal.SIGTSTP):
+            c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"), nested=True,
+                             prefix=("/bin/bash", "-c", 'set -m; "$@" & wait -f $!', "bash"))
+            c.ready(2)
+            c.announce("worker.exit")
+            c.kill(number)
+            harness.eventually(lambda: harness.stat_of(c.pid)[0] == "T", "suspended")
+            victim, other = c.pid_of(0), c.pid_of(1)
+            os.kill(victim, signal.SIGKILL)
+            harness.eventually(lambda: harness.stat_of(victim)[0] == "Z", "nobody has looked yet")
+            self.assertEqual(harness.stat_of(other)[0], "S")
+            mark = c.mark()
+            c.kill(signal.SIGCONT)
+            c.wait_event("worker.ready", since=mark, slot=0)
+
     def test_I2_what_is_ignored_harms_nothing(self):
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
         c.ready(2)
-        before = sorted(c.workers())
-        for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGUSR1):
+        before, mark = sorted(c.workers()), c.mark()
+        self.assertGreater(len(self.said("Ignored")), 3)
+        for number in (*self.said("Ignored"), signal.SIGCONT):
             for _ in range(20):
                 c.kill(number)
+        self.assertIn("ready", c.ctl("status"))
+        self.assertEqual(c.mark(), mark)
+        self.assertEqual(sorted(c.workers()), before)
         c.announce("worker.exit")
         mark = c.mark()
         c.kill(signal.SIGKILL, before[0])
@@ -80,28 +189,75 @@ class RowI(harness.TestCase):
         while time.monotonic() < end:
             for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):
                 c.kill(number)
+        # It converges: as many workers as are wanted, all of one generation, and the next roll is a roll.
+        c.ctl("scale", "2", deadline=10 * harness.SLOW + self.slack())
+        harness.eventually(lambda: len(c.all("roll.begin")) == len(c.all("roll.end")), "no roll")
+        self.assertGreater(len(c.all("roll.begin")), 1)
+        c.ctl("roll")
+        harness.eventually(lambda: len(c.workers()) == 2, "two workers")
+        self.assertEqual(len({harness.environ(pid)[b"CLUSTERD_GENERATION"] for pid in c.workers()}), 1)
+        c.rebase()
         begin = time.monotonic()
         self.assertEqual(c.stop(), 0)
         self.assertLess(time.monotonic() - begin, 5 * harness.SLOW + self.slack())
 
+    STORM = int(os.environ.get("STORM", "100000"))
+
+    def test_I5_a_storm_moves_no_timer(self):
+        """What waits for a respawn waits neither longer nor shorter; by the time stamps of clusterd's own log."""
+        c = self.sh("[ $CLUSTERD_SLOT != 0 ] || exit 3; exec sleep 1000", flags=("-n", "3"), policy=AT_ONCE +
+                    "[exit 3]\naction = backoff\ndelay = 250ms\n")
+        c.announce("worker.exit")
+        c.wait_events(2, "worker.ready")
+        c.wait_event("worker.exit", slot=0)
+        mark, before = c.mark(), self.slack()
+        begin, sent = time.monotonic(), 0
+        numbers = (signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD, signal.SIGURG)
+        while sent < self.STORM or time.monotonic() - begin < 2:
+            for number in numbers:
+                c.kill(number)
+            sent += len(numbers)
+        lasted = time.monotonic() - begin
+        slack = self.slack() - before
+        c.mark()
+        lives = [e for e in c.events[mark:] if e["event"] in ("worker.exit", "worker.start") and e.slot == 0]
+        waits = [(at_of(start) - at_of(end), end.delay_ms / 1000) for end, start in zip(lives, lives[1:])
+                 if (end["event"], start["event"]) == ("worker.exit", "worker.start")]
+        print(f"{sent} signals in {lasted:.1f} s; {len(waits)} waits of 250 ms, the longest "
+              f"{1e3 * max(wait for wait, _ in waits):.0f} ms")
+        self.assertGreater(len(waits), 3)
+        for wait, wanted in waits:
+            self.assertGreater(wait, wanted - 0.05)
+            self.assertLess(wait, wanted + 0.05 * harness.SLOW + slack)
+        c.baseline = None
+
+    SUSPENDED = float(os.environ.get("SUSPENDED", "3"))
+
     @unittest.skipUnless(os.access(harness.APP, os.X_OK), "the app is not built")
     def test_I8_suspended_clusterd(self):
-        c = self.cluster(harness.APP, flags=("-n", "2"))
+        """Two of four workers end meanwhile. Nobody is lost; what happened is dealt with as soon as it goes on."""
+        c = self.cluster(harness.APP, flags=("-n", "4"))
         c.announce("worker.exit")
-        c.ready(2)
+        c.ready(4)
         load = harness.Load(c.port, clients=4, pause=0.002)
         c.kill(signal.SIGSTOP)
-        time.sleep(2)
-        sent, lost = load.stop()
-        self.assertEqual(lost, [])
-        self.assertGreater(sent, 100)
-        victim = c.pid_of(1)
-        c.kill(signal.SIGKILL, victim)
-        mark = c.mark()
+        time.sleep(self.SUSPENDED / 2)
+        victims = [c.pid_of(slot) for slot in (1, 3)]
+        for pid in victims:
+            c.kill(signal.SIGTERM, pid)  # they answer what they have, and then end
+        harness.eventually(lambda: [harness.stat_of(pid)[0] for pid in victims] == ["Z", "Z"], "two ends")
+        time.sleep(self.SUSPENDED / 2)
+        mark, before = c.mark(), self.slack()
         begin = time.monotonic()
         c.kill(signal.SIGCONT)
-        c.wait_event("worker.exit", since=mark, slot=1)
-        self.assertLess(time.monotonic() - begin, 0.2 * harness.SLOW + self.slack())
+        ends = c.wait_events(2, "worker.exit", since=mark)
+        self.assertLess(time.monotonic() - begin, 0.1 * harness.SLOW + self.slack() - before)
+        self.assertEqual(sorted(e.pid for e in ends), sorted(victims))
+        c.wait_events(2, "worker.ready", since=mark)
+        sent, lost = load.stop()
+        self.assertEqual(lost, [], f"of {sent}")
+        self.assertGreater(sent, 100)
+        self.assertEqual(len(c.all("worker.exit")), 2)
 
     def test_I11_listen_pid_of_pid_1(self):
         """A worker's LISTEN_PID is its own, whatever clusterd was started with."""
@@ -133,8 +289,7 @@ class RowI(harness.TestCase):
                     mark, victim = c.mark(), c.pid_of(0)
                     c.kill(signal.SIGKILL, victim)
                     end = c.wait_event("worker.exit", since=mark, pid=victim)
-                    said = datetime.fromisoformat(end.time.replace("Z", "+00:00")).timestamp()
-                    self.assertLess(abs(said - time.time() - seconds), 3600)
+                    self.assertLess(abs(at_of(end) - time.time() - seconds), 3600)
                     start = c.wait_event("worker.start", since=mark, slot=0)
                     waited = start["at"] - end["at"]
                     self.assertGreater(waited, 0.15)

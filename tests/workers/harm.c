@@ -5,6 +5,9 @@
  *                   file HARM_COUNT when it ends. Those of libuv do not count: where its table of
  *                   descriptors can not grow, libuv itself calls abort(3).
  *   HARM_CLOCK=FILE the wall clock is off by as many seconds as the file says; the monotonic one is not
+ *   HARM_CALLS=FILE each call is written there that changes something outside of the process
+ *   HARM_CLOSE=FILE once it is there, the descriptor whose number it holds is closed behind the back of
+ *                   the event loop, before the loop waits the next time; then the file is taken away
  *
  * Workers inherit the variables, but only a process named clusterd is harmed.
  */
@@ -12,10 +15,17 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -94,4 +104,95 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 	if (answer == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
 		ret->tv_sec += offset();
 	return answer;
+}
+
+static bool is_harmed(void)
+{
+	return strcmp(program_invocation_short_name, "clusterd") == 0;
+}
+
+/* ---- what it does to the world ---- */
+
+static void tell(const char *call)
+{
+	const char *path = is_harmed() ? getenv("HARM_CALLS") : NULL;
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+
+	if (fd < 0)
+		return;
+	dprintf(fd, "%s\n", call);
+	close(fd);
+}
+
+#define TOLD(result, name, parameters, arguments)                                                  \
+	result name parameters                                                                     \
+	{                                                                                          \
+		static result(*real) parameters;                                                   \
+                                                                                                   \
+		if (!real)                                                                         \
+			*(void **)&real = dlsym(RTLD_NEXT, #name);                                 \
+		tell(#name);                                                                       \
+		return real arguments;                                                             \
+	}
+
+TOLD(int, bind, (int fd, const struct sockaddr *sa, socklen_t size), (fd, sa, size))
+TOLD(int, listen, (int fd, int backlog), (fd, backlog))
+TOLD(int, unlink, (const char *path), (path))
+TOLD(int, rename, (const char *from, const char *to), (from, to))
+TOLD(int, symlink, (const char *target, const char *path), (target, path))
+TOLD(int, chmod, (const char *path, mode_t mode), (path, mode))
+TOLD(int, ftruncate, (int fd, off_t size), (fd, size))
+TOLD(int, kill, (pid_t pid, int signo), (pid, signo))
+TOLD(pid_t, fork, (void), ())
+
+int clone(int (*run)(void *), void *stack, int flags, void *argument, ...)
+{
+	static int (*real)(int (*)(void *), void *, int, void *, ...);
+	va_list more;
+	int *pidfd;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "clone");
+	va_start(more, argument);
+	pidfd = va_arg(more, int *);
+	va_end(more);
+	tell("clone");
+	return real(run, stack, flags, argument, pidfd);
+}
+
+/* ---- a descriptor goes ---- */
+
+static void close_one(void)
+{
+	const char *path = is_harmed() ? getenv("HARM_CLOSE") : NULL;
+	char text[32] = "";
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (size <= 0)
+		return;
+	close(atoi(text));
+	syscall(SYS_unlink, path);
+}
+
+int epoll_wait(int set, struct epoll_event *events, int max, int timeout_ms)
+{
+	static int (*real)(int, struct epoll_event *, int, int);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "epoll_wait");
+	close_one();
+	return real(set, events, max, timeout_ms);
+}
+
+int epoll_pwait(int set, struct epoll_event *events, int max, int timeout_ms, const sigset_t *mask)
+{
+	static int (*real)(int, struct epoll_event *, int, int, const sigset_t *);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "epoll_pwait");
+	close_one();
+	return real(set, events, max, timeout_ms, mask);
 }
