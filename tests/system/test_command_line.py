@@ -211,6 +211,7 @@ class CommandLine(harness.TestCase):
             done = self.run_clusterd(flag)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn("--workers", done.stdout)
+            self.assertEqual([line for line in done.stdout.splitlines() if len(line) > 80], [])
         done = self.run_clusterd("--version")
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout.splitlines()[0], r"^clusterd \d+\.\d+\.\d+")
