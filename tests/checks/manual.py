@@ -135,6 +135,25 @@ def part(page, section):
     return re.search(rf"^\.Sh {section}\n(.*?)(?=^\.Sh |\Z)", text, flags=re.M | re.S).group(1)
 
 
+def check_words(compare):
+    """The words that the log and clusterctl use, and the columns of a status."""
+    def listed(text):
+        return set(re.findall(r"^\.It Li (.+)$", text.split("\n.El")[0], flags=re.M))
+
+    def named(*functions):
+        text = (repo.ROOT / "supervisor/core/names.c").read_text()
+        found = (re.search(rf"NAMES\({name},(.*?)\)\n", text, flags=re.S).group(1) for name in functions)
+        return {word for words in found for word in re.findall(r'= "([^"]+)"', words)}
+
+    why, cause = (part("clusterd.8", "EVENTS").split(f"The words of\n.Va {word} ,")[1] for word in ("why", "cause"))
+    columns, states = part("clusterctl.1", "STATUS").split("The states:")
+    titles = re.findall(r'\[C_\w+\] = \{ "([^"]+)"', (repo.ROOT / "cmd/clusterctl/look.c").read_text())
+    return (compare("clusterd.8, words of why", listed(why), named("name_why"))
+            + compare("clusterd.8, words of cause", listed(cause), named("name_end_cause"))
+            + compare("clusterctl.1, states", listed(states), named("name_slot_state", "name_instance_state") - {"live"})
+            + compare("clusterctl.1, columns", listed(columns), set(titles)))
+
+
 def check_complete(problems):
     def compare(where, ours, theirs):
         for name in sorted(theirs - ours):
@@ -160,6 +179,7 @@ def check_complete(problems):
     names = re.findall(r'"([A-Z][A-Z_]{3,}(?:%zu)?)"', (repo.ROOT / "supervisor/core/envp.c").read_text())
     checked += compare("clusterd-worker.7", set(re.findall(r"\b[A-Z][A-Z_]{3,}0?\b", worker)) & set(
         name.replace("%zu", "0") for name in names), {name.replace("%zu", "0") for name in names})
+    checked += check_words(compare)
     conf = (repo.ROOT / "man/clusterd.conf.5").read_text()
     header = (repo.ROOT / "config/policy.h").read_text()
     for name in LIMITS:
