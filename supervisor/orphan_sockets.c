@@ -111,8 +111,8 @@ void orphans_explain(struct supervisor *s, int error)
 	if (s->orphans->refused == -EPERM)
 		sup_note(s, LOG_LEVEL_ERROR,
 		         "it may be held by orphans of a killed clusterd, and taking it back needs the "
-		         "capability CAP_SYS_PTRACE or kernel.yama.ptrace_scope = 0 (%s: %s): grant it, "
-		         "or stop them: kill%s",
+		         "capability CAP_SYS_PTRACE (from another user CAP_DAC_READ_SEARCH too) or "
+		         "kernel.yama.ptrace_scope = 0 (%s: %s): grant it, or stop them: kill%s",
 		         s->orphans->refused_step, strerror(-s->orphans->refused), pids);
 	else if (s->orphans->refused)
 		sup_note(s, LOG_LEVEL_ERROR,

@@ -128,9 +128,8 @@ static void put_bash(const struct program *program)
 		else
 			printf("    ");
 		printf("--%s) ", o->name);
-		if (is_file(o)) {
-			fputs("mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); ", stdout);
-		} else if (is_choice(o->argument)) {
+		/* For a file none of ours are offered: then the shell offers its own. */
+		if (is_choice(o->argument)) {
 			fputs("mapfile -t COMPREPLY < <(compgen -W '", stdout);
 			put_choices(o->argument);
 			fputs("' -- \"$word\"); ", stdout);

@@ -19,13 +19,43 @@ static const struct verb {
 #undef VERB
 };
 
-enum { VERBS = sizeof verbs / sizeof *verbs };
+enum { VERBS = sizeof verbs / sizeof *verbs, HELP_COLUMN = 26, HELP_WIDTH = 79 };
 
 static const char *const option_help[][4] = {
 #define OPT(letter, name, argument, field, kind, help) { letter, name, argument, help },
 #include "cmd/clusterctl/options.def"
 #undef OPT
 };
+
+/* As many whole words as fit; of a longer word, a piece. */
+static int fitting(const char *text, int room)
+{
+	int size = (int)strlen(text);
+
+	if (size <= room)
+		return size;
+	for (size = room; size > 0 && text[size] != ' '; size--)
+		;
+	return size > 0 ? size : room;
+}
+
+/* What it is called, and from HELP_COLUMN on what it does. */
+static void put_row(const char *name, const char *help)
+{
+	int column = printf("  %s", name);
+
+	if (column >= HELP_COLUMN) {
+		putchar('\n');
+		column = 0;
+	}
+	while (*help) {
+		int size = fitting(help, HELP_WIDTH - HELP_COLUMN);
+
+		printf("%*s%.*s\n", HELP_COLUMN - column, "", size, help);
+		help += size + (help[size] == ' ');
+		column = 0;
+	}
+}
 
 static void put_help(void)
 {
@@ -36,7 +66,7 @@ static void put_help(void)
 	     "  clusterctl roll              replace the workers without losing a request\n");
 	for (size_t i = 0; i < VERBS; i++) {
 		snprintf(text, sizeof text, "%s %s", verbs[i].word, verbs[i].arguments);
-		printf("  %-22s %s\n", text, verbs[i].help);
+		put_row(text, verbs[i].help);
 	}
 	puts("\nOptions:");
 	for (size_t i = 0; i < sizeof option_help / sizeof *option_help; i++) {
@@ -44,10 +74,18 @@ static void put_help(void)
 
 		snprintf(text, sizeof text, "%s%s%s--%s%s%s", o[0][0] ? "-" : "", o[0],
 		         o[0][0] ? ", " : "    ", o[1], o[2][0] ? " " : "", o[2]);
-		printf("  %-22s %s\n", text, o[3]);
+		put_row(text, o[3]);
 	}
-	puts("\nExit status: 0 done; 1 failed, rolled back or degraded; 3 not running; 4 can not tell;\n"
-	     "64 usage; 75 timed out while the work goes on. See clusterctl(1).");
+	puts("\nExit status: 0 done; 1 failed, rolled back or degraded; 3 not running;\n"
+	     "4 can not tell; 64 usage; 75 timed out while the work goes on.\n"
+	     "More: man 1 clusterctl; when it goes wrong: man 7 clusterd-runbook");
+}
+
+int run_help(struct ctl *ctl)
+{
+	(void)ctl;
+	put_help();
+	return CTL_DONE;
 }
 
 /* --color, NO_COLOR, CLICOLOR_FORCE, terminal: the first that says something counts. */

@@ -84,7 +84,7 @@ static int check_request(const struct ctl *ctl)
 	char text[REQUEST_LINE_MAX];
 
 	if (strcmp(ctl->verb, "top") == 0 || strcmp(ctl->verb, "list") == 0 ||
-	    strcmp(ctl->verb, "is-ready") == 0)
+	    strcmp(ctl->verb, "is-ready") == 0 || strcmp(ctl->verb, "help") == 0)
 		copy.verb = "status";
 	ctl_request(&copy, text, sizeof text);
 	if (request_parse(text, strlen(text), &request, &problem) == 0)

@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 	if (argc < 2 || argv[1][0] == '-') {
 		fputs("usage: clusterd-exec PROGRAM [ARGUMENT ...]\n"
 		      "Gives PROGRAM the sockets of clusterd when a script stands in between; "
-		      "see clusterd-worker(7).\n", stderr);
+		      "see clusterd-exec(1).\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (rename_pid("LISTEN_PID") < 0 || rename_pid("WATCHDOG_PID") < 0) {

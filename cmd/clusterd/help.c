@@ -10,7 +10,7 @@ static const char usage[] =
 
 static const char examples[] =
 	"Examples:\n"
-	"  clusterd -n auto -- ./app         a worker per CPU, all listening on *:1337 (or $PORT)\n"
+	"  clusterd -n auto -- ./app         a worker per CPU, on *:1337 or *:$PORT\n"
 	"  clusterd -c web.conf -t           find every problem of a policy file\n";
 
 /* Breaks the text between words, with every line from HELP_COLUMN on. */

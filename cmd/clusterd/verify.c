@@ -56,19 +56,6 @@ static int why_no_program(const char *path)
 	return error == ENOEXEC && has_own_formats() ? 0 : error;
 }
 
-/* The PATH that the worker will have: [env], else ours unless the environment is cleared. */
-static const char *search_path(const struct policy *policy)
-{
-	const char *entry = policy->env, *path = NULL;
-
-	for (uint32_t i = 0; i < policy->env_count; i++, entry += strlen(entry) + 1)
-		if (strncmp(entry, "PATH=", 5) == 0)
-			return entry + 5;
-	if (!policy->cluster_env_clear)
-		path = getenv("PATH");
-	return path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-}
-
 /* A relative path with a slash starts at [cluster] directory, for that is where exec happens. */
 static void verify_program(struct verifier *v, const char *key, const struct words *words)
 {
@@ -83,7 +70,8 @@ static void verify_program(struct verifier *v, const char *key, const struct wor
 		return;
 	snprintf(file, sizeof(file), "%s%s%s", is_relative ? policy->cluster_directory : "",
 		 is_relative ? "/" : "", program);
-	if (!strchr(program, '/') && spawn_resolve(program, search_path(policy), file, sizeof(file)) < 0) {
+	/* In our own PATH, as the start does it; that of [env] is for the worker. */
+	if (!strchr(program, '/') && spawn_resolve(program, getenv("PATH"), file, sizeof(file)) < 0) {
 		complain_about(v, key, program, "No such file in PATH");
 		return;
 	}

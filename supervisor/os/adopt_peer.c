@@ -68,9 +68,22 @@ static int option(int fd, int level, int name)
 	return sys_getsockopt(fd, level, name, &value, &size) < 0 ? -1 : value;
 }
 
+/* What /proc does not tell of a worker of another user without CAP_DAC_READ_SEARCH. */
+static void look_at_both(struct adopt_request *request, int fd)
+{
+	struct stat info;
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	if (flags >= 0)
+		request->nonblock = (flags & O_NONBLOCK) != 0;
+	if (sys_fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode))
+		request->inode = info.st_ino;
+}
+
 static void look_inside(struct adopt_request *request, int fd)
 {
 	request->looked_inside = true;
+	look_at_both(request, fd);
 	request->domain = option(fd, SOL_SOCKET, SO_DOMAIN);
 	request->type = option(fd, SOL_SOCKET, SO_TYPE);
 	request->protocol = option(fd, SOL_SOCKET, SO_PROTOCOL);

@@ -89,6 +89,17 @@ class CommandLine(harness.TestCase):
         self.refuse(0, "-t", *off, f"{folder}/script")
         self.refuse(0, "-t", *off, "sleep", "1")
 
+    def test_start_and_check_look_in_the_same_path(self):
+        """That of clusterd; the one of [env] is for the worker."""
+        folder = harness.tempfile.mkdtemp(prefix="cli-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        os.symlink("/bin/sleep", f"{folder}/only-here")
+        words = ("--set", "control.socket=off", "-l", "none", "-n", "1", "--set", f"env.PATH={folder}", "--", "only-here", "x")
+        self.refuse(127, *words, says=("not found in PATH",))
+        self.refuse(78, "-t", *words, says=("only-here: No such file in PATH",))
+        self.refuse(0, "-t", *words, env={"PATH": folder})
+        self.refuse(69, *words, env={"PATH": folder}, says=("worker 0",))
+
     def test_check_tells_a_port_that_needs_a_right(self):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as f:
             first = int(f.read())
@@ -217,6 +228,7 @@ class CommandLine(harness.TestCase):
             done = self.run_clusterd(flag)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn("--workers", done.stdout)
+            self.assertEqual([line for line in done.stdout.splitlines() if len(line) > 80], [])
         done = self.run_clusterd("--version")
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout.splitlines()[0], r"^clusterd \d+\.\d+\.\d+")

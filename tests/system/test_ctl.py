@@ -470,6 +470,8 @@ class Ctl(harness.TestCase):
         for verb in re.findall(r'VERB\(\w+, +"([^"]+)"',
                                (pathlib.Path(__file__).parents[2] / "cmd/clusterctl/verbs.def").read_text()):
             self.assertRegex(done.stdout, rf"\n  {verb} ")
+        self.assertEqual([line for line in done.stdout.splitlines() if len(line) > 80], [])
+        self.assertEqual(subprocess.run([CLUSTERCTL, "help"], capture_output=True, text=True, check=True).stdout, done.stdout)
 
     def test_usage_needs_no_cluster(self):
         """Each of these is refused before anybody is asked: there is nobody."""

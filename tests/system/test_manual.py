@@ -1,15 +1,25 @@
-"""The examples of clusterd-worker(7): each is taken out of the page, run, asked and stopped."""
+"""The examples of clusterd-worker(7): each is taken out of the page, run, asked and stopped.
 
+And METRICS of clusterd(8): what is served is of the type and has the labels that the page tells. And sentences of the
+pages that no other test holds.
+"""
+
+import os
+import pty
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import unittest
+import urllib.error
+import urllib.request
 
 import harness
 
 PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-worker.7"
 README = PAGE.parents[1] / "README.md"
+DAEMON = (PAGE.parent / "clusterd.8").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r'^\.\\" example (\w+)\n\.Bd [^\n]*\n(.*?)^\.Ed$', PAGE.read_text(encoding="utf-8"),
                            flags=re.M | re.S))
 
@@ -106,6 +116,127 @@ class Manual(harness.TestCase):
     @unittest.skipUnless(shutil.which("ruby"), "ruby is not installed")
     def test_ruby(self):
         self.serve("ruby", self.write("ruby", "worker.rb"))
+
+    # ---- METRICS of clusterd(8) ----
+
+    def watched(self, *program):
+        """A cluster, and a function that gets (status, type, text) of a path of its metrics."""
+        port = harness.free_port()
+        c = self.cluster(*program, flags=("-n", "2"), policy=f"[metrics]\nlisten = 127.0.0.1:{port}\n[ready]\nwhen = notify\n")
+
+        def get(path, **headers):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+            try:
+                with urllib.request.urlopen(request, timeout=harness.DEADLINE) as answer:
+                    return answer.status, answer.headers["Content-Type"], answer.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.headers["Content-Type"], error.read().decode()
+
+        return c, get
+
+    def test_metrics(self):
+        c, get = self.watched(harness.PROBE, "ready")
+        c.ready(2)
+        self.assertEqual((get("/readyz")[0], get("/healthz")[0]), (200, 200))
+        _, kind, text = get("/metrics", Accept="text/plain;version=0.0.4")
+        self.assertEqual(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        types = dict(re.findall(r"^# TYPE (\S+) (\w+)$", text, flags=re.M))
+        labels = {family: set() for family in types}
+        for name, row in re.findall(r"^(\w+)\{(.*)\} ", text, flags=re.M):
+            family = next(f for f in sorted(types, reverse=True) if name.startswith(f))
+            labels[family] |= set(re.findall(r'(\w+)="', row)) - {"le", family}
+        told = {}
+        for part in DAEMON.split(".Sh METRICS\n")[1].split("\n.Sh ")[0].split("\n.It Cm ")[1:]:
+            by = re.search(r"^\.Pq by Va (.*)$", part, flags=re.M)
+            told[part.split()[0]] = (part.split()[2], set(by.group(1).split(" , ")) if by else set())
+        self.assertEqual({family: (types[family], labels[family]) for family in types}, told)
+
+    def test_not_ready(self):
+        c, get = self.watched(harness.PROBE)
+        c.wait_events(2, "worker.start")
+        self.assertEqual((get("/readyz")[0], get("/healthz")[0]), (503, 200))
+
+    # ---- clusterd.conf(5) ----
+
+    def test_ready_command(self):
+        """It is run again 250 ms after a no, as the page says with what, and in the directory of the worker."""
+        script = "echo $CLUSTERD_SLOT $CLUSTERD_WORKER_PID $PORT $MARK $PWD >>said && test $(wc -l <said) -ge 3"
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"), env={"MARK": "ours"},
+                         policy=f"[cluster]\ndirectory = {self.folder}\n[ready]\nwhen = command\ncommand = /bin/sh -c '{script}'\n")
+        (ready,) = c.ready(1)
+        self.assertEqual(ready.how, "command")
+        self.assertGreaterEqual(ready.after_ms, 500)
+        said = (self.folder / "said").read_text().splitlines()
+        self.assertEqual(said, [f"0 {ready.pid} {c.port} ours {self.folder}"] * 3)
+
+    def test_ready_command_that_takes_too_long(self):
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"),
+                         policy="[health]\ntimeout = 200ms\n[ready]\nwhen = command\n"
+                                "command = /bin/sh -c 'test -e tried || exec /bin/sh -c \"touch tried && exec sleep 1000\"'\n")
+        self.assertGreaterEqual(c.ready(1)[0].after_ms, 450)
+
+    def test_when_all_slots_are_empty(self):
+        for when, script, status in (("on-failure", "exit 0", 0), ("on-abnormal", "exit 0", 0),
+                                     ("on-abnormal", "exit $CLUSTERD_SLOT", 69), ("never", "exit 0", 0)):
+            c = self.sh(script, flags=("-n", "2"), policy=f"[ready]\nwhen = alive\nafter = 0\n[restart]\nwhen = {when}\n")
+            c.announce("worker.exit", "give_up", "stop")
+            c.expected_status = status
+            self.assertEqual(c.wait(), status, (when, script))
+            self.assertEqual(c.all("stop")[0].reason, "finished")
+
+    def test_status_is_cut(self):
+        c = self.cluster(harness.PROBE, "notify=STATUS=" + "x" * 300, "ready", flags=("-n", "1"), policy="[ready]\nwhen = notify\n")
+        c.ready(1)
+        self.assertIn(f'"status":"{"x" * 255}"', c.ctl("--json", "status"))
+
+    # ---- clusterctl(1) ----
+
+    def test_what_fills_a_drained_slot(self):
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
+        c.ready(2)
+        for words in ("reset", "1"), ("scale", "2"), ("roll",):
+            c.ctl("drain", "1")
+            c.ctl("is-ready", status=1)
+            c.ctl(*words)
+            harness.eventually(lambda: len(c.workers()) == 2, words)
+            c.ctl("wait", "ready")
+        c.baseline = None
+
+    def test_the_end_of_waiting(self):
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "1"), policy="[ready]\nwhen = notify\n")
+        c.ready(1)
+        wait = subprocess.Popen([harness.CLUSTERCTL, "-s", c.socket, "wait", "stopped"], stdin=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
+        harness.eventually(lambda: any("socket:" in what for what in harness.fds(wait.pid).values()), "it has asked")
+        wait.send_signal(signal.SIGINT)
+        self.assertIn("detached", wait.communicate(timeout=harness.DEADLINE)[1])
+        self.assertEqual(wait.returncode, 75)
+        c.ctl("is-ready")
+
+    def on_a_terminal(self, c, term):
+        """What `clusterctl status` shows on one of this type."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(harness.CLUSTERCTL, ["clusterctl", "-s", str(c.socket), "status"], {"TERM": term} if term else {})
+        shown = b""
+        try:
+            while more := os.read(terminal, 65536):
+                shown += more
+        except OSError:
+            pass
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        return shown
+
+    def test_colours(self):
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "1"), policy="[ready]\nwhen = notify\n")
+        c.ready(1)
+        self.assertIn(b"\x1b[", self.on_a_terminal(c, "xterm"))
+        for term in "dumb", "":
+            shown = self.on_a_terminal(c, term)
+            self.assertIn(b"1 of 1 ready", shown)
+            self.assertNotIn(b"\x1b[", shown)
 
 
 harness.main()

@@ -8,11 +8,12 @@ import subprocess
 import unittest
 import urllib.request
 
+import clients
 import harness
 
 PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-runbook.7"
-TEXT = PAGE.read_text(encoding="utf-8").split(".Sh RUNBOOK\n")[1].split("\n.Sh ")[0]
-SYMPTOMS = {part.split("\n")[0]: part for part in TEXT.split(".Ss ")[1:]}
+TEXT, ELSEWHERE = PAGE.read_text(encoding="utf-8").split(".Sh RUNBOOK\n")[1].split("\n.Sh ")[:2]
+SYMPTOMS = {part.split("\n")[0].removeprefix("\\&"): part for part in TEXT.split(".Ss ")[1:]}
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
 
 
@@ -47,6 +48,23 @@ class Runbook(harness.TestCase):
         c.stop()
         self.ask(c, status, status=3)
 
+    def test_clusterd_does_not_start(self):
+        c = self.sleepers()
+        (check,) = self.commands("Clusterd does not start", **{"/etc/clusterd/web.conf": str(c.policy_file)})
+        done = self.run_clusterd(*check[1:], "--", "/bin/sleep")
+        self.assertEqual((done.returncode, done.stdout), (0, f"{c.policy_file}: ok\n"))
+        c.policy_file.write_text("[restart]\nburts = 3\n", encoding="ascii")
+        done = self.run_clusterd(*check[1:], "--", "/bin/sleep")
+        self.assertEqual(done.returncode, 78)
+        self.assertIn(f"{c.policy_file}:2: ", done.stderr)
+        unit = (PAGE.parents[1] / "config/dist/clusterd@.service").read_text(encoding="ascii")
+        self.assertIn("\nRestartPreventExitStatus=64 78\n", unit)
+        for words, status, said in ((("-l", "none", "--", "no-such-program"), 127, "not found"), (("-l", "none", "--", "/etc/passwd"), 126, "not executable"),
+                                    (("-l", "192.0.2.1:80", "--", "/bin/sleep"), 73, "192.0.2.1:80")):
+            done = self.run_clusterd("--set", "control.socket=off", *words)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn(said, done.stderr.strip().splitlines()[-1])
+
     def test_workers_restart_again_and_again(self):
         ends, why = self.commands("Workers restart again and again")
         c = self.sh("[ $CLUSTERD_SLOT = 2 ] && { echo no database >&2; exit 1; }; exec sleep 1000",
@@ -58,6 +76,13 @@ class Runbook(harness.TestCase):
         told = self.ask(c, why)
         self.assertIn("exit 1", told)
         self.assertIn("no database", told)
+        c = self.cluster(harness.PROBE, policy="[ready]\nwhen = notify\ntimeout = 50ms\n", flags=("-n", "1"))
+        c.announce("worker.exit", "give_up", "stop")
+        c.expected_status = 69
+        c.wait_event("worker.exit")
+        self.assertIn("(not ready in time)", self.ask(c, ends))
+        self.assertIn("Dq not ready in time", SYMPTOMS["Workers restart again and again"])
+        c.wait()
 
     def test_a_slot_has_been_given_up(self):
         (reset,) = self.commands("A slot has been given up")
@@ -83,6 +108,23 @@ class Runbook(harness.TestCase):
             self.assertEqual(c.wait(), 69)
             self.assertEqual(c.all("stop")[0].reason, reason)
             self.assertIn(f"Dq {reason}", SYMPTOMS["The supervisor ended with status 69"])
+
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_one_worker_hangs(self):
+        status, restart = self.commands("One worker hangs")
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "3", "-b", "round-robin"), policy="[ready]\nwhen = notify\n")
+        c.announce("balance")
+        c.ready(3)
+        self.assertNotIn("left out", self.ask(c, status))
+        victim = c.pid_of(1)
+        c.kill(harness.signal.SIGSTOP, victim)
+        self.assertEqual(len(clients.answers(clients.queue(c.port, 30))[0]), 30)  # the others have its queue
+        c.wait_event("balance", slot=1)
+        self.assertIn("left out", self.ask(c, status))
+        self.ask(c, restart)
+        harness.eventually(lambda: victim not in c.workers(), "it has ended")
+        self.assertNotIn("left out", self.ask(c, status))
+        c.baseline = None  # there is a place more for a worker
 
     def test_slow_answers_while_the_cpu_is_idle(self):
         status, scale = self.commands("Slow answers while the CPU is idle")
@@ -132,6 +174,17 @@ class Runbook(harness.TestCase):
         self.ask(c, kill, status=None)
         c.kill(harness.signal.SIGQUIT)
         self.assertEqual(c.wait(), 0)
+
+    def test_requests_are_to_wait_for_a_while(self):
+        pause, go_on = self.commands("Requests are to wait for a while")
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "4"), policy="[ready]\nwhen = notify\n")
+        c.ready(4)
+        self.assertIn("paused", self.ask(c, pause))
+        waiting = harness.Connection(c.port)
+        waiting.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn("4 of 4 ready", self.ask(c, go_on))
+        self.assertEqual(waiting.response()[0], 200)
+        waiting.close()
 
     def test_a_policy_is_to_be_changed(self):
         c = self.sleepers()
@@ -208,6 +261,20 @@ class Runbook(harness.TestCase):
         second.terminate()
         self.assertEqual(second.wait(harness.DEADLINE), 0)
 
+    def test_the_log_file_is_to_be_rotated(self):
+        place = {"/var/log/clusterd": harness.tempfile.mkdtemp(prefix="runbook-")}
+        folder = harness.pathlib.Path(place["/var/log/clusterd"])
+        self.addCleanup(shutil.rmtree, folder)
+        move, reopen = self.commands("The log file is to be rotated", **place)
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"), policy=AT_ONCE + f"[log]\nfile = {folder}/web.log\n")
+        log = folder / "web.log"
+        harness.eventually(lambda: log.exists() and '"event":"up"' in log.read_text(), "it is up")
+        subprocess.run(move, check=True)
+        self.assertIn("reopen: done", self.ask(c, reopen))
+        self.assertIn('"event":"log.reopen"', log.read_text())
+        self.assertIn('"event":"up"', (folder / "web.log.1").read_text())
+        self.assertIn(" up workers=1 ready=1 ", c.ctl("events"))
+
     def test_memory_grows_over_days(self):
         (top,) = self.commands("Memory grows over days")
         self.assertIn("RSS", self.ask(self.sleepers(), top))
@@ -235,10 +302,39 @@ class Runbook(harness.TestCase):
             text = answer.read().decode()
         self.assertIn("clusterd_workers_ready 2\n", text)
 
+    def test_the_signals_of_others(self):
+        """The column of clusterd in the table of signals: each does what stands at its left."""
+        rows = dict(re.findall(r"^\.It ([a-z ]+) Ta ([A-Z0-9]+) Ta", ELSEWHERE, flags=re.M))
+        expected = {"new version": "roll.end", "one worker more": "scale", "one worker less": "scale",
+                    "replace the master": "upgrade", "drain the workers": "drained"}
+        self.assertEqual(set(rows), {*expected, "open logs again", "finish and stop", "stop at once"})
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
+        c.announce("note")
+        c.ready(2)
+        for what, event in expected.items():
+            mark = c.mark()
+            c.kill(getattr(harness.signal, f"SIG{rows[what]}"))
+            told = c.wait_event(event, since=mark)
+            if event == "scale":
+                self.assertEqual(told.to - told["from"], 1 if what.endswith("more") else -1)
+        c.baseline = None
+        file = c.folder / "file"
+        c.policy_file.write_text(f"[ready]\nwhen = notify\n[log]\nfile = {file}\n", encoding="ascii")
+        c.ctl("reload")
+        c.kill(getattr(harness.signal, f"SIG{rows['open logs again']}"))
+        harness.eventually(lambda: '"log.reopen"' in file.read_text(), "the log is opened again")
+        self.assertEqual(c.stop(getattr(harness.signal, f"SIG{rows['finish and stop']}")), 0)
+        c = self.cluster(harness.PROBE, "ignore-term", "ready", "serve", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
+        c.announce("note")
+        c.ready(2)
+        c.kill(getattr(harness.signal, f"SIG{rows['stop at once']}"))
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual({e.signal for e in c.all("worker.exit")}, {"SIGKILL"})
+
     def test_every_symptom_has_a_test(self):
         ours = {re.sub(r"\W+", "_", symptom.lower().replace("(73)", "")).strip("_") for symptom in SYMPTOMS}
         theirs = {name.removeprefix("test_") for name in dir(self) if name.startswith("test_")}
-        self.assertEqual(ours, theirs - {"every_symptom_has_a_test"})
+        self.assertEqual(ours, theirs - {"every_symptom_has_a_test", "the_signals_of_others"})
 
 
 JOURNALD = "/lib/systemd/systemd-journald"
