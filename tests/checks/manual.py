@@ -21,7 +21,7 @@ import repo
 CLUSTERD, CLUSTERCTL = sys.argv[1:3]
 PAGES = sorted((repo.ROOT / "man").glob("*.[1-8]"))
 EXAMPLE = repo.ROOT / "config/examples/web.conf"
-NOT_HERE = re.compile("[Nn]o such (file|user|group)|no program")  # the examples name what need not be there
+NOT_HERE = re.compile("[Nn]o such (file|user|group)|no program|above the hard limit")  # the examples name what need not be there
 MACROS = {"Ar", "Cm", "Fl", "Ic", "Li", "No", "Ns", "Pa"}
 LIMITS = ("LISTENERS_MAX", "RULES_MAX", "ENV_MAX", "ENV_TEXT_MAX", "WORDS_MAX", "WORDS_TEXT_MAX", "PATH_TEXT_MAX",
           "NAME_TEXT_MAX")
