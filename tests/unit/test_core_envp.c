@@ -271,8 +271,8 @@ START_TEST(names_that_look_like_ours)
 	static char *outer[] = { "LISTEN_HOST=::", "LISTEN_PORT=80", NULL };
 
 	in.inherited = outer;
-	in.env = "LISTEN_ADDRESS=*\0NGINX=/usr/sbin/nginx\0UNICORN_FD=x\0GUNICORN_FD=y";
-	in.env_count = 4;
+	in.env = "LISTEN_ADDRESS=*\0NGINX=/usr/sbin/nginx\0UNICORN_FD=x\0GUNICORN_FD=y\0CLUSTERD_NAME=z";
+	in.env_count = 5;
 	build();
 	ck_assert_str_eq(value("LISTEN_HOST"), "::");
 	ck_assert_str_eq(value("LISTEN_PORT"), "80");
@@ -285,6 +285,11 @@ START_TEST(names_that_look_like_ours)
 	ck_assert_str_eq(value("NGINX"), "3;4;5;6;");
 	ck_assert_str_eq(value("UNICORN_FD"), "3,4,5,6");
 	ck_assert_str_eq(value("GUNICORN_FD"), "y");
+	in.socket_count = 0;
+	build();
+	ck_assert_str_eq(value("NGINX"), "/usr/sbin/nginx");
+	ck_assert_str_eq(value("CLUSTERD_NAME"), "web");
+	ck_assert_uint_eq(count(built.envp), 2 + 4 + 4);
 }
 END_TEST
 
