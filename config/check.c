@@ -170,6 +170,25 @@ static bool is_loopback(const struct address *address)
 	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
+static bool is_control_socket(const struct policy *p, const struct address *address)
+{
+	return address->kind == ADDRESS_UNIX && p->control_socket[0] &&
+	       strcmp(((const struct sockaddr_un *)&address->sa)->sun_path, p->control_socket) == 0;
+}
+
+/* Whoever comes second would find the first one in use. */
+static void check_control_socket(struct checker *c)
+{
+	const struct policy *p = c->policy;
+
+	if (is_control_socket(p, &p->metrics_listen))
+		complain_at(c, origin_of(c, "control.socket"), "[control] socket is that of [metrics] listen");
+	for (uint32_t i = 0; i < p->listener_count; i++)
+		if (is_control_socket(p, &p->listeners[i].address))
+			complain_at(c, origin_of(c, "control.socket"),
+				    "[control] socket is the address of listener %s", p->listeners[i].name);
+}
+
 static void check_own_sockets(struct checker *c)
 {
 	const struct policy *p = c->policy;
@@ -274,6 +293,7 @@ int config_check(const struct config *config, config_complaint *complain, void *
 		check_health(&c);
 	check_worker(&c);
 	check_own_sockets(&c);
+	check_control_socket(&c);
 	for (uint32_t i = 0; i < config->policy.listener_count; i++)
 		if (!config->refused_listeners[i])
 			check_listener(&c, i);
