@@ -35,7 +35,23 @@ static const struct {
 	{ "roll.on_failure", { "rollback", "rollback", "rollback", "stop" } },
 	{ "recycle.max_lifetime", { "0", "0", "30s", "100s" } },
 	{ "health.watchdog", { "0", "0", "5s", "30s" } },
+	{ "restart.stable", { "0", "1s", "10s", "100s" } },
+	{ "recycle.jitter", { "0%", "10%", "10%", "50%" } },
+	{ "roll.tries", { "1", "2", "2", "5" } },
+	{ "supervisor.max_old", { "1", "2", "3", "16" } },
 };
+
+/* Of whoever ends with 1; never to end the cluster, or there would be no storm. */
+static void add_rule(struct world *world, struct policy *policy)
+{
+	static const enum exit_action actions[] = { EXIT_RESPAWN, EXIT_BACKOFF, EXIT_RETIRE };
+	struct exit_rule *rule = &policy->rules[policy->rule_count++];
+
+	*rule = (struct exit_rule){ .kind = EXIT_CODES, .low = 1, .high = 1 };
+	rule->action = actions[world_random(world, 3)];
+	rule->has_delay = world_chance(world, 50);
+	rule->delay_ms = world_random(world, 100000);
+}
 
 void world_policies(struct world *world)
 {
@@ -47,6 +63,8 @@ void world_policies(struct world *world)
 
 		policy_defaults(policy);
 		set(policy, "roll.surge", surge);
+		if (n > 0 && world_chance(world, 50))
+			add_rule(world, policy);
 		for (size_t c = 0; n > 0 && c < sizeof(choices) / sizeof(choices[0]); c++)
 			set(policy, choices[c].key, choices[c].values[world_random(world, 4)]);
 	}
