@@ -171,7 +171,7 @@ struct steer {
 	uint32_t *owner;        /* cookie of the worker in each seat, or 0 */
 	uint32_t count, size;
 	bool dirty;             /* the kernel has not been told yet */
-	bool empty;             /* what it was told last was an empty list */
+	bool empty;             /* what it was told last was an empty list, or it was told nothing yet */
 };
 
 struct supervisor {

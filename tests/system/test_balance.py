@@ -3,13 +3,14 @@
 import collections
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-import time
 import time
 import unittest
 
@@ -105,6 +106,22 @@ class RoundRobin(Balance):
             for connection in held:
                 connection.close()
         self.assertEqual(sorted(counts.values()), [16, 16, 16, 16])
+
+    def test_who_waits_for_a_slot_that_never_comes_is_answered(self):
+        """It ended when there was nobody yet to take its queue over."""
+        script = 'until test -e "%s/$CLUSTERD_SLOT"; do sleep 0.02; done; test $CLUSTERD_SLOT = 1 && exit 0; exec "$0" "$@"'
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        c = self.cluster("/bin/sh", "-c", script % folder, *SERVE, flags=("-n", 2, "-b", "round-robin"),
+                         policy="[ready]\nwhen = notify\n[restart]\nwhen = on-failure\n")
+        c.announce("worker.exit")
+        c.wait_event("worker.start", slot=1)
+        waiting = clients.queue(c.port, 16)
+        self.addCleanup(lambda: [s.close() for s in waiting])
+        pathlib.Path(folder, "1").touch()
+        self.assertEqual(c.wait_event("worker.exit", slot=1).action, "retire")
+        pathlib.Path(folder, "0").touch()
+        self.assertEqual(len(clients.answers(waiting)[0]), 16)
 
     def test_killed_with_a_full_queue_everybody_is_answered(self):
         c = self.start()
