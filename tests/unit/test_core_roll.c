@@ -53,6 +53,8 @@ static const struct story stories[] = {
 	  THREE_READY "roll 2; spawned 4; scale 0; end 1 0 > died #1 none; end 4 0 > died #4 none, gone 0" },
 	{ "restart of one slot", QUIET, 0,
 	  TWO_READY "restart 1 > spawn 1#3; spawned 3; ready 3; at 101 > rolled done, term #2" },
+	{ "restart of a drained slot fills it", QUIET, 0,
+	  TWO_READY "drain 1; end 2 0; restart 1 > spawn 1#3; spawned 3; ready 3 > +1, rolled done" },
 	{ "restarts of several queue up within surge", QUIET, 0,
 	  TWO_READY "restart 0 > spawn 0#3; restart 1 > ; spawned 3; ready 3; at 101 > rolled done, term #1, spawn 1#4" },
 	{ "a restart fails: the old one stays", QUIET "roll.tries=1", 0,
