@@ -78,16 +78,19 @@ static int inbox_reserve(struct supervisor *s, uint32_t count)
 
 int sup_pool_grow(struct supervisor *s, uint32_t slots)
 {
-	uint32_t instances = slots * (2 + s->policy.supervisor_max_old) + WORKERS_EXTRA;
 	uint64_t dice = uv_hrtime() ^ ((uint64_t)getpid() << 32);
+	uint32_t instances;
 	struct pool *pool;
 	void *memory;
 
-	if (s->pool && slots <= s->slots_max)
-		return 0;
+	if (slots < s->slots_max)
+		slots = s->slots_max;
+	instances = slots * (2 + s->policy.supervisor_max_old) + WORKERS_EXTRA;
 	/* A reload may have lowered max_old since; those that drain are to be kept all the same. */
 	if (instances < s->instances_max)
 		instances = s->instances_max;
+	if (s->pool && slots == s->slots_max && instances == s->instances_max)
+		return 0;
 	memory = malloc(pool_size(slots, instances));
 	if (!memory || inbox_reserve(s, 2 * slots + INBOX_MIN) < 0 || memory_grow(s, slots) < 0) {
 		free(memory);
