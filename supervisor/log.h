@@ -110,6 +110,7 @@ struct log {
 	uv_poll_t watch;
 	bool watching;
 	uv_prepare_t prepare;
+	uv_idle_t no_wait; /* on while somebody waits for room that is there already */
 	uv_mutex_t mutex;
 	uv_cond_t written;
 	unsigned handles;
