@@ -28,7 +28,7 @@
 #include "supervisor/os/scope.h"
 #include "supervisor/state.h"
 
-enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3, FAILURE_MAX = 256 };
+enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3 };
 
 struct trial {
 	struct supervisor *s;
@@ -62,15 +62,14 @@ static void refuse(struct supervisor *s, const char *format, ...)
 
 static void refuse(struct supervisor *s, const char *format, ...)
 {
-	char problem[FAILURE_MAX];
 	va_list list;
 
 	va_start(list, format);
-	vsnprintf(problem, sizeof problem, format, list);
+	vsnprintf(s->upgrade_problem, sizeof s->upgrade_problem, format, list);
 	va_end(list);
 	LOG_AT(&s->log, LOG_UPGRADE, LOG_LEVEL_ERROR, F_TEXT("result", "refused, this clusterd goes on"),
-	       F_TEXT("detail", problem));
-	control_upgrade_failed(s->control, problem);
+	       F_TEXT("detail", s->upgrade_problem));
+	control_upgrade_failed(s->control, s->upgrade_problem);
 }
 
 /* ---- the state ---- */
@@ -252,7 +251,7 @@ static int watch_trial(struct supervisor *s, const struct spawned *spawned)
 
 int sup_upgrade(struct supervisor *s, const char **failed)
 {
-	static char problem[FAILURE_MAX];
+	static char problem[UPGRADE_PROBLEM_MAX];
 	struct spawned spawned;
 	struct reaped reaped;
 	int fd = -1, rc;
@@ -276,6 +275,7 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 		return -1;
 	}
 	*failed = "no memory for the trial run";
+	s->upgrade_problem[0] = '\0';
 	if (watch_trial(s, &spawned) == 0)
 		return 0;
 	reap_signal(spawned.pidfd, SIGKILL);

@@ -305,6 +305,36 @@ exec {"%s"} $0, @ARGV;
         # None is under way any more: the end would refuse it.
         harness.eventually(lambda: "upgrade" in c.ctl("upgrade", status=None), "an upgrade of our own")
 
+    def asking(self, c, *words):
+        """A clusterctl that waits for something by the time that this returns."""
+        before = len(harness.fds(c.pid))
+        process = subprocess.Popen([harness.CLUSTERCTL, "-s", c.socket, *words], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        harness.eventually(lambda: len(harness.fds(c.pid)) > before, "its connection")
+        return process
+
+    def test_N1_who_waits_for_the_end_goes_on_waiting(self):
+        c = self.start()
+        waiting = self.asking(c, "wait", "stopped")
+        for _ in range(2):
+            self.upgrade(c)
+            with self.assertRaises(subprocess.TimeoutExpired):
+                waiting.wait(0.5)
+        self.assertEqual(c.stop(), 0)
+        self.assertEqual(waiting.wait(harness.DEADLINE), 0)
+
+    def test_N1_who_waits_for_a_drained_slot_is_told(self):
+        """It is not ready and will not be, and that is what was asked for."""
+        c = self.start("/bin/sh", "-c", "trap '' TERM; exec sleep 1000", policy=AT_ONCE.replace("5s", "2s"))
+        c.announce("worker.escalate")
+        waiting = self.asking(c, "drain", "0")
+        c.wait_event("worker.stop")
+        self.upgrade(c)
+        self.assertEqual(waiting.wait(harness.DEADLINE), 0)
+        self.assertEqual(c.all("worker.exit")[0].slot, 0)
+        c.baseline = None
+
     def test_N1_a_request_in_the_gap_is_not_lost(self):
         """Whoever connects while clusterd steps over asks again, and is heard once."""
         c = self.start(workers=1)
@@ -490,12 +520,12 @@ exec {"%s"} $0, @ARGV;
     # A trial run that ends well, but not before the test has spoilt the step that follows.
     GATE = b"#!/bin/sh\n: >$0.begun\nwhile [ ! -e $0.go ]; do sleep 0.01; done\n"
 
-    def failing_exec(self, c, binary, spoil):
+    def failing_exec(self, c, binary, spoil, begin=lambda c: c.kill(signal.SIGUSR2)):
         """An upgrade whose trial run succeeds and whose execve(2) does not; returns what was said of it."""
         self.put(binary, self.GATE)
         begun, go = (binary.with_name(binary.name + end) for end in (".begun", ".go"))
         mark = c.mark()
-        c.kill(signal.SIGUSR2)
+        begin(c)
         harness.eventually(begun.exists, "the trial run")
         mend = spoil()
         go.touch()
@@ -568,6 +598,30 @@ exec {"%s"} $0, @ARGV;
                 self.put(binary, good)
                 self.upgrade(c)
                 self.assertEqual(len(c.workers()), 2)
+
+    def test_N3_who_asked_is_told_that_the_step_over_has_failed(self):
+        """Its connection was closed for an upgrade that did not come."""
+        binary = self.own_binary()
+        good = binary.read_bytes()
+        c = self.start(binary=binary)
+        c.announce("upgrade")
+        asked = []
+
+        def ask(c):
+            asked.append(subprocess.Popen([harness.CLUSTERCTL, "-s", c.socket, "upgrade"], stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+
+        def forbid():
+            binary.chmod(0o644)
+            return lambda: None
+
+        self.failing_exec(c, binary, forbid, ask)
+        out, err = asked[0].communicate(timeout=harness.DEADLINE)
+        self.assertEqual((asked[0].returncode, out), (1, ""), err)
+        self.assertIn("Permission denied", err)
+        self.put(binary, good)
+        self.assertIn("upgraded", c.ctl("upgrade"))
+        self.assertIn('"upgrade_problem":""', c.ctl("--json", "version"))
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""
