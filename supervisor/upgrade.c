@@ -26,6 +26,7 @@
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/scope.h"
+#include "supervisor/probe.h"
 #include "supervisor/state.h"
 
 enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3 };
@@ -137,6 +138,7 @@ static void step_over(struct supervisor *s)
 
 	s->upgrade_us = clock_us();
 	control_reconnect(s->control);
+	probes_interrupt(s);
 	log_flush(&s->log, 100);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);

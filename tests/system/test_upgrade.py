@@ -436,6 +436,25 @@ exec {"%s"} $0, @ARGV;
         self.assertEqual(len(c.all("worker.ready", since=mark)), 1)
         self.assertEqual(c.all("roll.end")[0].verdict, "done")
 
+    def test_N1_a_ready_command_that_hangs_is_ended(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="command-"))
+        self.addCleanup(shutil.rmtree, folder)
+        command = folder / "command"
+        command.write_text("#!/bin/sh\necho $$ >>$0.pids\nexec sleep 1000\n")
+        command.chmod(0o755)
+
+        def asked():
+            return list(map(int, folder.joinpath("command.pids").read_text().split()))
+
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"),
+                         policy=f"[ready]\nwhen = command\ncommand = {command}\n[health]\ntimeout = 60s\n")
+        harness.eventually(folder.joinpath("command.pids").exists, "the command")
+        for turn in range(3):
+            harness.eventually(lambda turn=turn: len(asked()) == turn + 1, "the command once more")
+            self.upgrade(c)
+            harness.eventually(lambda turn=turn: not harness.stat_of(asked()[turn]), "its end", 2 * harness.SLOW)
+        self.assertEqual(c.all("stranger"), [])
+
     @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
     def test_N1_health_checks_go_on(self):
         checked = pathlib.Path(tempfile.mkdtemp(prefix="checks-"))
