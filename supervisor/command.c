@@ -31,11 +31,17 @@ static void split(const struct words *words, char *argv[WORDS_MAX + 1])
 	argv[words->count] = NULL;
 }
 
-static uint16_t first_port(const struct supervisor *s)
+/* Of the worker's own listeners: those of another generation may still be open. */
+static uint16_t first_port(const struct worker *worker)
 {
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && s->socks[i].bound.kind == ADDRESS_TCP)
-			return s->socks[i].bound.port;
+	const struct policy *policy = &worker->launch->policy;
+
+	for (uint32_t i = 0; i < policy->listener_count; i++) {
+		const struct sock *sock = sock_of(worker->s, &policy->listeners[i]);
+
+		if (sock && sock->bound.kind == ADDRESS_TCP)
+			return sock->bound.port;
+	}
 	return 0;
 }
 
@@ -45,7 +51,7 @@ static int build(struct command *c, const struct worker *worker)
 
 	snprintf(c->added[0], ADDED_SIZE, "CLUSTERD_SLOT=%" PRIu32, worker->slot);
 	snprintf(c->added[1], ADDED_SIZE, "CLUSTERD_WORKER_PID=%d", (int)worker->pid);
-	snprintf(c->added[2], ADDED_SIZE, "PORT=%d", first_port(worker->s));
+	snprintf(c->added[2], ADDED_SIZE, "PORT=%d", first_port(worker));
 	while (environ[count])
 		count++;
 	c->envp = calloc(count + ADDED + 1, sizeof *c->envp);

@@ -177,6 +177,7 @@ void serve_version(struct client *client)
 	json_word(&j, "libuv", uv_version_string());
 	json_number(&j, "pid", view.pid);
 	json_word(&j, "name", view.name);
+	json_word(&j, "upgrade_problem", view.upgrade_problem);
 	reply_end(client, &j);
 	client_ok(client);
 }

@@ -35,6 +35,7 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.lines_lost = s->log.lost,
 		.log_problem = log_problem(&s->log),
 		.output_lost = s->log.output_lost,
+		.upgrade_problem = s->upgrade_problem,
 	};
 	ret->listeners = s->policy.listener_count;
 	pool_view(s->pool, &ret->pool);

@@ -53,6 +53,7 @@ struct sup_view {
 	uint64_t lines_lost;      /* own log lines dropped */
 	const char *log_problem;  /* why they are dropped now, or "" */
 	uint64_t output_lost;     /* worker lines dropped */
+	const char *upgrade_problem; /* why the last upgrade was refused, or "" */
 	struct pool_view pool;
 };
 

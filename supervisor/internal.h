@@ -56,6 +56,7 @@ enum {
 	RELISTEN_MS = 1000,
 	KILLED_MS = 200,         /* for a process of ours to end that was just killed */
 	HOLDER_TEXT_MAX = 96,
+	UPGRADE_PROBLEM_MAX = 256,
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
 	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
@@ -252,8 +253,10 @@ struct supervisor {
 	bool adopt_blind;     /* it was said that binds can not be read */
 	bool adopt_keeps_setuid; /* the filter needs no no_new_privs here */
 	struct trial *trial;  /* of an upgrade, or NULL */
+	char upgrade_problem[UPGRADE_PROBLEM_MAX]; /* why the last one was refused, or "" */
 	uint64_t upgrade_us;  /* when the present upgrade took the step over */
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
+	struct log_image carried_log; /* what the log could not write before the upgrade */
 	int null_fd;          /* /dev/null for the workers, or SPAWN_NULL: each opens its own */
 	uint64_t signals;     /* whose action is not the default; none is changed after the start */
 	struct rlimit nofile; /* as we were started, for the workers */

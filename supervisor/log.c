@@ -102,6 +102,40 @@ void log_tell_lost(struct log *log)
 		tell_lost(log, lines);
 }
 
+/* A write that has not returned yet is the kernel's: it ends before another program is executed. */
+void log_export(const struct log *log, struct log_image *ret)
+{
+	const struct log_buffer *fill = &log->fill, *out = &log->out;
+	size_t from = out->done > 1 ? out->done : 1;
+
+	*ret = (struct log_image){ .lost = 0 };
+	if (!log->open)
+		return;
+	*ret = (struct log_image){
+		.text = { out->text + from, fill->text + 1 },
+		.size = { log->job ? 0 : out->used - from, fill->used - 1 },
+		.lost = log->lost,
+		.told = promised(log),
+		.output_lost = log->output_lost,
+	};
+}
+
+void log_import(struct log *log, const struct log_image *image)
+{
+	struct log_buffer *to[] = { &log->out, &log->fill };
+
+	for (int i = 0; i < 2; i++) {
+		if (image->size[i] == 0)
+			continue;
+		memcpy(to[i]->text + 1, image->text[i], image->size[i]);
+		to[i]->used = 1 + image->size[i];
+	}
+	log->lost = image->lost;
+	log->told = image->told;
+	log->output_lost = image->output_lost;
+	log_push(log);
+}
+
 static void tell_taps(struct log *log, struct logline *line)
 {
 	char text[LOGLINE_MAX];

@@ -110,6 +110,7 @@ struct log {
 	uv_poll_t watch;
 	bool watching;
 	uv_prepare_t prepare;
+	uv_idle_t no_wait; /* on while somebody waits for room that is there already */
 	uv_mutex_t mutex;
 	uv_cond_t written;
 	unsigned handles;
@@ -148,6 +149,18 @@ int log_reopen(struct log *log);
 /* Writes what waits, for at most timeout_ms: at the end, and before clusterd executes its successor.
  * True if all is written. */
 bool log_flush(struct log *log, unsigned timeout_ms);
+
+/*
+ * For an upgrade: what could not be written yet, in its order, and the counts. The text is borrowed.
+ * log_import() is for a log that has just been opened: it copies the text, which goes out first.
+ */
+struct log_image {
+	const char *text[2];
+	size_t size[2]; /* each below LOG_BUFFER_MAX */
+	uint64_t lost, told, output_lost;
+};
+void log_export(const struct log *log, struct log_image *ret);
+void log_import(struct log *log, const struct log_image *image);
 
 /* One event, at the level of event.def or at another. errno is left alone. */
 void log_event(struct log *log, enum log_id id, const struct log_field *fields, size_t count);

@@ -88,6 +88,12 @@ static void wake(struct log *log)
 	}
 }
 
+static void on_no_wait(uv_idle_t *idle)
+{
+	uv_idle_stop(idle);
+	wake(idle->data);
+}
+
 /* ---- the thread ---- */
 
 static void job_run(uv_work_t *work)
@@ -283,6 +289,9 @@ void log_push(struct log *log)
 		if (log->error == 0)
 			log_tell_lost(log);
 	} while (next_buffer(log));
+	/* Nothing is under way any more that could wake them. */
+	if (log->waiters)
+		uv_idle_start(&log->no_wait, on_no_wait);
 }
 
 void log_sink_switch(struct log *log, const struct log_target *target)
@@ -404,6 +413,10 @@ int log_sink_start(struct log *log)
 	log->handles++;
 	uv_prepare_start(&log->prepare, on_first_turn);
 	uv_unref((uv_handle_t *)&log->prepare);
+	uv_idle_init(log->loop, &log->no_wait);
+	log->no_wait.data = log;
+	log->handles++;
+	uv_unref((uv_handle_t *)&log->no_wait);
 	return watch_init(log);
 }
 
@@ -422,8 +435,10 @@ void log_sink_stop(struct log *log)
 {
 	uint64_t deadline_ms = clock_ms() + LOG_CLOSE_MS;
 
-	if (log->handles > 0)
+	if (log->handles > 0) {
 		uv_close((uv_handle_t *)&log->prepare, on_closed);
+		uv_close((uv_handle_t *)&log->no_wait, on_closed);
+	}
 	if (log->watch_fd >= 0)
 		uv_close((uv_handle_t *)&log->watch, on_closed);
 	while ((log->handles > 0 || log->jobs > 0) && clock_ms() < deadline_ms) {

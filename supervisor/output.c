@@ -192,13 +192,14 @@ static enum outcome take(struct stream *stream, size_t size, size_t *ret_read)
 		memcpy(text, stream->held, used);
 	if (used <= OUTPUT_LINE_MAX) /* else lines that found no room go first */
 		outcome = read_more(stream, text + used, size, ret_read);
-	if (outcome == NOTHING)
-		return NOTHING;
 	used += *ret_read;
 	logged = put_lines(stream->output, stream->error, text, used, outcome == ENDED);
 	if (logged > 0 || *ret_read > 0)
 		hold(stream, text + logged, used - logged);
 	if (used - logged > OUTPUT_LINE_MAX || (outcome == ENDED && logged < used))
+		return NO_ROOM;
+	/* Nobody may write any more: what is left is no line yet, or it waits for room. */
+	if (outcome == NOTHING && memchr(text + logged, '\n', used - logged))
 		return NO_ROOM;
 	return outcome;
 }

@@ -373,6 +373,16 @@ pid_t probe_command(const struct worker *worker)
 	return worker->probe && worker->probe->pid > 0 ? worker->probe->pid : -1;
 }
 
+void probes_interrupt(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (probe_command(w) > 0) {
+				end_question(w->probe);
+				again(w->probe);
+			}
+}
+
 static void ask_from_now_on(struct supervisor *s, struct worker *worker)
 {
 	bool asked = worker->probe && worker->probe->aim == AIM_HEALTH;

@@ -25,6 +25,10 @@ void probe_stop(struct worker *worker);
 /* The command that is being run about the worker: its pid, or -1. */
 pid_t probe_command(const struct worker *worker);
 
+/* Ends the commands that are being run; they are run anew in a moment. For an upgrade: its successor
+ * knows nothing of them. */
+void probes_interrupt(struct supervisor *s);
+
 /* [health] http may have changed: asks those that are ready from now on, or no longer. */
 void probe_policy(struct supervisor *s);
 

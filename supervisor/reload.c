@@ -296,10 +296,12 @@ static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, const char **failed)
 {
 	struct pool_view view;
-	int rc = 0;
+	int rc;
 
 	pool_view(s->pool, &view);
-	if (workers != view.wanted)
+	*failed = "no memory";
+	rc = sup_pool_grow(s, workers); /* [supervisor] max_old may be more now */
+	if (rc == 0 && workers != view.wanted)
 		rc = sup_scale(s, workers, failed);
 	s->scaled = by_hand;
 	return rc;

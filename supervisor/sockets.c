@@ -93,6 +93,7 @@ static int open_shared(struct supervisor *s, struct sock *sock, struct listening
 		.address = &sock->form,
 		.backlog = (int)config->backlog,
 		.nonblock = config->nonblock == NONBLOCK_YES,
+		.hurried = sock->in_use, /* a repair is tried again */
 		.mode = (mode_t)config->mode.value,
 	};
 	int rc = unix_owner(config, &spec, failed);

@@ -263,6 +263,9 @@ static int resume_log(struct supervisor *s)
 {
 	int status = start_log(s);
 
+	if (s->log.open)
+		log_import(&s->log, &s->carried_log);
+	state_forget_log(s);
 	return s->log.open ? 0 : status;
 }
 

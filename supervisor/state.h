@@ -83,6 +83,13 @@ enum state_tag {
 	STATE_RECORD,
 	STATE_WORKER_LEAVING_MS,
 	STATE_POLICY_CHANGED_MS,
+	STATE_LOG,
+	STATE_LOG_OUT,
+	STATE_LOG_FILL,
+	STATE_LOG_LOST,
+	STATE_LOG_TOLD,
+	STATE_LOG_OUTPUT_LOST,
+	STATE_INHERITED,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */
@@ -97,8 +104,9 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 /* Frees what state_load() made, whether it succeeded or not. The fds are not ours: closes none. */
 void state_forget(struct supervisor *s);
 
-/* Frees the image of a worker's output, once it is taken over or not needed. */
+/* Frees the image of a worker's output, or of the log, once it is taken over or not needed. */
 void state_forget_output(struct worker *worker);
+void state_forget_log(struct supervisor *s);
 
 /* After state_load(): takes the fds over, watches them, goes on. The loop is open. */
 int state_take_over(struct supervisor *s, const char **problem);

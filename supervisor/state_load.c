@@ -40,6 +40,25 @@ static bool get_u32(const struct tlv *in, uint16_t tag, uint32_t *ret)
 	return true;
 }
 
+/* A copy that is freed with the image it is for; none of an empty text. */
+static bool hold_text(const struct tlv *in, uint16_t tag, const char **ret, size_t *ret_size)
+{
+	struct tlv held;
+	char *copy;
+
+	if (!tlv_find(in->bytes, in->size, tag, &held))
+		return false;
+	if (held.size == 0)
+		return true;
+	copy = malloc(held.size);
+	if (!copy)
+		return false;
+	memcpy(copy, held.bytes, held.size);
+	*ret = copy;
+	*ret_size = held.size;
+	return true;
+}
+
 static void no_complaint(void *context, const char *source, unsigned line, const char *text)
 {
 	(void)context;
@@ -104,6 +123,42 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && get_policy(in, &s->policy);
 }
 
+/* A clusterd before this version had none: nothing waits. */
+static bool load_log(struct supervisor *s, const struct tlv *in)
+{
+	struct log_image *image = &s->carried_log;
+	struct tlv log;
+	const uint16_t tags[] = { STATE_LOG_OUT, STATE_LOG_FILL };
+	const struct number numbers[] = {
+		{ STATE_LOG_LOST, &image->lost }, { STATE_LOG_TOLD, &image->told },
+		{ STATE_LOG_OUTPUT_LOST, &image->output_lost },
+	};
+
+	if (!tlv_find(in->bytes, in->size, STATE_LOG, &log))
+		return true;
+	if (!tlv_valid(log.bytes, log.size))
+		return false;
+	for (int i = 0; i < 2; i++)
+		if (!hold_text(&log, tags[i], &image->text[i], &image->size[i]) ||
+		    image->size[i] >= LOG_BUFFER_MAX)
+			return false;
+	return get_numbers(&log, numbers, sizeof numbers / sizeof *numbers) && image->told <= image->lost;
+}
+
+/* Of another size, or not there: nothing is left of what clusterd was started with. */
+static void load_inherited(struct supervisor *s, const struct tlv *in)
+{
+	struct tlv record;
+
+	if (!tlv_find(in->bytes, in->size, STATE_INHERITED, &record) || record.size % sizeof *s->inherited ||
+	    record.size > sizeof s->inherited)
+		return;
+	memcpy(s->inherited, record.bytes, record.size);
+	s->inherited_count = (int)(record.size / sizeof *s->inherited);
+	for (int i = 0; i < s->inherited_count; i++)
+		s->inherited[i].name[INHERIT_NAME_MAX - 1] = '\0';
+}
+
 /* What is carried as it is: its size is the check of its version. */
 /* One that is not there, or of another version, is begun anew: orphans_resume(). */
 static void load_record(struct supervisor *s, const struct tlv *in)
@@ -118,6 +173,7 @@ static void load_record(struct supervisor *s, const struct tlv *in)
 static bool load_structs(struct supervisor *s, const struct tlv *in)
 {
 	load_record(s, in);
+	load_inherited(s, in);
 	return get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
 	       get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
 	       get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&
@@ -251,24 +307,6 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 	return true;
 }
 
-static bool hold_text(const struct tlv *in, uint16_t tag, struct output_image *image, int index)
-{
-	struct tlv held;
-	char *copy;
-
-	if (!tlv_find(in->bytes, in->size, tag, &held))
-		return false;
-	if (held.size == 0)
-		return true;
-	copy = malloc(held.size);
-	if (!copy)
-		return false;
-	memcpy(copy, held.bytes, held.size);
-	image->held[index] = copy;
-	image->held_size[index] = held.size;
-	return true;
-}
-
 static bool load_output(struct worker *worker, const struct tlv *in)
 {
 	int fds[2];
@@ -279,8 +317,8 @@ static bool load_output(struct worker *worker, const struct tlv *in)
 	if (!worker->image)
 		return false;
 	memcpy(worker->image->fds, fds, sizeof fds);
-	return hold_text(in, STATE_WORKER_HELD_OUT, worker->image, 0) &&
-	       hold_text(in, STATE_WORKER_HELD_ERR, worker->image, 1);
+	return hold_text(in, STATE_WORKER_HELD_OUT, &worker->image->held[0], &worker->image->held_size[0]) &&
+	       hold_text(in, STATE_WORKER_HELD_ERR, &worker->image->held[1], &worker->image->held_size[1]);
 }
 
 static bool fill_worker(struct worker *worker, const struct tlv *in)
@@ -385,6 +423,7 @@ static const struct {
 	{ load_pool, "the pool in the state is not understood" },
 	{ load_launches, "a generation in the state is not understood" },
 	{ load_socks, "a socket in the state is not understood" },
+	{ load_log, "the log in the state is not understood" },
 	{ load_slots, "a slot in the state is not understood" },
 	{ load_workers, "a worker in the state is not understood" },
 };
@@ -419,8 +458,16 @@ void state_forget_output(struct worker *worker)
 	worker->image = NULL;
 }
 
+void state_forget_log(struct supervisor *s)
+{
+	for (int i = 0; i < 2; i++)
+		free((void *)(uintptr_t)s->carried_log.text[i]);
+	s->carried_log = (struct log_image){ 0 };
+}
+
 void state_forget(struct supervisor *s)
 {
+	state_forget_log(s);
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		while (s->workers[i]) {
 			struct worker *worker = s->workers[i];

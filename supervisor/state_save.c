@@ -161,6 +161,20 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put(w, STATE_RECORD, &s->record.file, sizeof s->record.file);
 }
 
+static void put_log(struct tlv_writer *w, const struct log *log)
+{
+	size_t mark = tlv_begin(w, STATE_LOG);
+	struct log_image image;
+
+	log_export(log, &image);
+	tlv_put(w, STATE_LOG_OUT, image.text[0], image.size[0]);
+	tlv_put(w, STATE_LOG_FILL, image.text[1], image.size[1]);
+	tlv_put_number(w, STATE_LOG_LOST, image.lost);
+	tlv_put_number(w, STATE_LOG_TOLD, image.told);
+	tlv_put_number(w, STATE_LOG_OUTPUT_LOST, image.output_lost);
+	tlv_end(w, mark);
+}
+
 static int put_pool(struct tlv_writer *w, const struct pool *pool)
 {
 	size_t size = pool_save(pool, NULL, 0);
@@ -188,6 +202,8 @@ static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *sc
 	for (uint32_t slot = 0; slot < s->slots_max; slot++)
 		put_slot(w, s, slot);
 	put_workers(w, s);
+	put_log(w, &s->log);
+	tlv_put(w, STATE_INHERITED, s->inherited, (size_t)s->inherited_count * sizeof *s->inherited);
 	for (const struct adoption *a = s->adoptions; a; a = a->next)
 		put_adoption(w, a);
 	if (put_pool(w, s->pool) < 0)
@@ -255,6 +271,8 @@ void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), v
 	visit(s->record.file.file.fd, context);
 	visit(control_fd(s->control), context);
 	visit(metrics_fd(s->metrics), context);
+	for (int i = 0; i < s->inherited_count; i++)
+		visit(s->inherited[i].fd, context);
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		const struct sock *sock = &s->socks[i];
 

@@ -65,7 +65,9 @@ static int take_worker(struct worker *worker, const char **failed)
 	if (rc < 0)
 		return rc;
 	resume_probe(worker);
-	return worker_watch(worker, failed);
+	rc = worker_watch(worker, failed);
+	starved_mark(worker); /* what it did before is not known here */
+	return rc;
 }
 
 int state_take_over(struct supervisor *s, const char **problem)

@@ -26,9 +26,10 @@
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/scope.h"
+#include "supervisor/probe.h"
 #include "supervisor/state.h"
 
-enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3, FAILURE_MAX = 256 };
+enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3 };
 
 struct trial {
 	struct supervisor *s;
@@ -62,15 +63,14 @@ static void refuse(struct supervisor *s, const char *format, ...)
 
 static void refuse(struct supervisor *s, const char *format, ...)
 {
-	char problem[FAILURE_MAX];
 	va_list list;
 
 	va_start(list, format);
-	vsnprintf(problem, sizeof problem, format, list);
+	vsnprintf(s->upgrade_problem, sizeof s->upgrade_problem, format, list);
 	va_end(list);
 	LOG_AT(&s->log, LOG_UPGRADE, LOG_LEVEL_ERROR, F_TEXT("result", "refused, this clusterd goes on"),
-	       F_TEXT("detail", problem));
-	control_upgrade_failed(s->control, problem);
+	       F_TEXT("detail", s->upgrade_problem));
+	control_upgrade_failed(s->control, s->upgrade_problem);
 }
 
 /* ---- the state ---- */
@@ -138,6 +138,7 @@ static void step_over(struct supervisor *s)
 
 	s->upgrade_us = clock_us();
 	control_reconnect(s->control);
+	probes_interrupt(s);
 	log_flush(&s->log, 100);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
@@ -252,7 +253,7 @@ static int watch_trial(struct supervisor *s, const struct spawned *spawned)
 
 int sup_upgrade(struct supervisor *s, const char **failed)
 {
-	static char problem[FAILURE_MAX];
+	static char problem[UPGRADE_PROBLEM_MAX];
 	struct spawned spawned;
 	struct reaped reaped;
 	int fd = -1, rc;
@@ -276,6 +277,7 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 		return -1;
 	}
 	*failed = "no memory for the trial run";
+	s->upgrade_problem[0] = '\0';
 	if (watch_trial(s, &spawned) == 0)
 		return 0;
 	reap_signal(spawned.pidfd, SIGKILL);

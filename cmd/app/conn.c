@@ -384,14 +384,16 @@ static void on_visited(struct visit *visit, long long count, const char *message
 	conn_settle(conn);
 }
 
+/* A request that is in the socket already came in time: timers are judged before sockets are read. */
 static void on_deadline(struct deadline *deadline)
 {
 	static const struct http_problem slow = { 408, "the request took too long", NULL };
 	struct conn *conn = conn_of(deadline, deadline);
+	bool at_rest = deadline->limit == LIMIT_IDLE || deadline->limit == LIMIT_DRAIN;
 
 	if (deadline->limit == LIMIT_REQUEST && conn->reader)
 		conn_fail(conn, &slow);
-	else if (deadline->limit != LIMIT_DRAIN || !conn_read(conn))
+	else if (!at_rest || !conn_read(conn))
 		conn_close(conn);
 	conn_settle(conn);
 }

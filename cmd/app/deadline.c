@@ -12,6 +12,17 @@ static void arm(struct deadlines *deadlines, uint64_t at_ms)
 	uv_timer_start(&deadlines->timer, on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
 }
 
+static void pass(struct deadlines *deadlines, struct deadline *deadline, uint64_t now_ms)
+{
+	if (!deadline->again && now_ms - deadline->at_ms > DEADLINE_LATE_MS) {
+		deadline_set(deadlines, deadline, deadline->limit);
+		deadline->again = true;
+		return;
+	}
+	deadline_clear(deadline);
+	deadlines->passed(deadline);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct deadlines *deadlines = timer->data;
@@ -21,10 +32,8 @@ static void on_timer(uv_timer_t *timer)
 	for (enum limit limit = LIMIT_IDLE; limit < LIMITS; limit++) {
 		struct deadline *first;
 
-		while ((first = deadline_first(deadlines, limit)) && first->at_ms <= now_ms) {
-			deadline_clear(first);
-			deadlines->passed(first);
-		}
+		while ((first = deadline_first(deadlines, limit)) && first->at_ms <= now_ms)
+			pass(deadlines, first, now_ms);
 	}
 	for (enum limit limit = LIMIT_IDLE; limit < LIMITS; limit++) {
 		struct deadline *first = deadline_first(deadlines, limit);
@@ -53,6 +62,7 @@ void deadline_set(struct deadlines *deadlines, struct deadline *deadline, enum l
 
 	deadline_clear(deadline);
 	deadline->limit = limit;
+	deadline->again = false;
 	deadline->at_ms = uv_now(deadlines->timer.loop) + deadlines->span_ms[limit];
 	deadline->next = head;
 	deadline->previous = head->previous;

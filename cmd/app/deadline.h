@@ -5,6 +5,10 @@
  * setting a limit is O(1). The timer is armed for the earliest limit only, and
  * not at all when there is none: an idle process sleeps.
  *
+ * One that is found out late, because this process was stopped or got no CPU, starts
+ * once more: whoever it waits for may have stood still as well, as when a whole
+ * machine is paused.
+ *
  * Units      monotonic milliseconds of the loop (uv_now).
  * Ownership  a struct deadline is part of what it limits; it must be cleared
  *            before that is freed.
@@ -12,9 +16,12 @@
 #ifndef APP_DEADLINE_H
 #define APP_DEADLINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <uv.h>
+
+enum { DEADLINE_LATE_MS = 50 };
 
 enum limit {
 	LIMIT_NONE,    /* known, but without a limit */
@@ -30,6 +37,7 @@ struct deadline {
 	struct deadline *next, *previous;
 	uint64_t at_ms;
 	enum limit limit;
+	bool again; /* it was found out late, and started once more */
 };
 
 /* Called for each deadline that passed; it has been cleared. */

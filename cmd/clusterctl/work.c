@@ -210,20 +210,44 @@ static int connect_again(struct ctl *ctl)
 	return -1;
 }
 
+struct upgraded {
+	const struct ctl *ctl;
+	bool refused;
+};
+
+/* All that could be told before the new program was executed is that it would be. */
 static void put_upgraded(void *context, json_t *line)
 {
-	(void)context;
-	printf("upgraded: clusterd %s, pid %lld; the workers run on\n", text_of(line, "version"),
-	       (long long)number_of(line, "pid"));
+	struct upgraded *upgraded = context;
+	const char *problem = text_of(line, "upgrade_problem");
+
+	upgraded->refused = problem[0] != '\0';
+	if (upgraded->refused)
+		ctl_say("%s: %s", upgraded->ctl->shown, problem);
+	else if (!upgraded->ctl->json)
+		printf("upgraded: clusterd %s, pid %lld; the workers run on\n", text_of(line, "version"),
+		       (long long)number_of(line, "pid"));
+}
+
+/* What does no harm if it is asked for twice is; else what was under way is waited for. */
+static const char *asked_again(const struct ctl *ctl, const char *request)
+{
+	static const char *const harmless[] = { "wait", "drain" };
+
+	for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+		if (strcmp(ctl->verb, harmless[i]) == 0)
+			return request;
+	return "wait ready";
 }
 
 /* After an upgrade: that was it, or the work that was under way has to be waited for anew. */
-static int after_upgrade(struct ctl *ctl)
+static int after_upgrade(struct ctl *ctl, const char *request)
 {
 	bool was_it = strcmp(ctl->verb, "upgrade") == 0;
+	struct upgraded upgraded = { .ctl = ctl };
 	struct question question = {
 		.fd = connect_again(ctl),
-		.request = was_it ? "version" : "wait ready",
+		.request = was_it ? "version" : asked_again(ctl, request),
 		.limit_ms = ctl->timeout_ms,
 		.raw = ctl->json,
 		.shown = ctl->shown,
@@ -235,11 +259,13 @@ static int after_upgrade(struct ctl *ctl)
 		ctl_say("%s: clusterd did not come back", ctl->shown);
 		return CTL_FAILED;
 	}
-	r = ctl_ask(&question, ctl->json || !was_it ? NULL : put_upgraded, NULL, &last);
+	r = ctl_ask(&question, was_it ? put_upgraded : NULL, &upgraded, &last);
 	close(question.fd);
+	if (r == LINK_RECONNECT || r == LINK_AGAIN) /* one more upgrade */
+		return after_upgrade(ctl, request);
 	if (r != 0)
 		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, r == -1);
-	r = ctl_verdict(ctl, last);
+	r = upgraded.refused ? CTL_FAILED : ctl_verdict(ctl, last);
 	if (r == CTL_DONE && !was_it && !ctl->json)
 		put_verdict(ctl, last);
 	json_decref(last);
@@ -276,7 +302,7 @@ int run_work(struct ctl *ctl)
 	if (r == LINK_AGAIN)
 		return run_work(ctl);
 	if (r == LINK_RECONNECT)
-		return after_upgrade(ctl);
+		return after_upgrade(ctl, request);
 	if (r == CTL_TIMEOUT || r == -1)
 		return detached(ctl, r == -1);
 	if (r != 0) {

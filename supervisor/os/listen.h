@@ -25,6 +25,8 @@ struct listen_spec {
 	const struct address *address; /* TCP, UDP or UNIX */
 	int backlog;                   /* cut to net.core.somaxconn by the kernel; not for UDP */
 	bool nonblock;
+	bool hurried;    /* -EWOULDBLOCK at once where another start has the lock of a unix path's folder; else
+	                    it is waited for, a second at most */
 	bool share_port; /* SO_REUSEPORT, set after bind: a stranger's port is still refused */
 	mode_t mode;     /* of a unix path */
 	uid_t owner;     /* of a unix path; LISTEN_KEEP_UID */

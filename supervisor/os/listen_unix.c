@@ -147,7 +147,7 @@ static int probe(const struct address *address, const char **failed)
  * Two starts that both find the same left-over must not replace each other's new socket. The lock
  * is on the directory itself, so there is no lock file to leave behind.
  */
-static int lock_directory(const char *path, int *ret_fd)
+static int lock_directory(const char *path, bool hurried, int *ret_fd)
 {
 	char folder[sizeof((struct sockaddr_un *)0)->sun_path + 2];
 	const char *slash = strrchr(path, '/');
@@ -161,7 +161,7 @@ static int lock_directory(const char *path, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	for (int i = 0; sys_flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
-		if (errno != EWOULDBLOCK || i == LOCK_TRIES)
+		if (errno != EWOULDBLOCK || hurried || i == LOCK_TRIES)
 			return -errno;
 		nanosleep(&(struct timespec){ .tv_nsec = LOCK_PAUSE_MS * 1000000L }, NULL);
 	}
@@ -211,7 +211,7 @@ static int open_path(const char *path, const struct listen_spec *spec, struct li
 	int error;
 
 	*failed = "its folder";
-	error = lock_directory(path, &lock);
+	error = lock_directory(path, spec->hurried, &lock);
 	if (error)
 		return error;
 	error = open_at(path, spec, made, failed);

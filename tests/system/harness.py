@@ -126,6 +126,20 @@ def status_field(pid, field):
     raise KeyError(field)
 
 
+def unread(pipe):
+    """Bytes that wait in it."""
+    left = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, left)
+    return left[0]
+
+
+def rests(pid):
+    """It has not run for a fifth of a second."""
+    before = status_field(pid, "voluntary_ctxt_switches")
+    time.sleep(0.2)
+    return status_field(pid, "voluntary_ctxt_switches") == before
+
+
 def fds(pid):
     """{number: what it points to}"""
     found = {}

@@ -40,6 +40,11 @@ def stat(pid, index):
         return f.read().rpartition(")")[2].split()[index]
 
 
+def switches(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", f.read())))
+
+
 class App:
     """One app on a listener of our own, or on what `env` says."""
 
@@ -450,13 +455,10 @@ class Limits(Case):
         ask(app, GET + "\r\n")
         wait_for(lambda: not sockets(app.pid), "the connection to end")
 
-        def switches():
-            with open(f"/proc/{app.pid}/status") as f:
-                return re.findall(r"ctxt_switches:\s+(\d+)", f.read())
         wait_for(lambda: stat(app.pid, 0) == "S", "app to sleep")
-        before = switches()
+        before = switches(app.pid)
         time.sleep(1.5)
-        self.assertEqual(switches(), before)
+        self.assertEqual(switches(app.pid), before)
 
 
 class Stopping(Case):
@@ -520,6 +522,44 @@ class Stopping(Case):
             self.assertLess(time.monotonic() - begin, 5)
             self.assertEqual(silent.recv(1), b"")
             self.assertEqual(f.read(), b"")
+
+    def stand_still(self, app, seconds, meanwhile=lambda: None):
+        """As a process that gets no CPU; it has looked at its timers when this returns."""
+        app.signal(signal.SIGSTOP)
+        wait_for(lambda: stat(app.pid, 0) == "T", "app to stand still")
+        meanwhile()
+        time.sleep(seconds)
+        before = switches(app.pid)
+        app.signal(signal.SIGCONT)
+        wait_for(lambda: switches(app.pid) > before and stat(app.pid, 0) in "SZ", "app to have looked")
+
+    def test_a_limit_that_passed_while_app_stood_still_is_none(self):
+        """The client may have stood still as well: it sends its request when both go on."""
+        app = self.start()
+        with app.connect() as s, s.makefile("rb") as f:
+            s.sendall((GET + "\r\n").encode())
+            self.assertFalse(Reply(f).closes)
+            app.signal(signal.SIGTERM)
+            app.expect("STOPPING=1")
+            self.stand_still(app, 1.3)
+            s.sendall((GET + "\r\n").encode())
+            self.assertTrue(Reply(f).closes)
+        self.assertEqual(app.wait(), 0)
+
+    def test_a_request_that_came_while_app_stood_still_is_answered(self):
+        for drains, limit in ((False, "400"), (True, "60000")):
+            app = self.start(env={"APP_IDLE_MS": limit})
+            with self.subTest(drains=drains), app.connect() as s, s.makefile("rb") as f:
+                s.sendall((GET + "\r\n").encode())
+                self.assertFalse(Reply(f).closes)
+                if drains:
+                    app.signal(signal.SIGTERM)
+                    app.expect("STOPPING=1")
+                self.stand_still(app, 1.3)  # the limit starts once more, and then not again
+                self.stand_still(app, 1.3, lambda: s.sendall((GET + "\r\n").encode()))
+                self.assertEqual(Reply(f).closes, drains)
+            if drains:
+                self.assertEqual(app.wait(), 0)
 
     def test_an_empty_line_begins_no_request(self):
         """RFC 9112 2.2: some clients send one behind a body. The connection is idle all the same."""

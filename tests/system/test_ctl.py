@@ -37,7 +37,7 @@ GOLDEN = {
             "signal": int, "core": bool, "oom": bool, "lived_ms": int, "cpu_user_ms": int,
             "cpu_sys_ms": int, "max_rss_kb": int, "streak": int},
     "why": {"slot": int, "state": str, "for_ms": int, "last_line": str, "sentence": str},
-    "version": {"version": str, "libuv": str, "pid": int, "name": str},
+    "version": {"version": str, "libuv": str, "pid": int, "name": str, "upgrade_problem": str},
     "config": {"text": str},
     "metrics": {"text": str},
     "progress": {"what": str, "ms": int},

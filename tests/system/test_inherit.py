@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import stat
+import sys
 import time
 import unittest
 
@@ -108,6 +109,25 @@ class RowJ(harness.TestCase):
 
     def test_J4_sockets_of_a_manager_are_used(self):
         self.activated("$$", True)
+
+    def test_J4_a_socket_that_nobody_uses_yet_survives_an_upgrade(self):
+        sockets = []
+        for _ in range(2):
+            s = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(s.close)
+            sockets.append(s.fileno())
+        policy = AT_ONCE + "[listen one]\naddress = inherit:3\n"
+        give = ("import os, sys\nhigh = [os.dup(fd) for fd in %s]\nfor number, fd in zip((3, 4), high): os.dup2(fd, number)\n"
+                "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')\n"
+                "os.execv(sys.argv[1], sys.argv[1:])" % sockets)
+        c = self.cluster("/bin/sleep", "1000", policy=policy, listen=False, flags=("-n", "1"), pass_fds=sockets,
+                         prefix=(sys.executable, "-c", give))
+        c.ready(1)
+        c.ctl("upgrade")
+        c.policy_file.write_text(policy + "[listen two]\naddress = inherit:4\n", encoding="utf-8")
+        c.ctl("reload")
+        for number, fd in zip((3, 4), sockets):
+            self.assertEqual(harness.fds(c.pid_of(0))[number], f"socket:[{os.fstat(fd).st_ino}]")
 
     def test_J4_wrong_pid(self):
         self.activated("1", False)

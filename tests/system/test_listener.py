@@ -23,6 +23,11 @@ def attack(word):
         import ctypes; ctypes.CDLL(None).connect(3, b'\\0' * 16, 16)
     elif word == b'filter':
         l.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HP', 1, id_of(drop)))
+    elif word == b'hold':
+        global lock
+        lock = os.open(os.path.dirname(l.getsockname()), os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        l.shutdown(socket.SHUT_RDWR)
     elif word == b'unlock': l.setsockopt(socket.SOL_SOCKET, 44, 0)
     elif word == b'backlog': l.listen(1)
     elif word == b'nonblock': l.setblocking(False)
@@ -112,6 +117,24 @@ class RowK(harness.TestCase):
         times.sort()
         print(f"{len(times)} attacks, back after p50 {times[50] * 1000:.2f} ms, max {times[-1] * 1000:.2f} ms")
         self.assertLess(times[50], 0.05 * harness.SLOW + self.slack())
+
+    def test_K2_the_folder_of_a_unix_listener_is_locked(self):
+        """Repairing it waits for the lock; clusterd does not."""
+        folder = harness.tempfile.mkdtemp(prefix="unix-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        c = self.server(count=1, listen=False, flags=("-l", f"unix:{folder}/s"))
+        c.announce("note", "worker.exit")
+        worker = c.pid_of(0)
+        self.ask(f"{folder}/s", b"hold", socket.AF_UNIX)
+        c.wait_event("note", level="error")
+        before = int(harness.status_field(c.pid, "voluntary_ctxt_switches"))
+        time.sleep(2.2)  # two more tries
+        self.assertLess(int(harness.status_field(c.pid, "voluntary_ctxt_switches")) - before, 100)
+        mark = c.mark()
+        c.kill(signal.SIGKILL, worker)
+        c.wait_event("listen.repaired", since=mark)
+        c.wait_event("roll.end", since=mark)
+        self.assertTrue(self.ask(f"{folder}/s", family=socket.AF_UNIX).startswith(b"slot"))
 
     def squat(self, address):
         """Another process has the port by the time that clusterd looks; it gives it up later."""

@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -166,6 +168,27 @@ time.sleep(1000)
                            5 * harness.SLOW)
         self.assertEqual(c.wait(), 0)
         os.close(read_end)
+
+    def test_L8_a_late_reader_gets_every_line(self):
+        """[log] overflow = block: also what was read last, when its writer says nothing more."""
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        c = self.cluster(sys.executable, "-c", "import time\nfor i in range(20000): print('number', i, flush=True)\n"
+                         "time.sleep(1000)", policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n", flags=("-n", "1"),
+                         pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
+        os.close(write_end)
+        harness.eventually(c.socket.exists, "the control socket")
+        c.ctl("wait", "ready")
+        worker = c.workers()[0]
+        harness.eventually(lambda: harness.unread(read_end) > 20000 and harness.rests(worker), "that it waits for the log")
+        numbers, rest = [], b""
+        while len(numbers) < 20000:
+            self.assertTrue(select.select([read_end], [], [], harness.DEADLINE)[0], f"{len(numbers)} lines and no more")
+            *lines, rest = (rest + os.read(read_end, 65536)).split(b"\n")
+            time.sleep(0.01)  # slower than the writer, to the end
+            numbers += [int(line.split(b"number ")[1].split(b'"')[0]) for line in lines if b'"line":"number ' in line]
+        self.assertEqual(numbers, list(range(20000)))
+        self.assertEqual(c.stop(), 0)
 
     def test_L9_reopen_loses_nothing(self):
         folder = harness.tempfile.mkdtemp(prefix="log-")

@@ -103,6 +103,19 @@ time.sleep(1000)
                 self.assertEqual(c.wait_event("worker.ready").how, "command")
                 self.assertEqual(len(c.all("note", level="warn")), 1)
 
+    def test_a_ready_command_gets_the_port_of_its_worker(self):
+        """The listener of the generation before is still open when the new worker is asked."""
+        policy = ("[listen web]\naddress = 127.0.0.1:%d\n[ready]\nwhen = command\n"
+                  "command = /bin/sh -c 'echo asked $CLUSTERD_WORKER_PID $PORT'\n")
+        ports = [harness.free_port() for _ in range(2)]
+        c = self.cluster("/bin/sleep", "1000", policy=policy % ports[0], listen=False, flags=("-n", "1"))
+        c.ready(1)
+        c.policy_file.write_text(policy % ports[1], encoding="utf-8")
+        c.ctl("reload")
+        c.wait_line(f"asked {c.pid_of(0)} ")
+        asked = [line.split()[1:] for line in c.other if line.startswith("asked ")]
+        self.assertEqual([port for _, port in asked], list(map(str, ports)))
+
     def test_a_ready_command_that_is_not_in_the_path_is_told(self):
         c = self.cluster("/bin/sleep", "1000", flags=("-n", "2"),
                          policy="[ready]\nwhen = command\ncommand = no-such-program\ntimeout = 60s\n")

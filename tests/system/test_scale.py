@@ -135,6 +135,20 @@ class RowH(harness.TestCase):
             self.assertEqual(len(c.workers()), count)
         c.rebase()
 
+    def test_H3_more_old_workers_than_at_the_start(self):
+        """A reload lets more of them drain: there is room for the new ones as well."""
+        policy = AT_ONCE.replace("5s", "60s") + "[supervisor]\nmax_old = %d\n"
+        c = self.cluster("/bin/sh", "-c", "trap '' TERM; exec sleep 1000", policy=policy % 1, flags=("-n", "2"))
+        c.ready(2)
+        c.announce("worker.exit", "worker.escalate")
+        c.policy_file.write_text(policy % 16, encoding="utf-8")
+        c.ctl("reload")
+        for _ in range(10):
+            c.ctl("roll")
+        self.assertEqual(len(c.workers()), 22)
+        c.kill(signal.SIGQUIT)
+        self.assertEqual(c.wait(), 0)
+
     def test_H5_auto_follows_the_affinity(self):
         for cpus in ({min(os.sched_getaffinity(0))}, os.sched_getaffinity(0)):
             with self.subTest(cpus=cpus):

@@ -62,6 +62,15 @@ class Starved(harness.TestCase):
         end = c.wait_event("worker.exit", pid=worker, deadline=20 * harness.SLOW)
         self.assertEqual(end.cause, "watchdog")
 
+    def test_hung_since_before_an_upgrade(self):
+        """The new clusterd counts from its own beginning: before that it has seen neither words nor work."""
+        c, worker = self.start("silent")
+        c.announce("worker.hung", "worker.exit", "worker.escalate")
+        time.sleep(0.5)  # it has said its last word
+        c.ctl("upgrade")
+        c.wait_event("worker.exit", pid=worker, cause="watchdog", deadline=20 * harness.SLOW)
+        self.assertEqual(c.all("note", level="warn"), [])
+
 
 if __name__ == "__main__":
     harness.main()

@@ -5,11 +5,13 @@ import json
 import os
 import pathlib
 import resource
+import select
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -305,6 +307,36 @@ exec {"%s"} $0, @ARGV;
         # None is under way any more: the end would refuse it.
         harness.eventually(lambda: "upgrade" in c.ctl("upgrade", status=None), "an upgrade of our own")
 
+    def asking(self, c, *words):
+        """A clusterctl that waits for something by the time that this returns."""
+        before = len(harness.fds(c.pid))
+        process = subprocess.Popen([harness.CLUSTERCTL, "-s", c.socket, *words], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        harness.eventually(lambda: len(harness.fds(c.pid)) > before, "its connection")
+        return process
+
+    def test_N1_who_waits_for_the_end_goes_on_waiting(self):
+        c = self.start()
+        waiting = self.asking(c, "wait", "stopped")
+        for _ in range(2):
+            self.upgrade(c)
+            with self.assertRaises(subprocess.TimeoutExpired):
+                waiting.wait(0.5)
+        self.assertEqual(c.stop(), 0)
+        self.assertEqual(waiting.wait(harness.DEADLINE), 0)
+
+    def test_N1_who_waits_for_a_drained_slot_is_told(self):
+        """It is not ready and will not be, and that is what was asked for."""
+        c = self.start("/bin/sh", "-c", "trap '' TERM; exec sleep 1000", policy=AT_ONCE.replace("5s", "2s"))
+        c.announce("worker.escalate")
+        waiting = self.asking(c, "drain", "0")
+        c.wait_event("worker.stop")
+        self.upgrade(c)
+        self.assertEqual(waiting.wait(harness.DEADLINE), 0)
+        self.assertEqual(c.all("worker.exit")[0].slot, 0)
+        c.baseline = None
+
     def test_N1_a_request_in_the_gap_is_not_lost(self):
         """Whoever connects while clusterd steps over asks again, and is heard once."""
         c = self.start(workers=1)
@@ -406,6 +438,25 @@ exec {"%s"} $0, @ARGV;
         self.assertEqual(len(c.all("worker.ready", since=mark)), 1)
         self.assertEqual(c.all("roll.end")[0].verdict, "done")
 
+    def test_N1_a_ready_command_that_hangs_is_ended(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="command-"))
+        self.addCleanup(shutil.rmtree, folder)
+        command = folder / "command"
+        command.write_text("#!/bin/sh\necho $$ >>$0.pids\nexec sleep 1000\n")
+        command.chmod(0o755)
+
+        def asked():
+            return list(map(int, folder.joinpath("command.pids").read_text().split()))
+
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "1"),
+                         policy=f"[ready]\nwhen = command\ncommand = {command}\n[health]\ntimeout = 60s\n")
+        harness.eventually(folder.joinpath("command.pids").exists, "the command")
+        for turn in range(3):
+            harness.eventually(lambda turn=turn: len(asked()) == turn + 1, "the command once more")
+            self.upgrade(c)
+            harness.eventually(lambda turn=turn: not harness.stat_of(asked()[turn]), "its end", 2 * harness.SLOW)
+        self.assertEqual(c.all("stranger"), [])
+
     @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
     def test_N1_health_checks_go_on(self):
         checked = pathlib.Path(tempfile.mkdtemp(prefix="checks-"))
@@ -490,12 +541,12 @@ exec {"%s"} $0, @ARGV;
     # A trial run that ends well, but not before the test has spoilt the step that follows.
     GATE = b"#!/bin/sh\n: >$0.begun\nwhile [ ! -e $0.go ]; do sleep 0.01; done\n"
 
-    def failing_exec(self, c, binary, spoil):
+    def failing_exec(self, c, binary, spoil, begin=lambda c: c.kill(signal.SIGUSR2)):
         """An upgrade whose trial run succeeds and whose execve(2) does not; returns what was said of it."""
         self.put(binary, self.GATE)
         begun, go = (binary.with_name(binary.name + end) for end in (".begun", ".go"))
         mark = c.mark()
-        c.kill(signal.SIGUSR2)
+        begin(c)
         harness.eventually(begun.exists, "the trial run")
         mend = spoil()
         go.touch()
@@ -568,6 +619,53 @@ exec {"%s"} $0, @ARGV;
                 self.put(binary, good)
                 self.upgrade(c)
                 self.assertEqual(len(c.workers()), 2)
+
+    def test_N3_who_asked_is_told_that_the_step_over_has_failed(self):
+        """Its connection was closed for an upgrade that did not come."""
+        binary = self.own_binary()
+        good = binary.read_bytes()
+        c = self.start(binary=binary)
+        c.announce("upgrade")
+        asked = []
+
+        def ask(c):
+            asked.append(subprocess.Popen([harness.CLUSTERCTL, "-s", c.socket, "upgrade"], stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+
+        def forbid():
+            binary.chmod(0o644)
+            return lambda: None
+
+        self.failing_exec(c, binary, forbid, ask)
+        out, err = asked[0].communicate(timeout=harness.DEADLINE)
+        self.assertEqual((asked[0].returncode, out), (1, ""), err)
+        self.assertIn("Permission denied", err)
+        self.put(binary, good)
+        self.assertIn("upgraded", c.ctl("upgrade"))
+        self.assertIn('"upgrade_problem":""', c.ctl("--json", "version"))
+
+    def test_N1_what_the_log_could_not_write_is_not_lost(self):
+        """[log] overflow = block: whoever reads the log late gets every line, across an upgrade."""
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        c = self.cluster(sys.executable, "-c", "import sys, time\nfor i in range(20000): print('number', i, flush=True)\n"
+                         "time.sleep(1000)", policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n",
+                         flags=("-n", "1"), pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
+        os.close(write_end)
+        harness.eventually(c.socket.exists, "the control socket")
+        c.ctl("wait", "ready")
+        worker = c.workers()[0]
+        harness.eventually(lambda: harness.unread(read_end) > 20000 and harness.rests(worker), "that it waits for the log")
+        self.assertIn("upgraded", c.ctl("upgrade"))
+        numbers, rest = [], b""
+        while not numbers or numbers[-1] < 19999:
+            self.assertTrue(select.select([read_end], [], [], harness.DEADLINE)[0], f"{len(numbers)} lines and no more")
+            *lines, rest = (rest + os.read(read_end, 65536)).split(b"\n")
+            time.sleep(0.01)  # slower than the writer, to the end
+            said = [json.loads(line) for line in lines]
+            numbers += [int(event["line"].split()[1]) for event in said if event["event"] == "output"]
+        self.assertEqual(numbers, list(range(20000)))
+        self.assertEqual(c.stop(), 0)
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""

@@ -43,7 +43,7 @@ static struct supervisor *fake_create(uint32_t slots)
 
 	uv_loop_init(&s->loop);
 	policy_defaults(&s->policy);
-	s->view = (struct sup_view){ .name = "web", .policy_file = "web.conf", .log_problem = "", .pid = 4000,
+	s->view = (struct sup_view){ .name = "web", .policy_file = "web.conf", .log_problem = "", .upgrade_problem = "", .pid = 4000,
 				     .up_ms = 3661000, .policy_age_ms = 61000,
 				     .started_wall_ms = 1700000000250, .policy_wall_ms = 1700003600000, .listeners = 1 };
 	s->view.pool = (struct pool_view){ .wanted = slots, .slots_max = slots, .ready = slots,

@@ -388,6 +388,32 @@ START_TEST(a_long_turn)
 }
 END_TEST
 
+/* The sink may take all that there is while somebody else logs: then nothing is under way that ends. */
+static void on_room(struct log_waiter *waiter)
+{
+	waiter->room = NULL;
+}
+
+START_TEST(who_waits_for_room_is_called)
+{
+	struct log_waiter waiter = { .room = on_room };
+	struct tally t = { 0 };
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
+	become_stderr(fds[1]);
+	open_on("-");
+	while (log_room(&sink) > 0)
+		count_up(0);
+	log_wait(&sink, &waiter);
+	drain(fds[0], &t);
+	count_up(0);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	ck_assert(waiter.room == NULL);
+}
+END_TEST
+
 /* systemd.exec(5): the journal adds the time, and reads the priority. */
 START_TEST(the_journal)
 {
@@ -462,6 +488,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, close_is_bounded);
 	tcase_add_test(tests, slow_disk);
 	tcase_add_test(tests, a_long_turn);
+	tcase_add_test(tests, who_waits_for_room_is_called);
 	tcase_add_loop_test(tests, the_journal, 0, 2);
 	tcase_add_test(tests, taps_get_json_whatever_the_level);
 	tcase_add_test(tests, errno_is_left_alone);
