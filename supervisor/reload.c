@@ -296,12 +296,10 @@ static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, const char **failed)
 {
 	struct pool_view view;
-	int rc;
+	int rc = 0;
 
 	pool_view(s->pool, &view);
-	*failed = "no memory";
-	rc = sup_pool_grow(s, workers); /* [supervisor] max_old may be more now */
-	if (rc == 0 && workers != view.wanted)
+	if (workers != view.wanted)
 		rc = sup_scale(s, workers, failed);
 	s->scaled = by_hand;
 	return rc;
