@@ -103,6 +103,45 @@ class Truth(harness.TestCase):
         c.ctl("reload")
         self.assertEqual(c.ctl("why", "0").splitlines()[0], before)
 
+    def test_the_log_tells_why_a_reload_was_refused(self):
+        """Whoever asked for it: clusterctl has told it to the one who typed it, and to nobody else."""
+        c = self.sh("exec sleep 1000", policy="[cluster]\nworkers = 1\n" + AT_ONCE)
+        c.announce("note", "reload")
+        c.ready(1)
+        c.policy_file.write_text("[cluster]\nworkers = many\n")
+        for words in (("check",), ("reload", "--dry-run"), ("config", "--diff")):
+            c.ctl(*words, status=1)
+        self.assertEqual(c.all("note"), [])  # these only ask
+        self.assertIn(":2: workers = many: not a whole number or auto\n", c.ctl("reload", status=1))
+        c.wait_event("reload", result="refused, nothing was changed")
+        self.assertEqual([note.text for note in c.all("note")],
+                         [f"reload: {c.policy_file}:2: workers = many: not a whole number or auto"])
+
+    def test_check_refuses_what_reload_would(self):
+        c = self.cluster(policy="[cluster]\ncommand = /bin/sleep 1000\nworkers = 1\n" + AT_ONCE)
+        c.announce("note", "reload")
+        c.ready(1)
+        good = c.policy_file.read_text()
+        for change, told in (("command = /nosuch 1", "program /nosuch: No such file or directory"),
+                             ("user = nosuch", "cluster.user: there is no user nosuch")):
+            changed = good.replace("command = /bin/sleep 1000", change if "command" in change else "command = /bin/sleep 1000\n" + change)
+            c.policy_file.write_text(changed)
+            for words in (("check",), ("reload", "--dry-run"), ("config", "--diff"), ("reload",)):
+                with self.subTest(change=change, words=words):
+                    self.assertIn(told, c.ctl(*words, status=1))
+        c.policy_file.write_text(good)
+        self.assertEqual(c.ctl("check"), "control: ok\n")
+        self.assertEqual(c.ctl("config", "--diff"), "the policy has not changed\n")
+
+    def test_a_verdict_comes_last_in_a_pipe_too(self):
+        c = self.sh("exec sleep 1000", policy="[cluster]\nworkers = 1\n" + AT_ONCE)
+        c.announce("note", "reload")
+        c.ready(1)
+        c.policy_file.write_text("[cluster]\nworkers = many\n")
+        done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), "reload"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=harness.DEADLINE, check=False)
+        self.assertEqual(done.stdout.splitlines()[-1], "control: nothing was changed")
+
     def test_the_descriptor_of_a_listener_is_that_of_the_worker(self):
         """A listener with adopt has none, and takes no number from those behind it."""
         ports = harness.free_port(), harness.free_port()
