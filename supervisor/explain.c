@@ -37,7 +37,7 @@ static const char *cause_words(int cause)
 	case END_TIMEOUT: return "not ready in time";
 	case END_WATCHDOG: return "watchdog: it said nothing";
 	case END_HEALTH: return "failed its health checks";
-	case END_HUNG: return "took no connections";
+	case END_HUNG: return "hung, or STOPPING=1 without an end";
 	default: return NULL;
 	}
 }

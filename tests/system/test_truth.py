@@ -55,6 +55,17 @@ class Truth(harness.TestCase):
         self.assertIn("the slot holds no process", self.refused(c, "kill", "0"))
         c.ctl("stop", "--now")
 
+    def test_who_went_on_after_stopping_is_not_said_to_have_taken_no_connections(self):
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", """
+import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect('\\0' + os.environ['NOTIFY_SOCKET'][1:])
+s.send(b'READY=1'); s.send(b'STOPPING=1'); time.sleep(1000)
+""", policy="[stop]\ntimeout = 200ms\n[limit]\ncore = 0\n[restart]\ndelay = 10s\n", flags=("-n", "1", "-l", "none"), listen=False)
+        c.announce("worker.exit", "worker.hung")
+        c.wait_event("worker.exit")
+        self.assertIn(" died: SIGABRT (hung, or STOPPING=1 without an end) after ", c.ctl("why", "0"))
+
     def test_last_words_are_those_of_the_end_that_is_explained(self):
         c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
                     policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
