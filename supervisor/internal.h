@@ -124,6 +124,9 @@ struct worker {
 	struct notify_budget notices;
 	bool resting;          /* it said too much: nobody listens to `notify` for a moment */
 	bool rested;           /* and that was told */
+	bool extended;         /* it asked for more time, and that was told */
+	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
+	uint32_t crowd;        /* those of them in the window of `notices` */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
@@ -196,6 +199,7 @@ struct supervisor {
 	struct report end;       /* of one of them, told when the spawn that follows has been tried */
 	bool end_untold;
 	bool ended_well;         /* the last worker that ended did so by itself, with 0 */
+	bool ended_badly;        /* the same with another status */
 	struct hearing hearing;
 	struct slot_memory *memory; /* slots_max of them */
 
@@ -309,7 +313,6 @@ void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);
 /* An orphan that became ours has ended. */
 void sup_stranger(void *context, const struct reaped *end);
-void notify_refused(struct worker *worker, pid_t pid, uid_t uid);
 void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

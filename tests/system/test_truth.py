@@ -66,6 +66,26 @@ s.send(b'READY=1'); s.send(b'STOPPING=1'); time.sleep(1000)
         c.wait_event("worker.exit")
         self.assertIn(" died: SIGABRT (hung, or STOPPING=1 without an end) after ", c.ctl("why", "0"))
 
+    def test_a_worker_that_asks_for_more_time_is_told(self):
+        """It may ask for ever: [stop] timeout has passed, and the log says why no SIGKILL comes."""
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", """
+import os, signal, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect('\\0' + os.environ['NOTIFY_SOCKET'][1:])
+signal.signal(signal.SIGTERM, lambda *_: [s.send(b'EXTEND_TIMEOUT_USEC=86400000000') for _ in range(3)])
+s.send(b'READY=1')
+while True: time.sleep(1000)
+""", policy="[stop]\ntimeout = 500ms\n", flags=("-n", "1", "-l", "none"), listen=False)
+        c.announce("note")
+        c.ready(1)
+        c.ctl("stop", "--no-wait")
+        c.wait_event("note", text=f"worker 0 (pid {c.pid_of(0)}) asks for 1d to start or stop (EXTEND_TIMEOUT_USEC); this is said once")
+        time.sleep(1)  # past the timeout
+        self.assertEqual(self.slot(c)["state"], "stopping")
+        c.ctl("stop", "--now")
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual(sum("EXTEND_TIMEOUT_USEC" in note.text for note in c.all("note")), 1)
+
     def test_last_words_are_those_of_the_end_that_is_explained(self):
         c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
                     policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
