@@ -284,6 +284,21 @@ class RowK(harness.TestCase):
                 harness.eventually(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or harness.stat_of(pid)[0] == "Z",
                                    "its end")
 
+    def test_K8_all_who_hold_the_port_are_named(self):
+        """Who kills the one that is named, and finds the port taken by the next, was told half the truth."""
+        c = self.cluster("/bin/sh", "-c", "for n in 1 2 3; do setsid sleep 1000 & echo left $!; done; exec sleep 1000",
+                         policy=AT_ONCE, flags=("-n", "1"))
+        c.announce("note")
+        harness.eventually(lambda: sum("left " in line for line in c.other) == 3, "three")
+        pids = sorted(int(line.split()[-1]) for line in c.other if "left " in line)
+        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in pids if os.path.exists(f"/proc/{pid}")])
+        for pid in pids:
+            harness.eventually(lambda pid=pid: harness.stat_of(pid)[2] == pid, "a session of its own")
+        self.assertEqual(c.stop(), 0)
+        told = c.all("note")[-1].text
+        self.assertRegex(told, r" is still held by \w+ \(pid \d+\) and 2 more, which .* until they end \(kill ")
+        self.assertEqual(sorted(map(int, told.split("(kill ")[1].rstrip(")").split())), pids)
+
     def test_a_second_clusterd_is_refused(self):
         for balance in ("shared", "hash"):
             with self.subTest(balance=balance):
