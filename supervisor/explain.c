@@ -112,6 +112,13 @@ static void say_backoff(struct text *text, const struct policy *p, const struct 
 	    brief_duration(p->restart_delay, delay), brief_duration(p->restart_delay_max, max));
 }
 
+/* Servers love to do that, and then serve on where nobody looks after them. */
+static void say_background(struct text *text, const struct end_record *end)
+{
+	if (end->why == WHY_BACKOFF && end->streak > 1 && end->signal == 0 && end->code == 0 && end->cause == END_SELF)
+		say(text, ". A program that puts itself into the background must be told to stay in the foreground");
+}
+
 static void say_burst(struct text *text, const struct policy *p, bool whole)
 {
 	char window[BRIEF_TEXT_MAX];
@@ -209,4 +216,5 @@ void explain_decision(const struct policy *policy, uint32_t slot, const struct e
 		say_reason(&text, policy, end);
 	say(&text, ", ");
 	say_next(&text, end, is_due);
+	say_background(&text, end);
 }

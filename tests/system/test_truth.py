@@ -86,6 +86,14 @@ while True: time.sleep(1000)
         self.assertEqual(c.wait(), 0)
         self.assertEqual(sum("EXTEND_TIMEOUT_USEC" in note.text for note in c.all("note")), 1)
 
+    def test_why_of_a_program_that_goes_into_the_background_again_and_again(self):
+        c = self.sh("read line < fifo; exit 0", policy=AT_ONCE, flags=("-n", "1"), preexec=lambda: os.mkfifo("fifo"))
+        hint = ". A program that puts itself into the background must be told to stay in the foreground\n"
+        for n in range(2):
+            (c.folder / "fifo").write_text("go\n")
+            c.wait_events(n + 1, "worker.exit", code=0)
+            self.assertEqual(hint in c.ctl("why", "0"), n > 0)
+
     def test_last_words_are_those_of_the_end_that_is_explained(self):
         c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
                     policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
