@@ -166,6 +166,8 @@ struct sock {
 	struct listen_keep keep;
 	uint64_t kept_told_ms;
 	uint64_t repaired;
+	uint64_t repair_told_ms; /* when the minute began in which so many repairs were told */
+	uint32_t repairs_told;
 };
 
 /* The seats that get new connections, in the modes that have a socket for each worker (steer.c). */
@@ -309,7 +311,7 @@ void sup_up(struct supervisor *s);
 void sup_upgraded(struct supervisor *s);
 void sup_note_stop(struct supervisor *s, bool fast);
 void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
-void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot);
+void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat); /* keep.c */
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);
 /* An orphan that became ours has ended. */
 void sup_stranger(void *context, const struct reaped *end);

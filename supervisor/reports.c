@@ -459,16 +459,6 @@ void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, u
 	metrics_reload(s->metrics, ok);
 }
 
-void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot)
-{
-	char address[ADDRESS_TEXT_MAX], by[24];
-
-	address_format(&sock->bound, address);
-	snprintf(by, sizeof by, "worker %" PRIu32, slot);
-	LOG(&s->log, LOG_LISTEN_REPAIRED, F_TEXT("listener", sock->config.name),
-	    F_TEXT("address", address), F_TEXT_IF(sock->group != NULL, "by", by));
-}
-
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error)
 {
 	char reason[160];
