@@ -25,7 +25,7 @@
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
 
-enum { TURN = 32 };
+enum { TURN = 32, BINDS_TOLD = 64 }; /* a program that binds all the time must not fill the log */
 
 bool policy_adopts(const struct policy *policy)
 {
@@ -164,6 +164,10 @@ static void tell(struct adoption *a, const struct adopt_request *request, const 
 	struct address asked = form_of(request);
 	char text[ADDRESS_TEXT_MAX];
 
+	if (a->told > BINDS_TOLD)
+		return;
+	if (a->told++ == BINDS_TOLD)
+		result = "again; no more is told of what it binds";
 	address_format(&asked, text);
 	LOG(&a->s->log, LOG_ADOPT, F_NUM("slot", a->slot), F_NUM("pid", request->pid),
 	    F_TEXT("address", text), F_TEXT("result", result));

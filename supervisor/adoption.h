@@ -14,6 +14,7 @@ struct adoption {
 	int notify_fd;
 	bool watched;         /* the poll is open */
 	bool given;           /* it has one of our sockets */
+	uint32_t told;        /* binds that the log tells of */
 	struct address other; /* the last IP address it bound that is none of ours */
 	uv_poll_t poll;
 };

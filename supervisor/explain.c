@@ -37,7 +37,7 @@ static const char *cause_words(int cause)
 	case END_TIMEOUT: return "not ready in time";
 	case END_WATCHDOG: return "watchdog: it said nothing";
 	case END_HEALTH: return "failed its health checks";
-	case END_HUNG: return "took no connections";
+	case END_HUNG: return "hung, or STOPPING=1 without an end";
 	default: return NULL;
 	}
 }
@@ -110,6 +110,13 @@ static void say_backoff(struct text *text, const struct policy *p, const struct 
 	    brief_duration(p->restart_stable, stable));
 	say(text, ", and [restart] delay %s doubles up to %s",
 	    brief_duration(p->restart_delay, delay), brief_duration(p->restart_delay_max, max));
+}
+
+/* Servers love to do that, and then serve on where nobody looks after them. */
+static void say_background(struct text *text, const struct end_record *end)
+{
+	if (end->why == WHY_BACKOFF && end->streak > 1 && end->signal == 0 && end->code == 0 && end->cause == END_SELF)
+		say(text, ". A program that puts itself into the background must be told to stay in the foreground");
 }
 
 static void say_burst(struct text *text, const struct policy *p, bool whole)
@@ -209,4 +216,5 @@ void explain_decision(const struct policy *policy, uint32_t slot, const struct e
 		say_reason(&text, policy, end);
 	say(&text, ", ");
 	say_next(&text, end, is_due);
+	say_background(&text, end);
 }

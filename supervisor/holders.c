@@ -85,12 +85,21 @@ static bool look(const struct left *left, pid_t self, uint64_t since, struct hol
 	return true;
 }
 
+/* "4711 4712 4713": what has to be ended, as far as it is known. */
+static void list_pids(const struct holder *holder, char *text, size_t size)
+{
+	int used = snprintf(text, size, "%d", (int)holder->pid);
+
+	for (size_t i = 0; i < holder->more_count && used > 0 && (size_t)used < size; i++)
+		used += snprintf(text + used, size - (size_t)used, " %d", (int)holder->more[i]);
+}
+
 void holders_left(struct supervisor *s)
 {
 	static struct left left;
 	struct proc_info me;
 	struct holder holder;
-	char address[ADDRESS_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX], pids[192], others[32] = "";
 	pid_t self = own_pid();
 
 	left.count = 0;
@@ -99,8 +108,11 @@ void holders_left(struct supervisor *s)
 	if (left.count == 0 || proc_read("/proc", self, &me) < 0 || !look(&left, self, me.started, &holder))
 		return;
 	address_format(&left.socks[holder.which]->bound, address);
+	list_pids(&holder, pids, sizeof pids);
+	if (holder.more_count > 0)
+		snprintf(others, sizeof others, " and %zu more", holder.more_count);
 	sup_note(s, LOG_LEVEL_WARN,
-	         "%s is still held by %s (pid %d), which a worker left behind: nobody else can listen there "
-	         "until it ends (kill %d)",
-	         address, holder.name, (int)holder.pid, (int)holder.pid);
+	         "%s is still held by %s (pid %d)%s, which a worker left behind: nobody else can listen there "
+	         "until %s (kill %s)",
+	         address, holder.name, (int)holder.pid, others, others[0] ? "they end" : "it ends", pids);
 }

@@ -125,6 +125,9 @@ struct worker {
 	struct notify_budget notices;
 	bool resting;          /* it said too much: nobody listens to `notify` for a moment */
 	bool rested;           /* and that was told */
+	bool extended;         /* it asked for more time, and that was told */
+	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
+	uint32_t crowd;        /* those of them in the window of `notices` */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
@@ -164,6 +167,8 @@ struct sock {
 	struct listen_keep keep;
 	uint64_t kept_told_ms;
 	uint64_t repaired;
+	uint64_t repair_told_ms; /* when the minute began in which so many repairs were told */
+	uint32_t repairs_told;
 };
 
 /* The seats that get new connections, in the modes that have a socket for each worker (steer.c). */
@@ -197,6 +202,7 @@ struct supervisor {
 	struct report end;       /* of one of them, told when the spawn that follows has been tried */
 	bool end_untold;
 	bool ended_well;         /* the last worker that ended did so by itself, with 0 */
+	bool ended_badly;        /* the same with another status */
 	struct hearing hearing;
 	struct slot_memory *memory; /* slots_max of them */
 
@@ -309,11 +315,10 @@ void sup_up(struct supervisor *s);
 void sup_upgraded(struct supervisor *s);
 void sup_note_stop(struct supervisor *s, bool fast);
 void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
-void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot);
+void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat); /* keep.c */
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);
 /* An orphan that became ours has ended. */
 void sup_stranger(void *context, const struct reaped *end);
-void notify_refused(struct worker *worker, pid_t pid, uid_t uid);
 void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -10,6 +10,7 @@
  * took the place of one which its program had made (adopt), and the backlog and
  * the buffers of sockets that clusterd was started with.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@
 #include "supervisor/os/clock.h"
 #include "supervisor/os/reuseport.h"
 
-enum { TELL_MS = 60000 };
+enum { TELL_MS = 60000, REPAIRS_TOLD = 200 };
 
 static enum listen_blocking blocking_of(const struct sock *sock)
 {
@@ -92,6 +93,49 @@ void keep_policy(struct supervisor *s)
 		if (sock->group && reuseport_set_backlog(sock->group, (int)listener->backlog, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "listener %s: backlog: %s failed", listener->name, failed);
 	}
+}
+
+/* ---- one that was shut down ---- */
+
+/* The slot whose worker has this seat; the seat of a steered group moves from worker to worker. */
+static bool slot_of(struct supervisor *s, const struct sock *sock, uint32_t seat, uint32_t *ret)
+{
+	uint32_t cookie = seat < s->steer.size ? s->steer.owner[seat] : 0;
+	const struct worker *worker = cookie ? worker_find(s, cookie) : NULL;
+
+	*ret = sock->mode == BALANCE_ROUND_ROBIN && worker ? worker->slot : seat;
+	return sock->group && (sock->mode != BALANCE_ROUND_ROBIN || worker);
+}
+
+/* A worker that does it all the time must not fill the log. */
+static bool may_tell(struct supervisor *s, struct sock *sock, const char *address)
+{
+	uint64_t now = clock_ms();
+
+	if (sock->repair_told_ms == 0 || now - sock->repair_told_ms >= TELL_MS) {
+		sock->repair_told_ms = now;
+		sock->repairs_told = 0;
+	}
+	if (sock->repairs_told < REPAIRS_TOLD)
+		return ++sock->repairs_told > 0;
+	if (sock->repairs_told++ == REPAIRS_TOLD)
+		sup_note(s, LOG_LEVEL_WARN, "%s is shut down again and again: that is told %d times a minute, and "
+		         "counted by clusterctl status", address, REPAIRS_TOLD);
+	return false;
+}
+
+void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat)
+{
+	char address[ADDRESS_TEXT_MAX], by[24];
+	uint32_t slot;
+	bool known = slot_of(s, sock, seat, &slot);
+
+	address_format(&sock->bound, address);
+	if (!may_tell(s, sock, address))
+		return;
+	snprintf(by, sizeof by, "worker %" PRIu32, slot);
+	LOG(&s->log, LOG_LISTEN_REPAIRED, F_TEXT("listener", sock->config.name),
+	    F_TEXT("address", address), F_TEXT_IF(known, "by", by));
 }
 
 static void on_awake(uv_check_t *check)

@@ -8,13 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "supervisor/core/brief.h"
 #include "supervisor/core/notify.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/proc.h"
 
-enum { ANCESTORS_MAX = 32, REST_RETRY_MS = 1000, SPARE_MS = 1 };
+enum { ANCESTORS_MAX = 32, REST_RETRY_MS = 1000, REFUSED_INTERVAL_MS = 60000, SPARE_MS = 1 };
 
 /* Is the process the worker, in its group, or one of its descendants? */
 static bool belongs(const struct worker *worker, pid_t pid)
@@ -39,15 +40,29 @@ static bool heeds_notify(const struct worker *worker)
 	return when == READY_AUTO || when == READY_NOTIFY;
 }
 
+/* Else nobody could tell why a timeout has passed and nothing follows. */
+static void extend(struct worker *worker, uint64_t ms)
+{
+	char text[BRIEF_TEXT_MAX];
+
+	worker_feed(worker, (struct event){ .what = EV_EXTEND, .delay_ms = ms });
+	if (!worker->extended)
+		sup_note(worker->s, LOG_LEVEL_INFO, "worker %" PRIu32 " (pid %d) asks for %s to start or stop "
+		         "(EXTEND_TIMEOUT_USEC); this is said once", worker->slot, (int)worker->pid,
+		         brief_duration(ms, text));
+	worker->extended = true;
+}
+
 static void heed(struct worker *worker, const struct notify_message *message)
 {
 	if (message->has_status)
 		memcpy(worker->status, message->status, sizeof worker->status);
 	if (message->extend_usec > 0)
-		worker_feed(worker, (struct event){ .what = EV_EXTEND, .delay_ms = message->extend_usec / 1000 });
+		extend(worker, message->extend_usec / 1000);
 	if (message->ready && heeds_notify(worker))
 		worker_feed(worker, (struct event){ .what = EV_READY, .how = HOW_NOTIFY });
 	if (message->watchdog) {
+		worker->strangers = 0;
 		starved_mark(worker);
 		worker_feed(worker, (struct event){ .what = EV_PING });
 	}
@@ -61,6 +76,16 @@ static void heed(struct worker *worker, const struct notify_message *message)
 }
 
 static void on_rested(uv_timer_t *timer);
+
+static void tell_too_much(struct worker *worker)
+{
+	const char *who = worker->crowd < NOTIFY_BURST / 2 ? "it sends" : "other processes send";
+
+	sup_note(worker->s, LOG_LEVEL_WARN,
+	         "worker %" PRIu32 " (pid %d): %s more than %d messages in %d ms to its NOTIFY_SOCKET: what is "
+	         "more than that waits, and the worker with it",
+	         worker->slot, (int)worker->pid, who, NOTIFY_BURST, NOTIFY_WINDOW_MS);
+}
 
 /* Nobody reads it for so long: then the kernel's queue is full, and holds the sender up. */
 static void rest(struct worker *worker, uint32_t ms)
@@ -76,10 +101,21 @@ static void rest(struct worker *worker, uint32_t ms)
 	if (worker->rested)
 		return;
 	worker->rested = true;
-	sup_note(s, LOG_LEVEL_WARN,
-	         "worker %" PRIu32 " (pid %d) sends more than %d messages in %d ms to NOTIFY_SOCKET: what is "
-	         "more than that waits, and the worker with it",
-	         worker->slot, (int)worker->pid, NOTIFY_BURST, NOTIFY_WINDOW_MS);
+	tell_too_much(worker);
+}
+
+/* Said at most once a minute, with the count, for a flood must not fill the log. */
+static void tell_refused(struct worker *worker, pid_t pid, uid_t uid)
+{
+	struct supervisor *s = worker->s;
+	uint64_t now = clock_ms();
+
+	s->refused++;
+	if (s->refused_ms != 0 && now - s->refused_ms < REFUSED_INTERVAL_MS)
+		return;
+	s->refused_ms = now;
+	LOG(&s->log, LOG_NOTIFY_REFUSED, F_NUM("slot", worker->slot), F_NUM("pid", pid),
+	    F_NUM("uid", uid), F_NUM("count", s->refused));
 }
 
 /* Returns false when there was nothing to read. */
@@ -91,7 +127,8 @@ static bool read_one(struct worker *worker)
 	if (notifysock_receive(worker->notify_fd, &datagram) <= 0)
 		return false;
 	if (!belongs(worker, datagram.pid)) {
-		notify_refused(worker, datagram.pid, datagram.uid);
+		worker->strangers++;
+		tell_refused(worker, datagram.pid, datagram.uid);
 		return true;
 	}
 	notify_parse(datagram.text, datagram.size, &message);
@@ -104,11 +141,14 @@ void notice_read(void *owner)
 	struct worker *worker = owner;
 
 	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone; turn++) {
-		uint32_t rest_ms;
+		uint32_t rest_ms, before = worker->strangers;
 
 		if (!read_one(worker))
 			return;
 		rest_ms = notify_spend(&worker->notices, clock_ms());
+		if (worker->notices.used == 1)
+			worker->crowd = 0;
+		worker->crowd += worker->strangers > before;
 		if (rest_ms > 0 && !worker->gone) {
 			rest(worker, rest_ms);
 			return;

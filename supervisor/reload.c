@@ -31,7 +31,8 @@ struct reload {
 	uint32_t live, roll, boot; /* keys changed, by what they need */
 };
 
-/* One line of the plan, or of what is wrong: to the caller, or to the log for a signal. */
+/* One line of the plan, or of what is wrong: to the caller, or to the log for a signal. What keeps a
+ * reload from being done stands in the log in any case. */
 __attribute__((format(printf, 3, 0))) static void
 tell_line(const struct reload *r, enum log_level level, const char *format, va_list list)
 {
@@ -40,7 +41,7 @@ tell_line(const struct reload *r, enum log_level level, const char *format, va_l
 	vsnprintf(line, sizeof line, format, list);
 	if (r->tell)
 		r->tell(r->context, line);
-	else
+	if (!r->tell || (level == LOG_LEVEL_ERROR && !r->dry_run))
 		sup_note(r->s, level, "reload: %s", line);
 }
 
@@ -346,6 +347,20 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	return 0;
 }
 
+/* What take_effect() would refuse, as far as that can be seen before a socket is opened. */
+static int rehearse(struct reload *r, bool roll)
+{
+	struct launch *launch = NULL;
+	char problem[LINE_MAX_TOLD];
+
+	if (roll && launch_create(r->s, r->fresh, r->s->generation + 1, &launch, problem, sizeof problem) < 0) {
+		object(r, "%s", problem);
+		return -1;
+	}
+	free(launch);
+	return 0;
+}
+
 /* The roll has ended: the policy of the generation that counts is in force. */
 void reload_settled(struct supervisor *s, uint32_t generation)
 {
@@ -417,7 +432,8 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 		compare_listeners(&r);
 		if (r.live + r.roll + r.boot == 0)
 			say(&r, "the policy has not changed");
-		rc = dry_run ? 0 : take_effect(&r, roll || r.roll > 0, ret_roll);
+		rc = dry_run ? rehearse(&r, roll || r.roll > 0)
+		             : take_effect(&r, roll || r.roll > 0, ret_roll);
 	}
 	if (!dry_run) {
 		sup_reloaded(s, rc == 0, r.live, r.roll, r.boot);

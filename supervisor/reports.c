@@ -18,7 +18,7 @@
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
 
-enum { NOTE_MAX = 640, REFUSED_INTERVAL_MS = 60000, TAIL_TEXT_MAX = 4 * 65536 };
+enum { NOTE_MAX = 640, TAIL_TEXT_MAX = 4 * 65536 };
 
 void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
 {
@@ -107,6 +107,11 @@ static bool ended_well(const struct report *r)
 	return !r->asked && !abnormal(r);
 }
 
+static bool ended_badly(const struct report *r)
+{
+	return abnormal(r) && r->cause == END_SELF && r->end.signal == 0;
+}
+
 /*
  * The last words of a worker that ended badly, once more beside its end: what it wrote may
  * stand far above, or have been dropped. The very last line is in the record of the end.
@@ -138,6 +143,7 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	bool more = r->next != NEXT_NONE;
 
 	s->ended_well = ended_well(r);
+	s->ended_badly = ended_badly(r);
 	if (!r->asked)
 		memory_last_line(s, r->slot, last);
 	remember(s, r, worker, rule_index);
@@ -303,6 +309,16 @@ static void give_up_reason(const struct policy *policy, const struct report *r, 
 		snprintf(out, size, "%s", texts[r->why] ? texts[r->why] : name_why(r->why));
 }
 
+static const char *boot_hint(const struct supervisor *s)
+{
+	if (s->ended_well)
+		return " (the last worker exited 0: a program that puts itself into the background must be told "
+		       "to stay in the foreground)";
+	if (s->ended_badly && s->policy.listener_count > 0 && !policy_adopts(&s->policy))
+		return " (one that says \"address in use\" binds the port by itself: -a gives it clusterd's)";
+	return "";
+}
+
 /* What happens, in words. */
 static void on_give_up(struct supervisor *s, const struct report *r)
 {
@@ -321,10 +337,7 @@ static void on_give_up(struct supervisor *s, const struct report *r)
 			 r->slot, reason);
 	else
 		snprintf(detail, sizeof detail, "%s%s; clusterd ends%s", slot, reason,
-			 r->why == WHY_BOOT && s->ended_well
-				 ? " (the last worker exited 0: a program that puts itself into the background "
-				   "must be told to stay in the foreground)"
-				 : "");
+			 r->why == WHY_BOOT ? boot_hint(s) : "");
 	LOG_AT(&s->log, LOG_GIVE_UP, r->ok ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
 	       F_NUM_IF(r->slot != ALL_SLOTS, "slot", r->slot),
 	       F_TEXT("action", name_next_action(r->next)), F_TEXT("why", name_why(r->why)),
@@ -446,16 +459,6 @@ void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, u
 	metrics_reload(s->metrics, ok);
 }
 
-void sup_listen_repaired(struct supervisor *s, const struct sock *sock, uint32_t slot)
-{
-	char address[ADDRESS_TEXT_MAX], by[24];
-
-	address_format(&sock->bound, address);
-	snprintf(by, sizeof by, "worker %" PRIu32, slot);
-	LOG(&s->log, LOG_LISTEN_REPAIRED, F_TEXT("listener", sock->config.name),
-	    F_TEXT("address", address), F_TEXT_IF(sock->group != NULL, "by", by));
-}
-
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error)
 {
 	char reason[160];
@@ -473,18 +476,4 @@ void sup_stranger(void *context, const struct reaped *end)
 	LOG(&s->log, LOG_STRANGER, F_NUM("pid", end->pid),
 	    F_NUM_IF(end->signal == 0, "code", end->code),
 	    F_TEXT_IF(end->signal != 0, "signal", signal_name(end->signal, signal)));
-}
-
-/* Said at most once a minute, with the count, for a flood must not fill the log. */
-void notify_refused(struct worker *worker, pid_t pid, uid_t uid)
-{
-	struct supervisor *s = worker->s;
-	uint64_t now = clock_ms();
-
-	s->refused++;
-	if (s->refused_ms != 0 && now - s->refused_ms < REFUSED_INTERVAL_MS)
-		return;
-	s->refused_ms = now;
-	LOG(&s->log, LOG_NOTIFY_REFUSED, F_NUM("slot", worker->slot), F_NUM("pid", pid),
-	    F_NUM("uid", uid), F_NUM("count", s->refused));
 }

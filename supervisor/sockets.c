@@ -243,6 +243,14 @@ static void explain(struct supervisor *s, struct sock *sock, const char *step, i
 		sup_note(s, LOG_LEVEL_ERROR,
 		         "the folder of a unix socket is not made: create it first (systemd: "
 		         "RuntimeDirectory=)");
+	if (error == -ENOTSOCK)
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "there is a file of that name that is no socket, and it is not touched: "
+		         "remove it, or choose another path");
+	if (error == -EADDRNOTAVAIL)
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "no interface of this machine has that address, or not yet (systemd: "
+		         "After=network-online.target); * stands for all");
 }
 
 /* Places are reused, so that the tag of a socket never changes. */

@@ -184,6 +184,16 @@ static void name_wrapper(struct supervisor *s)
 			         "`clusterd-exec PROGRAM`", program);
 }
 
+/* Without this a socket of the service manager waits for ever, beside the one that is served. */
+static void name_unused(struct supervisor *s)
+{
+	for (int i = 0; i < s->inherited_count; i++)
+		if (s->inherited[i].fd >= 0)
+			sup_note(s, LOG_LEVEL_WARN, "no listener uses the socket that was passed as fd %d%s%s: "
+			         "-l inherit:%d does", s->inherited[i].number, s->inherited[i].name[0] ? ", " : "",
+			         s->inherited[i].name, s->inherited[i].number);
+}
+
 static int start_pool(struct supervisor *s, uint32_t workers)
 {
 	if (sup_pool_grow(s, workers) == 0)
@@ -253,6 +263,7 @@ int start_all(struct supervisor *s)
 		return status;
 	sup_begun(s, workers);
 	name_wrapper(s);
+	name_unused(s);
 	orphans_begin(s);
 	sup_feed(s, &(struct event){ .what = EV_START, .count = workers });
 	return 0;

@@ -60,6 +60,7 @@ void ctl_say(const char *format, ...)
 	if (size < 0)
 		return;
 	size = size < SAY_MAX ? size : SAY_MAX - 1;
+	fflush(stdout); /* in a pipe too this comes behind what was printed before */
 	fwrite(shown, 1, log_escape(shown, text, (size_t)size, false), stderr);
 	putc('\n', stderr);
 }

@@ -214,6 +214,7 @@ int holder_find(const char *root, const ino_t *inodes, size_t count, uint64_t si
 {
 	struct search search = { .root = root, .inodes = inodes, .count = count, .found = ret };
 	const struct dirent *entry;
+	size_t which = 0;
 	int fd = sys_open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), error = -ENOENT;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
@@ -222,15 +223,22 @@ int holder_find(const char *root, const ino_t *inodes, size_t count, uint64_t si
 		fd_close(&fd);
 		return error;
 	}
-	while (error && search.links < HOLDER_LINKS_MAX && (entry = readdir(dir))) {
+	ret->more_count = 0;
+	while (ret->more_count < HOLDER_MORE_MAX && search.links < HOLDER_LINKS_MAX && (entry = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (pid < 1 || pid == self || !may_be(&search, pid, since) || !has_one(&search, pid))
 			continue;
+		if (error == 0) {
+			ret->more[ret->more_count++] = pid;
+			continue;
+		}
 		ret->pid = pid;
 		read_name(root, pid, ret->name);
+		which = ret->which;
 		error = 0;
 	}
+	ret->which = which; /* that of the first */
 	closedir(dir);
 	return error;
 }

@@ -16,13 +16,16 @@
 
 enum {
 	HOLDER_NAME_MAX = 16,     /* comm, proc(5) */
-	HOLDER_LINKS_MAX = 100000, /* looked at in one search; then it ends with -ENOENT */
+	HOLDER_LINKS_MAX = 100000, /* looked at in one search; then it ends with what it has */
+	HOLDER_MORE_MAX = 15,
 };
 
 struct holder {
 	pid_t pid;
 	char name[HOLDER_NAME_MAX + 1]; /* of the program, as it is; "" if it can not be read */
 	size_t which;                   /* of the inodes that were asked for */
+	size_t more_count;              /* others that have one of them */
+	pid_t more[HOLDER_MORE_MAX];
 };
 
 /*
@@ -33,7 +36,7 @@ int holder_inode(const char *root, const struct address *address, ino_t *ret);
 
 /*
  * The first process but `self` that was started at `since` or later (clock ticks after boot), is no
- * zombie, and has one of these sockets. 0 and *ret, -ENOENT or -errno.
+ * zombie, and has one of these sockets, and some of the others. 0 and *ret, -ENOENT or -errno.
  */
 int holder_find(const char *root, const ino_t *inodes, size_t count, uint64_t since, pid_t self,
 		struct holder *ret);

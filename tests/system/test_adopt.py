@@ -65,6 +65,21 @@ def python(host="127.0.0.1", port="%{port}", form="plain"):
 
 
 class Adopt(harness.TestCase):
+    def test_a_program_that_binds_all_the_time_does_not_fill_the_log(self):
+        c = self.cluster(sys.executable, "-c", """
+import os, socket, time
+for _ in range(1000):
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', int(os.environ['PORT'])))
+print('bound', flush=True)
+time.sleep(1000)
+""", policy=POLICY, flags=("-n", "1", "-a"))
+        c.wait_line("bound")
+        told = c.all("adopt")
+        self.assertEqual(len(told), 65)
+        self.assertEqual({e.result for e in told[:-1]}, {"gets our socket"})
+        self.assertEqual(told[-1].result, "again; no more is told of what it binds")
+
     def start(self, *program, workers=4, mode=EVEN, flags=(), **options):
         c = self.cluster(*program, policy=options.pop("policy", POLICY),
                          flags=("-a", "-b", mode, "-n", workers, *flags), **options)

@@ -153,6 +153,14 @@ class CommandLine(harness.TestCase):
         self.refuse(73, "--set", "control.socket=off", "-l", "unix:/nonexistent/a.sock", "--", "/bin/true",
                     says=("its folder: No such file or directory", "create it first"))
 
+    def test_what_is_in_the_way_of_a_socket(self):
+        """The kernel's words for it tell nobody what to do."""
+        path = self.policy("")
+        self.refuse(73, "--set", "control.socket=off", "-l", f"unix:{path}", "--", "/bin/true",
+                    says=("bind: Socket operation on non-socket", "is no socket, and it is not touched: remove it"))
+        self.refuse(73, "--set", "control.socket=off", "-l", "192.0.2.1:0", "--", "/bin/true",
+                    says=("bind: Cannot assign requested address", "no interface of this machine has that address"))
+
     def test_errors_reach_the_terminal_clean(self):
         for words in ((b"-n", b"\x1b[2J\x9b\xc2\x9b"), (b"-c", b"/\x1b[2J\x9b\xc2\x9b"), (b"--\x1b[2J\x9b\xc2\x9b",),
                       (b"-\x9b",), (b"--set", b"a\x9b.b=c"), (b"-t", b"--set", b"log.level=\x9b\xc3\xa9"), (b"-t", b"--", b"/\x9b\x1b")):

@@ -392,7 +392,7 @@ class Ctl(harness.TestCase):
         self.assertIn("timeout = 30s", c.ctl("config"))
         c.ctl("reload")
         self.assertIn("timeout = 7s", c.ctl("config"))
-        c.announce("policy", "reload", "policy.refused", "policy.problem")
+        c.announce("policy", "reload", "policy.refused", "policy.problem", "note")
         c.policy_file.write_text("[stop]\ntimeout = soon\nbogus = 1\n")
         text = c.ctl("check", status=1)
         self.assertIn("policy.conf:2:", text)

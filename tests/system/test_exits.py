@@ -267,6 +267,19 @@ action = respawn
                 self.assertIn("no worker ever got ready", detail)
                 self.assertEqual("must be told to stay in the foreground" in detail, told)
 
+    def test_a_program_that_finds_its_port_taken_is_told_by_whom(self):
+        """The first try of many: a server that binds $PORT by itself, which clusterd holds already."""
+        binds = "import os, socket; socket.create_server(('127.0.0.1', int(os.environ['PORT'])))"
+        for words, flags, told in ((("/usr/bin/python3", "-c", binds), (), True),
+                                   (("/bin/sh", "-c", "kill -9 $$"), (), False),
+                                   (("/bin/sh", "-c", "exit 1"), ("-a",), False)):
+            with self.subTest(words=words):
+                c = self.cluster(*words, policy="[restart]\ndelay = 1ms\n", flags=("-n", "1", *flags))
+                c.announce("worker.exit", "give_up", "stop", "note")
+                c.expected_status = 69
+                self.assertEqual(c.wait(), 69)
+                self.assertEqual("binds the port by itself: -a gives it clusterd's" in c.wait_event("give_up").detail, told)
+
     def test_A9_exit_ends_the_cluster(self):
         c = self.sh("[ $CLUSTERD_SLOT = 1 ] || exit 66; exec sleep 1000",
                     policy=AT_ONCE + "[exit 64-70]\naction = exit\n", flags=("-n", "2"))

@@ -129,6 +129,23 @@ class RowJ(harness.TestCase):
         for number, fd in zip((3, 4), sockets):
             self.assertEqual(harness.fds(c.pid_of(0))[number], f"socket:[{os.fstat(fd).st_ino}]")
 
+    def test_J4_a_socket_that_no_listener_uses_is_named(self):
+        """Else who comes from systemd's sockets finds clusterd on *:1337, and nobody at the port of the unit."""
+        given, other = socket.socket(), socket.socket()
+        for s in (given, other):
+            self.addCleanup(s.close)
+            s.bind(("127.0.0.1", 0))
+            s.listen()
+            os.set_inheritable(s.fileno(), True)
+        give = (f'LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=web:admin exec "$0" "$@" '
+                f'3<&{given.fileno()} 4<&{other.fileno()}')
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, listen=False, flags=("-n", "1", "-l", "inherit:web"),
+                         pass_fds=(given.fileno(), other.fileno()), prefix=("/bin/sh", "-c", give))
+        c.announce("note")
+        c.ready(1)
+        self.assertEqual([note.text for note in c.all("note")],
+                         ["no listener uses the socket that was passed as fd 4, admin: -l inherit:4 does"])
+
     def test_J4_wrong_pid(self):
         self.activated("1", False)
 

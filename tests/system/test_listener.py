@@ -1,11 +1,13 @@
 """Row K: what a hostile worker can do to the sockets that all share."""
 
+import json
 import os
 import pathlib
 import signal
 import socket
 import time
 
+import clients
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
@@ -135,6 +137,52 @@ class RowK(harness.TestCase):
         c.wait_event("listen.repaired", since=mark)
         c.wait_event("roll.end", since=mark)
         self.assertTrue(self.ask(f"{folder}/s", family=socket.AF_UNIX).startswith(b"slot"))
+
+    def shutter(self, times, balance):
+        """Two workers that shut descriptor 3 down, so many times, when they get USR1."""
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", f"""
+import signal, socket, time
+s = socket.socket(fileno=3)
+def shut(*_):
+    for _ in range({times}):
+        try: s.shutdown(socket.SHUT_RDWR)
+        except OSError: pass  # it is not back yet
+        time.sleep(0.001)
+signal.signal(signal.SIGUSR1, shut)
+print('armed', flush=True)
+while True: time.sleep(1000)
+""", policy=AT_ONCE, flags=("-n", "2", "-b", balance))
+        c.announce("listen.repaired", "note")
+        harness.eventually(lambda: c.other.count("armed") == 2, "both are armed")
+        return c
+
+    def test_K1_who_did_it_is_named_after_a_roll_too(self):
+        """Where connections are steered the sockets move from slot to slot as workers are replaced."""
+        for balance in ("hash", "round-robin") if clients.has_bpf() else ("hash",):
+            with self.subTest(balance=balance):
+                c = self.shutter(1, balance)
+                c.ctl("roll")
+                c.ctl("restart", "0")
+                harness.eventually(lambda c=c: c.other.count("armed") == 5, "the new ones are armed")
+                for slot in (1, 0):
+                    mark = c.mark()
+                    c.ctl("signal", "USR1", str(slot))
+                    self.assertEqual(c.wait_event("listen.repaired", since=mark).by, f"worker {slot}")
+
+    def test_K1_who_does_it_all_the_time_does_not_fill_the_log(self):
+        c = self.shutter(20000, "shared")
+        begin = time.monotonic()
+        c.ctl("signal", "USR1", "0")
+
+        def repaired():
+            lines = [json.loads(line) for line in c.ctl("--json", "status", status=None).splitlines()]
+            return next(line["repaired"] for line in lines if line.get("kind") == "listener")
+
+        harness.eventually(lambda: repaired() > 500, "five hundred repairs")
+        note = c.wait_event("note")
+        self.assertIn(f"127.0.0.1:{c.port} is shut down again and again: that is told 200 times a minute", note.text)
+        if time.monotonic() - begin < 60:
+            self.assertEqual((len(c.all("listen.repaired")), len(c.all("note"))), (200, 1))
 
     def squat(self, address):
         """Another process has the port by the time that clusterd looks; it gives it up later."""
@@ -306,6 +354,21 @@ class RowK(harness.TestCase):
                 os.kill(pid, signal.SIGKILL)
                 harness.eventually(lambda pid=pid: not os.path.exists(f"/proc/{pid}") or harness.stat_of(pid)[0] == "Z",
                                    "its end")
+
+    def test_K8_all_who_hold_the_port_are_named(self):
+        """Who kills the one that is named, and finds the port taken by the next, was told half the truth."""
+        c = self.cluster("/bin/sh", "-c", "for n in 1 2 3; do setsid sleep 1000 & echo left $!; done; exec sleep 1000",
+                         policy=AT_ONCE, flags=("-n", "1"))
+        c.announce("note")
+        harness.eventually(lambda: sum("left " in line for line in c.other) == 3, "three")
+        pids = sorted(int(line.split()[-1]) for line in c.other if "left " in line)
+        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in pids if os.path.exists(f"/proc/{pid}")])
+        for pid in pids:
+            harness.eventually(lambda pid=pid: harness.stat_of(pid)[2] == pid, "a session of its own")
+        self.assertEqual(c.stop(), 0)
+        told = c.all("note")[-1].text
+        self.assertRegex(told, r" is still held by \w+ \(pid \d+\) and 2 more, which .* until they end \(kill ")
+        self.assertEqual(sorted(map(int, told.split("(kill ")[1].rstrip(")").split())), pids)
 
     def test_a_second_clusterd_is_refused(self):
         for balance in ("shared", "hash"):

@@ -5,8 +5,10 @@ import pathlib
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
+import unittest
 
 import harness
 
@@ -252,6 +254,34 @@ while True: say('WATCHDOG=1')
         c.ctl("upgrade")
         c.wait_event("note", since=since)  # it is heard, and has to rest again
         self.assertEqual(c.all("worker.stop") + c.all("worker.exit"), [])
+
+    @unittest.skipUnless(os.geteuid() == 0, "to be somebody else takes root")
+    def test_E7_a_stranger_that_floods_ends_nobody(self):
+        """Any local process can fill the queue: a word of the worker that is lost for it is not held against it."""
+        c = self.python("""
+say('READY=1')
+print('@' + path[1:], flush=True)
+s.setblocking(False)
+while True:
+    try: s.send(b'WATCHDOG=1')
+    except BlockingIOError: pass
+    time.sleep(0.1)
+""", policy=NOTIFY % "30s" + "[health]\nwatchdog = 500ms\n[limit]\ncore = 0\n[log]\noutput = capture\n", flags=("-n", "1"))
+        c.announce("note", "notify.refused", "worker.exit", "worker.hung")
+        c.ready(1)
+        c.wait_line("@")
+        name = next(line for line in c.other if "@" in line).split("@")[1]
+        flood = subprocess.Popen([*PYTHON, "import os, socket, sys\nos.setuid(65534)\n"
+                                  "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.connect('\\0' + sys.argv[1])\n"
+                                  "while True: s.send(b'x')", name])
+        self.addCleanup(flood.wait)
+        self.addCleanup(flood.kill)
+        c.wait_event("notify.refused")
+        note = c.wait_event("note")
+        self.assertIn("other processes send more than 100 messages", note.text)
+        harness.eventually(lambda: any("its watchdog waits" in e.text for e in c.all("note")) or c.all("worker.stop"),
+                           "a word that was lost", deadline=20 * harness.SLOW)
+        self.assertEqual(c.all("worker.stop"), [])
 
     def test_E10_every_order(self):
         c = self.python("""

@@ -55,6 +55,45 @@ class Truth(harness.TestCase):
         self.assertIn("the slot holds no process", self.refused(c, "kill", "0"))
         c.ctl("stop", "--now")
 
+    def test_who_went_on_after_stopping_is_not_said_to_have_taken_no_connections(self):
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", """
+import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect('\\0' + os.environ['NOTIFY_SOCKET'][1:])
+s.send(b'READY=1'); s.send(b'STOPPING=1'); time.sleep(1000)
+""", policy="[stop]\ntimeout = 200ms\n[limit]\ncore = 0\n[restart]\ndelay = 10s\n", flags=("-n", "1", "-l", "none"), listen=False)
+        c.announce("worker.exit", "worker.hung")
+        c.wait_event("worker.exit")
+        self.assertIn(" died: SIGABRT (hung, or STOPPING=1 without an end) after ", c.ctl("why", "0"))
+
+    def test_a_worker_that_asks_for_more_time_is_told(self):
+        """It may ask for ever: [stop] timeout has passed, and the log says why no SIGKILL comes."""
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", """
+import os, signal, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect('\\0' + os.environ['NOTIFY_SOCKET'][1:])
+signal.signal(signal.SIGTERM, lambda *_: [s.send(b'EXTEND_TIMEOUT_USEC=86400000000') for _ in range(3)])
+s.send(b'READY=1')
+while True: time.sleep(1000)
+""", policy="[stop]\ntimeout = 500ms\n", flags=("-n", "1", "-l", "none"), listen=False)
+        c.announce("note")
+        c.ready(1)
+        c.ctl("stop", "--no-wait")
+        c.wait_event("note", text=f"worker 0 (pid {c.pid_of(0)}) asks for 1d to start or stop (EXTEND_TIMEOUT_USEC); this is said once")
+        time.sleep(1)  # past the timeout
+        self.assertEqual(self.slot(c)["state"], "stopping")
+        c.ctl("stop", "--now")
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual(sum("EXTEND_TIMEOUT_USEC" in note.text for note in c.all("note")), 1)
+
+    def test_why_of_a_program_that_goes_into_the_background_again_and_again(self):
+        c = self.sh("read line < fifo; exit 0", policy=AT_ONCE, flags=("-n", "1"), preexec=lambda: os.mkfifo("fifo"))
+        hint = ". A program that puts itself into the background must be told to stay in the foreground\n"
+        for n in range(2):
+            (c.folder / "fifo").write_text("go\n")
+            c.wait_events(n + 1, "worker.exit", code=0)
+            self.assertEqual(hint in c.ctl("why", "0"), n > 0)
+
     def test_last_words_are_those_of_the_end_that_is_explained(self):
         c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
                     policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
@@ -102,6 +141,45 @@ class Truth(harness.TestCase):
         self.assertIn("short life number 1 in a row (under [restart] stable 10s)", before)
         c.ctl("reload")
         self.assertEqual(c.ctl("why", "0").splitlines()[0], before)
+
+    def test_the_log_tells_why_a_reload_was_refused(self):
+        """Whoever asked for it: clusterctl has told it to the one who typed it, and to nobody else."""
+        c = self.sh("exec sleep 1000", policy="[cluster]\nworkers = 1\n" + AT_ONCE)
+        c.announce("note", "reload")
+        c.ready(1)
+        c.policy_file.write_text("[cluster]\nworkers = many\n")
+        for words in (("check",), ("reload", "--dry-run"), ("config", "--diff")):
+            c.ctl(*words, status=1)
+        self.assertEqual(c.all("note"), [])  # these only ask
+        self.assertIn(":2: workers = many: not a whole number or auto\n", c.ctl("reload", status=1))
+        c.wait_event("reload", result="refused, nothing was changed")
+        self.assertEqual([note.text for note in c.all("note")],
+                         [f"reload: {c.policy_file}:2: workers = many: not a whole number or auto"])
+
+    def test_check_refuses_what_reload_would(self):
+        c = self.cluster(policy="[cluster]\ncommand = /bin/sleep 1000\nworkers = 1\n" + AT_ONCE)
+        c.announce("note", "reload")
+        c.ready(1)
+        good = c.policy_file.read_text()
+        for change, told in (("command = /nosuch 1", "program /nosuch: No such file or directory"),
+                             ("user = nosuch", "cluster.user: there is no user nosuch")):
+            changed = good.replace("command = /bin/sleep 1000", change if "command" in change else "command = /bin/sleep 1000\n" + change)
+            c.policy_file.write_text(changed)
+            for words in (("check",), ("reload", "--dry-run"), ("config", "--diff"), ("reload",)):
+                with self.subTest(change=change, words=words):
+                    self.assertIn(told, c.ctl(*words, status=1))
+        c.policy_file.write_text(good)
+        self.assertEqual(c.ctl("check"), "control: ok\n")
+        self.assertEqual(c.ctl("config", "--diff"), "the policy has not changed\n")
+
+    def test_a_verdict_comes_last_in_a_pipe_too(self):
+        c = self.sh("exec sleep 1000", policy="[cluster]\nworkers = 1\n" + AT_ONCE)
+        c.announce("note", "reload")
+        c.ready(1)
+        c.policy_file.write_text("[cluster]\nworkers = many\n")
+        done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), "reload"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=harness.DEADLINE, check=False)
+        self.assertEqual(done.stdout.splitlines()[-1], "control: nothing was changed")
 
     def test_the_descriptor_of_a_listener_is_that_of_the_worker(self):
         """A listener with adopt has none, and takes no number from those behind it."""
