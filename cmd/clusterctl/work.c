@@ -125,13 +125,16 @@ static void on_line(void *context, json_t *line)
 	long long slots = number_of(line, "slots");
 	char text[TEXT_SIZE];
 
+	if (strcmp(what, "roll.begin") == 0)
+		progress->roll = number_of(line, "roll");
+	if (progress->ctl->json)
+		return;
 	if (strcmp(kind, "note") == 0) {
 		put_clean(stdout, text_of(line, "text"));
 		putchar('\n');
 		return;
 	}
 	if (strcmp(what, "roll.begin") == 0) {
-		progress->roll = number_of(line, "roll");
 		printf("roll %lld: %lld slot%s to generation %lld\n", progress->roll, slots,
 		       slots == 1 ? "" : "s", (long long)number_of(line, "generation"));
 		return;
@@ -217,13 +220,30 @@ static void put_upgraded(void *context, json_t *line)
 	       (long long)number_of(line, "pid"));
 }
 
+/* Asks clusterd when it is back, and again when that was yet another upgrade. As ctl_ask(). */
+static int ask_again(struct ctl *ctl, struct question *question, ctl_line *line, void *context, json_t **ret_last)
+{
+	int r;
+
+	do {
+		question->fd = connect_again(ctl);
+		if (question->fd < 0) {
+			ctl_say("%s: clusterd did not come back", ctl->shown);
+			return CTL_FAILED;
+		}
+		r = ctl_ask(question, line, context, ret_last);
+		close(question->fd);
+	} while (r == LINK_RECONNECT || r == LINK_AGAIN);
+	return r;
+}
+
 /* After an upgrade: that was it, or the work that was under way has to be waited for anew. */
-static int after_upgrade(struct ctl *ctl)
+static int after_upgrade(struct ctl *ctl, struct progress *progress)
 {
 	bool was_it = strcmp(ctl->verb, "upgrade") == 0;
+	char request[64] = "wait ready";
 	struct question question = {
-		.fd = connect_again(ctl),
-		.request = was_it ? "version" : "wait ready",
+		.request = was_it ? "version" : request,
 		.limit_ms = ctl->timeout_ms,
 		.raw = ctl->json,
 		.shown = ctl->shown,
@@ -231,16 +251,14 @@ static int after_upgrade(struct ctl *ctl)
 	json_t *last = NULL;
 	int r;
 
-	if (question.fd < 0) {
-		ctl_say("%s: clusterd did not come back", ctl->shown);
-		return CTL_FAILED;
-	}
-	r = ctl_ask(&question, ctl->json || !was_it ? NULL : put_upgraded, NULL, &last);
-	close(question.fd);
+	/* Ready can be said of the old workers too, when a roll has failed. */
+	if (progress->roll > 0)
+		snprintf(request, sizeof request, "wait roll %lld", progress->roll);
+	r = ask_again(ctl, &question, !was_it ? on_line : ctl->json ? NULL : put_upgraded, progress, &last);
 	if (r != 0)
 		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, r == -1);
 	r = ctl_verdict(ctl, last);
-	if (r == CTL_DONE && !was_it && !ctl->json)
+	if (!was_it && !ctl->json && (r == CTL_DONE || text_of(last, "verdict")[0]))
 		put_verdict(ctl, last);
 	json_decref(last);
 	return r;
@@ -271,12 +289,12 @@ int run_work(struct ctl *ctl)
 	if (question.fd < 0)
 		return not_connected(ctl, status);
 	ctl_request(ctl, request, sizeof request);
-	r = ctl_ask(&question, ctl->json ? NULL : on_line, &progress, &last);
+	r = ctl_ask(&question, on_line, &progress, &last);
 	close(question.fd);
-	if (r == LINK_AGAIN)
+	if (r == LINK_AGAIN || (r == LINK_RECONNECT && strcmp(ctl->verb, "wait") == 0))
 		return run_work(ctl);
 	if (r == LINK_RECONNECT)
-		return after_upgrade(ctl);
+		return after_upgrade(ctl, &progress);
 	if (r == CTL_TIMEOUT || r == -1)
 		return detached(ctl, r == -1);
 	if (r != 0) {
