@@ -350,6 +350,8 @@ int control_fd(const struct control *control)
 
 void control_report(struct control *control, const struct report *report)
 {
+	if (control && report->what == REPORT_ROLL_END)
+		control->last_roll = *report;
 	for (unsigned i = 0; control && i < CLIENTS_MAX; i++) {
 		struct client *client = control->clients[i];
 

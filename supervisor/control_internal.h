@@ -113,6 +113,7 @@ struct control {
 	unsigned next_turn;    /* client to be served next */
 	struct client *clients[CLIENTS_MAX];
 	struct ring events, output;
+	struct report last_roll; /* how the last one ended; its roll is 0: none has */
 	char path[CONTROL_PATH_MAX];
 };
 

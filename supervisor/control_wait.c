@@ -290,11 +290,34 @@ void wait_ended(struct client *client, int status)
 	client_done(client, &j, stop);
 }
 
+/* After an upgrade, for who waited for that roll before it; it may have ended since. */
+static void serve_wait_roll(struct client *client)
+{
+	const struct report *last = &client->control->last_roll;
+	struct sup_view view;
+	uint32_t roll;
+
+	if (client->request.count < 2 || !proto_number(client->request.words[1], UINT32_MAX - 1, &roll)) {
+		client_fail(client, CODE_USAGE, "the number of a roll is needed");
+		return;
+	}
+	if (!wait_begin(client, WAIT_ROLL))
+		return;
+	client->wait.roll = roll;
+	sup_look(client->control->s, &view);
+	if (roll > 0 && roll == last->roll)
+		roll_ended(client, last);
+	else if (roll == 0 || roll != view.pool.roll)
+		client_fail(client, CODE_FAILED, "there is no such roll, or it has ended before the last upgrade");
+}
+
 void serve_wait(struct client *client)
 {
 	bool ready = strcmp(client->request.words[0], "ready") == 0;
 
-	if (!ready && strcmp(client->request.words[0], "stopped") != 0)
+	if (strcmp(client->request.words[0], "roll") == 0)
+		serve_wait_roll(client);
+	else if ((!ready && strcmp(client->request.words[0], "stopped") != 0) || client->request.count > 1)
 		client_fail(client, CODE_USAGE, "wait for what: ready or stopped");
 	else if (wait_begin(client, ready ? WAIT_READY : WAIT_STOP))
 		wait_check(client);

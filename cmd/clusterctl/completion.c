@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/signals.h"
+
+enum { REALTIME_FIRST = 32 }; /* signal(7) */
+
 struct option {
 	const char *letter, *name, *argument, *help;
 };
@@ -91,6 +95,16 @@ static void put_choices(const char *argument)
 		putchar(*argument == '|' ? ' ' : *argument);
 }
 
+/* The same where a ? would be a pattern. */
+static void put_literal(const char *argument)
+{
+	for (; *argument; argument++) {
+		if (*argument == '?')
+			putchar('\\');
+		putchar(*argument == '|' ? ' ' : *argument);
+	}
+}
+
 static bool is_file(const struct option *option)
 {
 	return strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "PATH") == 0;
@@ -102,57 +116,104 @@ static bool is_choice(const char *argument)
 	return strchr(argument, '|') && !strpbrk(argument, "NSA[+");
 }
 
+/* All that have a name of their own, parted by blanks. */
+static const char *signal_words(void)
+{
+	static char words[512];
+	char name[SIGNAL_TEXT_MAX];
+	size_t used = 0;
+
+	for (int number = 1; number < REALTIME_FIRST; number++) {
+		signal_name(number, name);
+		used += (size_t)snprintf(words + used, sizeof words - used, "%s%s", used > 0 ? " " : "", name);
+	}
+	return words;
+}
+
+/* The closed list of words that a verb takes, or "". */
+static const char *verb_words(const struct verb *verb)
+{
+	if (strcmp(verb->arguments, "ready|stopped") == 0)
+		return "ready stopped";
+	if (strncmp(verb->arguments, "SIGNAL", 6) == 0)
+		return signal_words();
+	return strcmp(verb->arguments, "SLOT|all") == 0 ? "all" : "";
+}
+
+static void put_verbs(const struct program *program, char between)
+{
+	for (size_t i = 0; i < program->verb_count; i++) {
+		if (i > 0)
+			putchar(between);
+		fputs(program->verbs[i].word, stdout);
+	}
+}
+
 /* ---- bash ---- */
 
-static void bash_words(const struct program *program)
+static void bash_option(const struct option *o)
 {
-	for (size_t i = 0; i < program->option_count; i++)
-		printf("--%s ", program->options[i].name);
-	for (size_t i = 0; i < program->verb_count; i++)
-		printf("%s ", program->verbs[i].word);
+	if (!o->argument[0])
+		return;
+	if (o->letter[0])
+		printf("    -%s|", o->letter);
+	else
+		printf("    ");
+	printf("--%s) ", o->name);
+	/* For a file none of ours are offered: then the shell offers its own. */
+	if (is_choice(o->argument)) {
+		fputs("mapfile -t COMPREPLY < <(compgen -W '", stdout);
+		put_choices(o->argument);
+		fputs("' -- \"$word\"); ", stdout);
+	}
+	puts("return ;;");
+}
+
+/* Which verb there is already decides what can follow. */
+static void bash_verbs(const struct program *program)
+{
+	puts("    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+	     "        case ${COMP_WORDS[i]} in");
+	fputs("        ", stdout);
+	put_verbs(program, '|');
+	puts(") verb=${COMP_WORDS[i]} ;;\n"
+	     "        esac\n"
+	     "    done\n"
+	     "    case $verb in");
+	fputs("    '') words+=' ", stdout);
+	put_verbs(program, ' ');
+	puts("' ;;");
+	for (size_t i = 0; i < program->verb_count; i++) {
+		const struct verb *verb = &program->verbs[i];
+
+		if (*verb_words(verb))
+			printf("    %s) words+=' %s' ;;\n", verb->word, verb_words(verb));
+	}
+	puts("    esac");
 }
 
 static void put_bash(const struct program *program)
 {
 	printf("# bash completion of %s\n_%s()\n{\n", program->name, program->name);
-	puts("    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
+	puts("    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb='' i\n"
 	     "    COMPREPLY=()\n"
+	     "    # --name=value comes as three words\n"
+	     "    if [[ $word == = ]]; then\n"
+	     "        word=''\n"
+	     "    elif [[ $before == = ]]; then\n"
+	     "        before=${COMP_WORDS[COMP_CWORD-2]}\n"
+	     "    fi\n"
 	     "    case $before in");
-	for (size_t i = 0; i < program->option_count; i++) {
-		const struct option *o = &program->options[i];
-
-		if (!o->argument[0])
-			continue;
-		if (o->letter[0])
-			printf("    -%s|", o->letter);
-		else
-			printf("    ");
-		printf("--%s) ", o->name);
-		/* For a file none of ours are offered: then the shell offers its own. */
-		if (is_choice(o->argument)) {
-			fputs("mapfile -t COMPREPLY < <(compgen -W '", stdout);
-			put_choices(o->argument);
-			fputs("' -- \"$word\"); ", stdout);
-		}
-		puts("return ;;");
-	}
-	for (size_t i = 0; i < program->verb_count; i++) {
-		if (strcmp(program->verbs[i].arguments, "ready|stopped") == 0)
-			printf("    %s) mapfile -t COMPREPLY < <(compgen -W 'ready stopped' -- \"$word\"); return ;;\n",
-			       program->verbs[i].word);
-		if (strcmp(program->verbs[i].arguments, "SLOT|all") == 0)
-			printf("    %s) mapfile -t COMPREPLY < <(compgen -W all -- \"$word\"); return ;;\n",
-			       program->verbs[i].word);
-		if (strcmp(program->verbs[i].arguments, "SLOT") == 0 ||
-		    strcmp(program->verbs[i].arguments, "N|+N|-N") == 0)
-			printf("    %s) return ;;\n", program->verbs[i].word);
-		if (strncmp(program->verbs[i].arguments, "SIGNAL", 6) == 0)
-			printf("    %s) mapfile -t COMPREPLY < <(compgen -A signal -- \"$word\"); return ;;\n",
-			       program->verbs[i].word);
-	}
-	fputs("    esac\n    mapfile -t COMPREPLY < <(compgen -W '", stdout);
-	bash_words(program);
-	printf("' -- \"$word\")\n}\ncomplete -o default -F _%s %s\n", program->name, program->name);
+	for (size_t i = 0; i < program->option_count; i++)
+		bash_option(&program->options[i]);
+	fputs("    esac\n    local words='", stdout);
+	for (size_t i = 0; i < program->option_count; i++)
+		printf("%s--%s", i > 0 ? " " : "", program->options[i].name);
+	puts("'");
+	if (program->verb_count > 0)
+		bash_verbs(program);
+	printf("    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
+	       "complete -o default -F _%s %s\n", program->name, program->name);
 }
 
 /* ---- zsh ---- */
@@ -173,19 +234,33 @@ static void zsh_option(const struct option *o)
 		if (is_file(o))
 			fputs("_files", stdout);
 		if (is_choice(o->argument)) {
-			putchar('(');
+			fputs("{noglob compadd - ", stdout);
 			put_choices(o->argument);
-			putchar(')');
+			putchar('}');
 		}
 	}
 	puts("' \\");
+}
+
+/* What follows the verb; $line has it (zshcompsys(1), _arguments). */
+static void zsh_arguments(const struct program *program)
+{
+	puts("    '1: :{_describe verb verbs}' '2: :->argument' '*: :'\n"
+	     "[[ $state == argument ]] && case $line[1] in");
+	for (size_t i = 0; i < program->verb_count; i++) {
+		const struct verb *verb = &program->verbs[i];
+
+		if (*verb_words(verb))
+			printf("%s) compadd - %s ;;\n", verb->word, verb_words(verb));
+	}
+	puts("esac");
 }
 
 static void put_zsh(const struct program *program)
 {
 	printf("#compdef %s\n", program->name);
 	if (program->verb_count > 0) {
-		puts("local -a verbs\nverbs=(");
+		puts("local -a verbs line\nlocal state\nverbs=(");
 		for (size_t i = 0; i < program->verb_count; i++) {
 			printf("    '%s:", program->verbs[i].word);
 			put_help(program->verbs[i].help, zsh_special);
@@ -196,39 +271,50 @@ static void put_zsh(const struct program *program)
 	puts("_arguments -S \\");
 	for (size_t i = 0; i < program->option_count; i++)
 		zsh_option(&program->options[i]);
-	puts(program->verb_count > 0 ? "    '1: :{_describe verb verbs}' '*: :_files'"
-	                             : "    '1:program:_command_names -e' '*::argument:_normal'");
+	if (program->verb_count > 0)
+		zsh_arguments(program);
+	else
+		puts("    '1:program:_command_names -e' '*::argument:_normal'");
 }
 
 /* ---- fish ---- */
 
+static void fish_option(const struct program *program, const struct option *o)
+{
+	printf("complete -c %s", program->name);
+	if (o->letter[0])
+		printf(" -s %s", o->letter);
+	printf(" -l %s", o->name);
+	if (is_file(o)) {
+		fputs(" -r -F", stdout);
+	} else if (is_choice(o->argument)) {
+		fputs(" -x -a '", stdout);
+		put_literal(o->argument);
+		putchar('\'');
+	} else if (o->argument[0]) {
+		fputs(" -x", stdout);
+	}
+	fputs(" -d '", stdout);
+	put_help(o->help, fish_special);
+	puts("'");
+}
+
 static void put_fish(const struct program *program)
 {
 	printf("# fish completion of %s\n", program->name);
-	for (size_t i = 0; i < program->option_count; i++) {
-		const struct option *o = &program->options[i];
-
-		printf("complete -c %s", program->name);
-		if (o->letter[0])
-			printf(" -s %s", o->letter);
-		printf(" -l %s", o->name);
-		if (is_file(o))
-			fputs(" -r", stdout);
-		else if (is_choice(o->argument)) {
-			fputs(" -x -a '", stdout);
-			put_choices(o->argument);
-			putchar('\'');
-		} else if (o->argument[0])
-			fputs(" -x", stdout);
-		fputs(" -d '", stdout);
-		put_help(o->help, fish_special);
-		puts("'");
-	}
+	for (size_t i = 0; i < program->option_count; i++)
+		fish_option(program, &program->options[i]);
+	if (program->verb_count > 0)
+		printf("complete -c %s -f\n", program->name);
 	for (size_t i = 0; i < program->verb_count; i++) {
-		printf("complete -c %s -f -n __fish_use_subcommand -a %s -d '", program->name,
-		       program->verbs[i].word);
-		put_help(program->verbs[i].help, fish_special);
+		const struct verb *verb = &program->verbs[i];
+
+		printf("complete -c %s -n __fish_use_subcommand -a %s -d '", program->name, verb->word);
+		put_help(verb->help, fish_special);
 		puts("'");
+		if (*verb_words(verb))
+			printf("complete -c %s -n '__fish_seen_subcommand_from %s' -a '%s'\n",
+			       program->name, verb->word, verb_words(verb));
 	}
 }
 

@@ -125,13 +125,16 @@ static void on_line(void *context, json_t *line)
 	long long slots = number_of(line, "slots");
 	char text[TEXT_SIZE];
 
+	if (strcmp(what, "roll.begin") == 0)
+		progress->roll = number_of(line, "roll");
+	if (progress->ctl->json)
+		return;
 	if (strcmp(kind, "note") == 0) {
 		put_clean(stdout, text_of(line, "text"));
 		putchar('\n');
 		return;
 	}
 	if (strcmp(what, "roll.begin") == 0) {
-		progress->roll = number_of(line, "roll");
 		printf("roll %lld: %lld slot%s to generation %lld\n", progress->roll, slots,
 		       slots == 1 ? "" : "s", (long long)number_of(line, "generation"));
 		return;
@@ -229,44 +232,60 @@ static void put_upgraded(void *context, json_t *line)
 		       (long long)number_of(line, "pid"));
 }
 
-/* What does no harm if it is asked for twice is; else what was under way is waited for. */
-static const char *asked_again(const struct ctl *ctl, const char *request)
+/* Asks clusterd when it is back, and again when that was yet another upgrade. As ctl_ask(). */
+static int ask_again(struct ctl *ctl, struct question *question, ctl_line *line, void *context, json_t **ret_last)
+{
+	int r;
+
+	do {
+		question->fd = connect_again(ctl);
+		if (question->fd < 0) {
+			ctl_say("%s: clusterd did not come back", ctl->shown);
+			return CTL_FAILED;
+		}
+		r = ctl_ask(question, line, context, ret_last);
+		close(question->fd);
+	} while (r == LINK_RECONNECT || r == LINK_AGAIN);
+	return r;
+}
+
+/*
+ * What does no harm if it is asked for twice is; else what was under way is waited for. Ready can be said of
+ * the old workers too, when a roll has failed.
+ */
+static const char *asked_again(const struct progress *progress, const char *request, char *text, size_t size)
 {
 	static const char *const harmless[] = { "wait", "drain" };
 
 	for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
-		if (strcmp(ctl->verb, harmless[i]) == 0)
+		if (strcmp(progress->ctl->verb, harmless[i]) == 0)
 			return request;
-	return "wait ready";
+	if (progress->roll == 0)
+		return "wait ready";
+	snprintf(text, size, "wait roll %lld", progress->roll);
+	return text;
 }
 
 /* After an upgrade: that was it, or the work that was under way has to be waited for anew. */
-static int after_upgrade(struct ctl *ctl, const char *request)
+static int after_upgrade(struct ctl *ctl, struct progress *progress, const char *request)
 {
 	bool was_it = strcmp(ctl->verb, "upgrade") == 0;
 	struct upgraded upgraded = { .ctl = ctl };
+	char text[64];
 	struct question question = {
-		.fd = connect_again(ctl),
-		.request = was_it ? "version" : asked_again(ctl, request),
+		.request = was_it ? "version" : asked_again(progress, request, text, sizeof text),
 		.limit_ms = ctl->timeout_ms,
 		.raw = ctl->json,
 		.shown = ctl->shown,
 	};
 	json_t *last = NULL;
-	int r;
+	int r = was_it ? ask_again(ctl, &question, put_upgraded, &upgraded, &last)
+	               : ask_again(ctl, &question, on_line, progress, &last);
 
-	if (question.fd < 0) {
-		ctl_say("%s: clusterd did not come back", ctl->shown);
-		return CTL_FAILED;
-	}
-	r = ctl_ask(&question, was_it ? put_upgraded : NULL, &upgraded, &last);
-	close(question.fd);
-	if (r == LINK_RECONNECT || r == LINK_AGAIN) /* one more upgrade */
-		return after_upgrade(ctl, request);
 	if (r != 0)
 		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, r == -1);
 	r = upgraded.refused ? CTL_FAILED : ctl_verdict(ctl, last);
-	if (r == CTL_DONE && !was_it && !ctl->json)
+	if (!was_it && !ctl->json && (r == CTL_DONE || text_of(last, "verdict")[0]))
 		put_verdict(ctl, last);
 	json_decref(last);
 	return r;
@@ -297,12 +316,12 @@ int run_work(struct ctl *ctl)
 	if (question.fd < 0)
 		return not_connected(ctl, status);
 	ctl_request(ctl, request, sizeof request);
-	r = ctl_ask(&question, ctl->json ? NULL : on_line, &progress, &last);
+	r = ctl_ask(&question, on_line, &progress, &last);
 	close(question.fd);
 	if (r == LINK_AGAIN)
 		return run_work(ctl);
 	if (r == LINK_RECONNECT)
-		return after_upgrade(ctl, request);
+		return after_upgrade(ctl, &progress, request);
 	if (r == CTL_TIMEOUT || r == -1)
 		return detached(ctl, r == -1);
 	if (r != 0) {

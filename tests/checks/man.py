@@ -180,4 +180,5 @@ def main():
     repo.finish(problems, checked)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Clients that count which worker answers: one connection a request, each with a deadline."""
+"""Clients that count which worker answers: one connection a request, each with a deadline; and one of the control socket."""
 
 import collections
 import os
@@ -34,6 +34,21 @@ def length_of(head):
         if line.lower().startswith(b"content-length:"):
             return int(line.split(b":")[1])
     return None
+
+
+def control(path, request, timeout=10):
+    """Asks the control socket on a connection of its own; the answer, whose last line is there too."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(timeout)
+        s.connect(str(path))
+        s.sendall(request.encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b'"done":true}\n'):
+            data = s.recv(65536)
+            if not data:
+                raise ConnectionResetError(f"the answer ends early: {answer!r}")
+            answer += data
+    return answer.decode()
 
 
 def count(port, requests, **options):

@@ -413,6 +413,73 @@ class Ctl(harness.TestCase):
         self.assertIn("2 of 2 ready", c.ctl("status"))
         self.assertIn("web", c.ctl("version"))
 
+    def test_upgrade_while_another_rolls(self):
+        """Whoever waits for the roll hears how it ended, over as many upgrades as there are; of the rest some may be missed."""
+        c = self.cluster(harness.PROBE, "after=250", "ready", "drain=250", "serve", flags=("-n", "4"),
+                         policy="[ready]\nwhen = notify\n[stop]\ntimeout = 10s\n")
+        c.ready(4)
+        old = {slot: c.pid_of(slot) for slot in range(4)}
+        roll = self.background(c, "roll")
+        said = self.read_until(roll.stdout, b"slot 0")
+        upgrades = 0
+        while not c.all("roll.end"):
+            self.assertRegex(c.ctl("upgrade"), rf"^upgraded: clusterd \S+, pid {c.pid}; the workers run on\n")
+            upgrades += 1
+        rest, errors = roll.communicate(timeout=DEADLINE)
+        said = said.decode() + rest
+        self.assertEqual((roll.returncode, errors), (0, ""), said)
+        for slot, pid in old.items():
+            self.assertLessEqual(said.count(f"slot {slot}  {pid} -> {c.pid_of(slot)}"), 1, said)
+        self.assertRegex(said, r"\nroll 1: done after \S+; 4 of 4 ready\n$")
+        self.assertGreater(upgrades, 2)
+        self.assertEqual(len(c.all("upgrade", result="done")), upgrades)
+        self.assertEqual(sorted(e.pid for e in c.wait_events(4, "worker.stop")), sorted(old.values()))
+        self.assertEqual(len(c.all("worker.start")), 8)
+
+    def test_wait_stopped_survives_upgrades(self):
+        c = self.quick()
+        waiter = self.background(c, "wait", "stopped")
+        eventually(lambda: raw(c, "version"), "an answer")
+        for _ in range(3):
+            c.ctl("upgrade")
+        self.assertIsNone(waiter.poll())
+        c.ctl("stop")
+        self.assertEqual(c.wait(), 0)
+        said, errors = waiter.communicate(timeout=DEADLINE)
+        self.assertEqual((waiter.returncode, errors), (0, ""), said)
+
+    def test_wait_for_a_roll(self):
+        """What a clusterctl asks after an upgrade; a roll that has ended since is told as well."""
+        c = self.quick()
+        for words in ("roll", "roll 1", "roll x", "roll 0", "ready 1", "stopped 1"):
+            self.assertFalse(raw(c, f"wait {words}")[-1]["ok"], words)
+        c.ctl("roll")
+        for words, ok in (("roll 1", True), ("roll 2", False)):
+            answer = raw(c, f"wait {words}")[-1]
+            self.assertEqual((answer["ok"], answer.get("verdict")), (ok, "done" if ok else None))
+
+    def test_upgrade_while_another_roll_fails(self):
+        c = self.cluster("/bin/sh", "-c", f"[ ! -e bad ] || {{ sleep 0.3; exit 1; }}; exec {harness.PROBE} ready serve",
+                         flags=("-n", "2"), policy="[ready]\nwhen = notify\n[roll]\ntries = 3\n[restart]\ndelay = 100ms\n")
+        c.ready(2)
+        c.announce("worker.exit", "roll.slot", "roll.end", "note")
+        old = sorted(c.workers())
+        (c.folder / "bad").touch()
+        for words in (("roll",), ("--json", "roll")):
+            mark = c.mark()
+            roll = self.background(c, *words)
+            c.wait_event("roll.begin", since=mark)
+            while not c.all("roll.end", since=mark):
+                c.ctl("upgrade")
+            said, _ = roll.communicate(timeout=DEADLINE)
+            self.assertEqual(roll.returncode, 1, said)
+            if "--json" in words:
+                self.assertEqual(json.loads(said.splitlines()[-1])["verdict"], "rolled-back")
+            else:
+                self.assertRegex(said, r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n")
+            self.assertEqual(sorted(c.workers()), old)
+            self.assertGreater(len(c.all("upgrade", since=mark, result="done")), 1)
+
     def test_follower_survives_an_upgrade(self):
         c = self.quick()
         follower = self.background(c, "--json", "events", "-f")

@@ -1,6 +1,7 @@
 """A worker that hangs costs nobody else, and one that only idles is left in peace."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -142,6 +143,32 @@ while True:
         c.wait_event("worker.exit", since=mark, pid=victim)
         self.assertEqual({e.slot for e in c.all("health")}, {3})
         c.wait_event("worker.ready", since=mark, slot=3)
+        self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])
+
+    @unittest.skipUnless(os.access(harness.APP, os.X_OK), "the app is not built")
+    def test_I7_a_suspended_worker_under_load(self):
+        """It costs at most the requests it had already; a health check finds it, and from then on nobody is lost."""
+        c = self.cluster(harness.APP, flags=("-n", 4, "-b", "round-robin"), policy=POLICY +
+                         "[health]\nhttp = /get\ninterval = 300ms\ntimeout = 300ms\nfailures = 2\n")
+        c.ready(4)
+        c.announce("balance", "health", "worker.hung", "worker.exit", "worker.escalate")
+        clients_at_once = 8
+        load = harness.Load(c.port, clients=clients_at_once, pause=0.001)
+        harness.eventually(lambda: load.sent > 100, "the load runs")
+        self.assertEqual(load.lost, [])
+        mark, victim = c.mark(), c.pid_of(1)
+        c.kill(signal.SIGSTOP, victim)
+        end = c.wait_event("worker.exit", since=mark, pid=victim)
+        self.assertEqual(end.cause, "health")
+        before = load.sent
+        harness.eventually(lambda: load.sent > before + 100, "the load goes on")
+        sent, lost = load.stop()
+        self.assertLessEqual(len(lost), clients_at_once, f"of {sent}: {lost}")
+        load = harness.Load(c.port, clients=clients_at_once)
+        c.wait_event("worker.ready", since=mark, slot=1)
+        harness.eventually(lambda: load.sent > 500, "five hundred requests")
+        sent, lost = load.stop()
+        self.assertEqual(lost, [], f"of {sent}")
         self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])
 
     def test_ready_when_it_answers_itself(self):

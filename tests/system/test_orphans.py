@@ -24,6 +24,15 @@ def lives(pid):
     return (harness.stat_of(pid) or "X")[0] not in "ZX"
 
 
+def how_it_ended(pid):
+    """What the parent of an orphan is told: that is us."""
+    try:
+        _, status = os.waitpid(pid, os.WNOHANG)
+        return f"{pid}: {os.waitstatus_to_exitcode(status)}"
+    except ChildProcessError:
+        return f"{pid}: no child of ours"
+
+
 def started(pid):
     text = pathlib.Path(f"/proc/{pid}/stat").read_text()
     return int(text[text.rindex(")") + 2:].split()[19])
@@ -228,7 +237,7 @@ class RowN7(Case):
         self.assertEqual(d.all("orphan.stop"), [])
         self.assertTrue(any("serve on" in e.text for e in d.all("note")), d.tail())
         for pid in orphans:
-            self.assertTrue(lives(pid), f"{pid} of {orphans}\n{c.tail()}\n{d.tail()}")
+            self.assertTrue(lives(pid), f"{how_it_ended(pid)} of {orphans}\n{c.tail()}\n{d.tail()}")
         self.assert_rows(c, orphans)
         e = self.again(c, harness.APP, flags=("-b", mode))
         e.ready(3)

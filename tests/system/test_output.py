@@ -1,4 +1,8 @@
-"""Row L: what workers print is kept apart, bounded and attributed; the log never blocks."""
+"""Row L: what workers print is kept apart, bounded and attributed; the log never blocks.
+
+    FLOOD=10 python3 tests/system/test_output.py RowL.test_L1_a_hundred_megabytes_a_second    for so many seconds (4)
+    REOPENS=1000 python3 tests/system/test_output.py RowL.test_L9_ten_thousand_lines_a_second    so often (1000)
+"""
 
 import json
 import os
@@ -10,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
+import clients
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
@@ -51,6 +57,41 @@ time.sleep(1000)
         harness.eventually(lambda: (c.folder / "wrote").exists(), "all is written", 10 * harness.SLOW)
         if harness.SLOW == 1:
             self.assertLess(int(harness.status_field(c.pid, "VmRSS").split()[0]) - before, 8192)
+
+    FLOOD = float(os.environ.get("FLOOD", "4"))
+    RATE = 100 << 20
+
+    @unittest.skipUnless(harness.SLOW == 1, "a sanitized clusterd can not read so much")
+    def test_L1_a_hundred_megabytes_a_second(self):
+        """The worker keeps its pace, clusterd answers meanwhile, and nothing piles up."""
+        c = self.python(f"""
+block, begin, wrote = (b'x' * 99 + b'\\n') * 600, time.monotonic(), 0
+while wrote < {self.FLOOD} * {self.RATE}:
+    wrote += os.write(1, block)
+    ahead = wrote / {self.RATE} - (time.monotonic() - begin)
+    if ahead > 0.001:
+        time.sleep(ahead)
+open('new', 'w').write(str(time.monotonic() - begin))
+os.rename('new', 'took')
+time.sleep(1000)
+""", policy=CAPTURE + "overflow = drop\nfile = /dev/null\n")
+        harness.eventually(c.socket.exists, "the control socket")
+        clients.control(c.socket, "wait ready")
+        before, took = int(harness.status_field(c.pid, "VmRSS").split()[0]), []
+        while not (c.folder / "took").exists():
+            begin = time.monotonic()
+            clients.control(c.socket, "status")
+            took.append(time.monotonic() - begin)
+            time.sleep(0.01)  # one request after the other, not all there can be
+        took.sort()
+        lasted = float((c.folder / "took").read_text())
+        grown = int(harness.status_field(c.pid, "VmRSS").split()[0]) - before
+        print(f"{self.FLOOD:g} s of output took {lasted:.2f} s; {len(took)} times status, "
+              f"p99 {1e3 * took[len(took) * 99 // 100]:.1f} ms; RSS + {grown} kB")
+        self.assertLess(lasted, 1.05 * self.FLOOD + self.slack())
+        self.assertGreater(len(took), 50)
+        self.assertLess(took[len(took) * 99 // 100], 0.02 + self.slack())
+        self.assertLess(grown, 8192)
 
     def test_L2_L3_binary_and_endless_lines(self):
         c = self.python("""
@@ -211,6 +252,50 @@ time.sleep(1000)
                         seen[event["event"]] += 1
         self.assertGreater(seen["worker.start"], 50)
         self.assertEqual(seen["worker.start"], seen["worker.exit"])
+
+    REOPENS = int(os.environ.get("REOPENS", 1000 if harness.SLOW == 1 else 200))
+
+    def test_L9_ten_thousand_lines_a_second(self):
+        """Renamed and reopened all the time: each line is in one of the files, whole, and in its place."""
+        with tempfile.TemporaryDirectory(prefix="log-") as folder:
+            log = pathlib.Path(folder, "log")
+            c = self.python("""
+import signal
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+number, begin = 0, time.monotonic()
+while not stop:
+    due = int((time.monotonic() - begin) * 10000)
+    text = b''.join(b'number %d.\\n' % n for n in range(number, min(due, number + 300)))
+    number = max(number, min(due, number + 300))
+    while text:
+        text = text[os.write(1, text):]
+    time.sleep(0.002)
+os.write(1, b'last %d.\\n' % number)
+""", policy=CAPTURE + f"overflow = block\nfile = {log}\n")
+            def flows():
+                return log.exists() and log.stat().st_size > 0
+
+            harness.eventually(flows, "the log")
+            begin = time.monotonic()
+            for number in range(self.REOPENS):
+                os.rename(log, f"{log}.{number}")
+                c.kill(signal.SIGUSR1)
+                harness.eventually(flows, "lines in the new log")
+            lasted = time.monotonic() - begin
+            self.assertEqual(c.stop(), 0)
+            said = []
+            for name in [*(f"log.{number}" for number in range(self.REOPENS)), "log"]:
+                text = pathlib.Path(folder, name).read_text(encoding="utf-8")
+                self.assertTrue(text.endswith("\n") or not text, f"{name} ends in the middle of a line")
+                events = [json.loads(line) for line in text.splitlines()]
+                self.assertEqual([e for e in events if e["event"] in ("log.lost", "output.lost")], [])
+                said += [e["line"] for e in events if e["event"] == "output"]
+        count = len(said) - 1
+        print(f"{self.REOPENS} files, {count} lines in {lasted:.1f} s")
+        wanted = [f"number {n}." for n in range(count)] + [f"last {count}."]
+        self.assertEqual([pair for pair in zip(said, wanted) if pair[0] != pair[1]][:3], [])
+        self.assertGreater(count, 10000 * lasted / 2 / harness.SLOW)
 
 
 harness.main()

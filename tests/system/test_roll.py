@@ -1,4 +1,7 @@
-"""Row G: all workers are replaced, new first, and nobody outside notices; or nothing changes at all."""
+"""Row G: all workers are replaced, new first, and nobody outside notices; or nothing changes at all.
+
+    ROLLS=50 python3 tests/system/test_roll.py RowG.test_G1_rolls_back_to_back_under_load    so many of each kind (20)
+"""
 
 import os
 import pathlib
@@ -11,6 +14,7 @@ import time
 import harness
 
 READY = "[ready]\nwhen = notify\ntimeout = %s\n[stop]\ntimeout = %s\n[roll]\ntries = %d\n[restart]\ndelay = 10ms\n"
+ROLLS = int(os.environ.get("ROLLS", "20"))
 STABLE = 0.1  # seconds that a replacement must have served before the old worker goes
 
 
@@ -70,12 +74,13 @@ class RowG(harness.TestCase):
                 c = self.start(harness.APP, workers=2, flags=("-b", balance))
                 c.announce("balance", "note")
                 loads = [harness.Load(c.port, 4), harness.Load(c.port, 4, keep_alive=True)]
-                for _ in range(15):
+                for _ in range(ROLLS):
                     c.ctl("roll")
                 for load in loads:
                     sent, lost = load.stop()
                     self.assertEqual(lost, [], f"of {sent}")
                     self.assertGreater(sent, 300)
+                self.assertEqual(len(c.all("worker.start")), 2 * (1 + ROLLS))
                 self.assertEqual({e.asked for e in c.all("worker.exit")}, {True})
                 self.assertEqual({e.code for e in c.all("worker.exit")}, {0})
                 c.baseline = None

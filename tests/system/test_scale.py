@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 import unittest
 
 import harness
@@ -31,6 +32,25 @@ class RowH(harness.TestCase):
         self.assertEqual([e.slot for e in c.all("worker.exit")], [3, 2, 1])  # the highest slot goes
         for event in c.all("worker.exit"):
             self.assertTrue(event.asked)
+
+    def test_H1_one_to_sixty_four_and_back(self):
+        """Within a second each way, and the first worker stays: the highest slots go."""
+        c = self.start(1)
+        first, many = c.workers(), 64
+        for way in range(3):
+            for count in (many, 1):
+                before, mark = self.slack(), c.mark()
+                begin = time.monotonic()
+                c.ctl("scale", str(count), "--no-wait")
+                harness.eventually(lambda count=count: len(c.workers()) == count, f"{count} workers")
+                took = time.monotonic() - begin
+                self.assertLess(took, 1 * harness.SLOW + self.slack() - before, f"{count} workers, time {way}")
+                if count == many:
+                    c.wait_events(many - 1, "worker.ready", since=mark)
+            self.assertEqual(c.workers(), first)
+            gone = c.wait_events(many - 1, "worker.exit", since=mark)
+            self.assertEqual(sorted(e.slot for e in gone), list(range(1, many)))
+            self.assertEqual({e.asked for e in gone}, {True})
 
     def test_H2_zero_is_a_pause(self):
         c = self.start(1)

@@ -1,12 +1,17 @@
-"""Row O: many workers, many restarts, nothing that grows."""
+"""Row O: many workers, many restarts, nothing that grows.
+
+    CONNECTIONS=100000 RELOADS=10000 python3 tests/system/test_size.py RowO.test_O3_clients_and_reloads_leave_nothing_behind
+"""
 
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
 
+import clients
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 20s\n"
@@ -46,6 +51,52 @@ class RowO(harness.TestCase):
         self.assertLessEqual(abs(len(harness.fds(c.pid)) - before), 5)  # one worker may be on its way
         if harness.SLOW == 1:
             self.assertLess(self.rss_kb(c) - rss, 128)
+
+    CONNECTIONS = int(os.environ.get("CONNECTIONS", 30000 if harness.SLOW == 1 else 3000))
+    RELOADS = int(os.environ.get("RELOADS", 3000 if harness.SLOW == 1 else 150))
+
+    def test_O3_clients_and_reloads_leave_nothing_behind(self):
+        """Clients that ask, that ask half a question, and that only come and go; reloads that change something or not."""
+        policy = AT_ONCE + "[restart]\ndelay = {}ms\n"
+        c = self.cluster("/bin/sleep", "1000", policy=policy.format(1), flags=("-n", "2"))
+        c.announce("note")
+        c.ready(2)
+
+        def visit(number):
+            if number % 3 == 0:
+                self.assertIn('"done":true', clients.control(c.socket, ("version", "status", "ends")[number // 3 % 3]))
+                return
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(harness.DEADLINE)
+                client.connect(str(c.socket))
+                if number % 3 == 1:
+                    client.sendall(b"stat")
+
+        def reload(number):
+            if number % 2:
+                c.policy_file.write_text(policy.format(number), encoding="utf-8")
+            self.assertIn('"done":true', clients.control(c.socket, "reload"))
+
+        def do(times, act):
+            for number in range(times):
+                act(number)
+
+        def measure():
+            """Once all that left is gone: clusterd looks at its clients when something comes, or each second."""
+            harness.eventually(lambda: len(harness.fds(c.pid)) <= c.baseline[1], f"{c.baseline[1]} fds")
+            return len(harness.fds(c.pid)), self.rss_kb(c)
+
+        do(600, visit)
+        do(600, reload)  # the rings of events and reasons are full by now
+        for times, act in ((self.CONNECTIONS, visit), (self.RELOADS, reload)):
+            before = measure()
+            do(times, act)
+            after = measure()
+            print(f"{times} times {act.__name__}: fds {before[0]} and {after[0]}, RSS {before[1]} and {after[1]} kB")
+            self.assertEqual(after[0], before[0])
+            if harness.SLOW == 1:
+                self.assertLessEqual(after[1] - before[1], 128)
+        self.assertEqual(len(c.all("worker.start")), 2)
 
     @unittest.skipUnless(harness.HARM, "nothing is preloaded into a sanitized clusterd")
     def test_O6_no_allocation_is_assumed_to_succeed(self):
