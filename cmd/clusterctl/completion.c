@@ -85,15 +85,32 @@ static void put_help(const char *help, const char *without)
 
 static const char zsh_special[] = "'[]\\:`$\"", fish_special[] = "'\\";
 
-static void put_choices(const char *argument)
+/* `wild` is what stands before a ?, where the shell would look for files that match. */
+static void put_choices(const char *argument, const char *wild)
 {
-	for (; *argument; argument++)
+	for (; *argument; argument++) {
+		if (*argument == '?')
+			fputs(wild, stdout);
 		putchar(*argument == '|' ? ' ' : *argument);
+	}
 }
 
 static bool is_file(const struct option *option)
 {
 	return strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "PATH") == 0;
+}
+
+/* The words that an argument of a verb may be, or NULL; numbers of slots are not among them. */
+static const char *words_of(const struct verb *verb)
+{
+	if (strcmp(verb->arguments, "ready|stopped") == 0)
+		return "ready stopped";
+	return strcmp(verb->arguments, "SLOT|all") == 0 ? "all" : NULL;
+}
+
+static bool takes_signal(const struct verb *verb)
+{
+	return strncmp(verb->arguments, "SIGNAL", 6) == 0;
 }
 
 /* "auto|always|never": a closed list of words, in small letters. */
@@ -131,24 +148,22 @@ static void put_bash(const struct program *program)
 		/* For a file none of ours are offered: then the shell offers its own. */
 		if (is_choice(o->argument)) {
 			fputs("mapfile -t COMPREPLY < <(compgen -W '", stdout);
-			put_choices(o->argument);
+			put_choices(o->argument, "");
 			fputs("' -- \"$word\"); ", stdout);
 		}
 		puts("return ;;");
 	}
 	for (size_t i = 0; i < program->verb_count; i++) {
-		if (strcmp(program->verbs[i].arguments, "ready|stopped") == 0)
-			printf("    %s) mapfile -t COMPREPLY < <(compgen -W 'ready stopped' -- \"$word\"); return ;;\n",
-			       program->verbs[i].word);
-		if (strcmp(program->verbs[i].arguments, "SLOT|all") == 0)
-			printf("    %s) mapfile -t COMPREPLY < <(compgen -W all -- \"$word\"); return ;;\n",
-			       program->verbs[i].word);
-		if (strcmp(program->verbs[i].arguments, "SLOT") == 0 ||
-		    strcmp(program->verbs[i].arguments, "N|+N|-N") == 0)
-			printf("    %s) return ;;\n", program->verbs[i].word);
-		if (strncmp(program->verbs[i].arguments, "SIGNAL", 6) == 0)
+		const struct verb *verb = &program->verbs[i];
+
+		if (words_of(verb))
+			printf("    %s) mapfile -t COMPREPLY < <(compgen -W '%s' -- \"$word\"); return ;;\n",
+			       verb->word, words_of(verb));
+		if (strcmp(verb->arguments, "SLOT") == 0 || strcmp(verb->arguments, "N|+N|-N") == 0)
+			printf("    %s) return ;;\n", verb->word);
+		if (takes_signal(verb))
 			printf("    %s) mapfile -t COMPREPLY < <(compgen -A signal -- \"$word\"); return ;;\n",
-			       program->verbs[i].word);
+			       verb->word);
 	}
 	fputs("    esac\n    mapfile -t COMPREPLY < <(compgen -W '", stdout);
 	bash_words(program);
@@ -174,11 +189,26 @@ static void zsh_option(const struct option *o)
 			fputs("_files", stdout);
 		if (is_choice(o->argument)) {
 			putchar('(');
-			put_choices(o->argument);
+			put_choices(o->argument, "\\");
 			putchar(')');
 		}
 	}
 	puts("' \\");
+}
+
+/* What follows a verb is no file. */
+static void zsh_arguments(const struct program *program)
+{
+	fputs("    '1: :{_describe verb verbs}' '*:: :{case $words[1] in", stdout);
+	for (size_t i = 0; i < program->verb_count; i++) {
+		const struct verb *verb = &program->verbs[i];
+
+		if (words_of(verb))
+			printf(" (%s) compadd %s;;", verb->word, words_of(verb));
+		if (takes_signal(verb))
+			printf(" (%s) _signals;;", verb->word);
+	}
+	puts(" esac}'");
 }
 
 static void put_zsh(const struct program *program)
@@ -196,15 +226,32 @@ static void put_zsh(const struct program *program)
 	puts("_arguments -S \\");
 	for (size_t i = 0; i < program->option_count; i++)
 		zsh_option(&program->options[i]);
-	puts(program->verb_count > 0 ? "    '1: :{_describe verb verbs}' '*: :_files'"
-	                             : "    '1:program:_command_names -e' '*::argument:_normal'");
+	if (program->verb_count > 0)
+		zsh_arguments(program);
+	else
+		puts("    '1:program:_command_names -e' '*::argument:_normal'");
 }
 
 /* ---- fish ---- */
 
+static void fish_verb(const char *program, const struct verb *verb)
+{
+	printf("complete -c %s -n __fish_use_subcommand -a %s -d '", program, verb->word);
+	put_help(verb->help, fish_special);
+	puts("'");
+	if (words_of(verb))
+		printf("complete -c %s -n '__fish_seen_subcommand_from %s' -a '%s'\n", program, verb->word,
+		       words_of(verb));
+	if (takes_signal(verb))
+		printf("complete -c %s -n '__fish_seen_subcommand_from %s' -a 'HUP INT QUIT USR1 USR2 TERM CONT STOP KILL'\n",
+		       program, verb->word);
+}
+
 static void put_fish(const struct program *program)
 {
 	printf("# fish completion of %s\n", program->name);
+	if (program->verb_count > 0)
+		printf("complete -c %s -f\n", program->name); /* what follows a verb is no file */
 	for (size_t i = 0; i < program->option_count; i++) {
 		const struct option *o = &program->options[i];
 
@@ -213,10 +260,10 @@ static void put_fish(const struct program *program)
 			printf(" -s %s", o->letter);
 		printf(" -l %s", o->name);
 		if (is_file(o))
-			fputs(" -r", stdout);
+			fputs(" -r -F", stdout);
 		else if (is_choice(o->argument)) {
 			fputs(" -x -a '", stdout);
-			put_choices(o->argument);
+			put_choices(o->argument, "\\");
 			putchar('\'');
 		} else if (o->argument[0])
 			fputs(" -x", stdout);
@@ -224,12 +271,8 @@ static void put_fish(const struct program *program)
 		put_help(o->help, fish_special);
 		puts("'");
 	}
-	for (size_t i = 0; i < program->verb_count; i++) {
-		printf("complete -c %s -f -n __fish_use_subcommand -a %s -d '", program->name,
-		       program->verbs[i].word);
-		put_help(program->verbs[i].help, fish_special);
-		puts("'");
-	}
+	for (size_t i = 0; i < program->verb_count; i++)
+		fish_verb(program->name, &program->verbs[i]);
 }
 
 int main(int argc, char **argv)
