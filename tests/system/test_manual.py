@@ -107,6 +107,14 @@ class Manual(harness.TestCase):
         self.assertEqual(c.all("worker.escalate"), [])
         self.assertEqual(c.stop(), 0)
 
+    @unittest.skipUnless(shutil.which("node"), "node is not installed")
+    def test_every_node_is_a_primary(self):
+        """As clusterd-runbook(7) says of code that is made for Node's own cluster."""
+        script = self.folder / "worker.js"
+        script.write_text("console.log('primary', require('cluster').isPrimary ?? require('cluster').isMaster);\nsetInterval(() => {}, 1000);\n")
+        c = self.cluster("node", str(script), flags=("-n", "2"))
+        harness.eventually(lambda: c.other.count("primary true") == 2, "both say so")
+
     @unittest.skipUnless(shutil.which("go"), "go is not installed")
     def test_go(self):
         path = self.write("go", "worker.go")
