@@ -180,6 +180,23 @@ class Manual(harness.TestCase):
         self.assertGreaterEqual(up.after_ms, 300)
         c.ctl("is-ready", status=1)
 
+    def test_forms_of_the_log(self):
+        """What begins a line, as EVENTS says it, and the lines of a worker between."""
+        script = "echo out; echo err >&2; exec sleep 1000"
+        time, level = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "(error|warn|info|debug)"
+        for form, start, lines in (
+                ("text", rf"{time} clusterd web: |web\[0\] (out|err)$", ("web[0] out", "web[0] err")),
+                ("logfmt", rf"time={time} level={level} event=[\w.]+ name=web ",
+                 ('slot=0 stream=out line="out"', 'slot=0 stream=err line="err"')),
+                ("json", rf'{{"v":1,"time":"{time}","level":"{level}","event":"[\w.]+","name":"web",',
+                 ('"slot":0,"stream":"out","line":"out"', '"slot":0,"stream":"err","line":"err"'))):
+            log = self.folder / form
+            c = self.cluster("/bin/sh", "-c", script, flags=("-n", "1", "--log-format", form),
+                             policy=f"[log]\nfile = {log}\noutput = capture\n[ready]\nwhen = alive\nafter = 0\n")
+            harness.eventually(lambda log=log, lines=lines: log.exists() and all(line in log.read_text() for line in lines), lines)
+            self.assertEqual([line for line in log.read_text().splitlines() if not re.match(start, line)], [], start)
+            self.assertEqual(c.stop(), 0)
+
     # ---- clusterd.conf(5) ----
 
     def test_ready_command(self):
