@@ -20,7 +20,7 @@ jobs=$(nproc)
 # Without these nothing can be tested. Without the others some tests say why they skip.
 TEST_PACKAGES="check libsubunit-dev python3 procps mandoc shellcheck pmccabe clang-14 libclang-rt-14-dev"
 OPTIONAL_PACKAGES="nodejs npm redis-server nginx-light wrk gunicorn systemd util-linux uvicorn puma unicorn
-    lighttpd haproxy starman php8.2-fpm golang-go zsh fish"
+    lighttpd haproxy starman php8.2-fpm golang-go zsh fish logrotate"
 
 # shellcheck disable=SC2086 # lists of words
 need $BUILD_PACKAGES $TEST_PACKAGES

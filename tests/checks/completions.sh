@@ -46,7 +46,8 @@ if command -v fish >/dev/null; then
     for file in "$folder"/fish/*; do
         fish --no-execute "$file" || status=1
     done
-    for line in 'clusterctl whi:' 'clusterctl wh:why' 'clusterctl --tim:--timeout' 'clusterd --conf:--config'; do
+    for line in 'clusterctl whi:' 'clusterctl wh:why' 'clusterctl --tim:--timeout' 'clusterctl wait :ready stopped' 'clusterctl drain :all' \
+        'clusterctl signal US:USR1 USR2' 'clusterctl scale :' 'clusterctl -s /us:/usr/' 'clusterd --conf:--config' 'clusterd -b rou:round-robin round-robin?'; do
         offered=$(fish --no-config -c "source '$folder/fish/${line%% *}.fish'; complete -C '${line%:*}'" | cut -f 1 | tr '\n' ' ')
         [ "${offered% }" = "${line#*:}" ] || { echo "fish, ${line%:*}: offers '$offered'"; status=1; }
     done

@@ -36,6 +36,12 @@ if command -v dpkg >/dev/null && [ -e /etc/debian_version ]; then
     same "Containerfile: the packages of the image and those of the libraries" "$(packages 2)" "$owners"
 fi
 
+# logrotate exits with 0 whatever it finds; what it does not understand it says.
+if command -v logrotate >/dev/null; then
+    complaints=$(logrotate -d "$dist/logrotate.conf" 2>&1 | grep -i -e '^error' -e 'unknown option' || true)
+    same "logrotate.conf" "$complaints" ""
+fi
+
 # A unit may not give up, nor kill, before the policy does.
 seconds()
 {

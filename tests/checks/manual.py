@@ -23,8 +23,9 @@ PAGES = sorted((repo.ROOT / "man").glob("*.[1-8]"))
 EXAMPLE = repo.ROOT / "config/examples/web.conf"
 NOT_HERE = re.compile("[Nn]o such (file|user|group)|no program|above the hard limit")  # the examples name what need not be there
 MACROS = {"Ar", "Cm", "Fl", "Ic", "Li", "No", "Ns", "Pa"}
-LIMITS = ("LISTENERS_MAX", "RULES_MAX", "ENV_MAX", "ENV_TEXT_MAX", "WORDS_MAX", "WORDS_TEXT_MAX", "PATH_TEXT_MAX",
-          "NAME_TEXT_MAX")
+LIMITS = ("LISTENERS_MAX", "RULES_MAX", "ENV_MAX", "ENV_TEXT_MAX", "WORDS_MAX", "LINE_TEXT_MAX", "SECTION_TEXT_MAX",
+          "SECTIONS_MAX")
+WITH_NUL = ("WORDS_TEXT_MAX", "PATH_TEXT_MAX", "NAME_TEXT_MAX")
 
 
 def run(*words):
@@ -181,11 +182,11 @@ def check_complete(problems):
         name.replace("%zu", "0") for name in names), {name.replace("%zu", "0") for name in names})
     checked += check_words(compare)
     conf = (repo.ROOT / "man/clusterd.conf.5").read_text()
-    header = (repo.ROOT / "config/policy.h").read_text()
-    for name in LIMITS:
+    header = (repo.ROOT / "config/policy.h").read_text() + (repo.ROOT / "config/load.h").read_text()
+    for name in LIMITS + WITH_NUL:
         most = int(re.search(rf"\b{name} = (\d+)", header).group(1))
         checked += 1
-        if not re.search(rf"\b{most - (name in LIMITS[5:])}\b", conf):  # of a text, all but the NUL
+        if not re.search(rf"\b{most - (name in WITH_NUL)}\b", conf):
             problems.append(f"clusterd.conf.5: does not tell {name}, {most}")
     return checked
 

@@ -4,6 +4,7 @@ And METRICS of clusterd(8): what is served is of the type and has the labels tha
 pages that no other test holds.
 """
 
+import json
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ import harness
 PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-worker.7"
 README = PAGE.parents[1] / "README.md"
 DAEMON = (PAGE.parent / "clusterd.8").read_text(encoding="utf-8")
+WATCH = (PAGE.parent / "clusterd-runbook.7").read_text(encoding="utf-8").split(".Sh WHAT TO WATCH\n")[1].split("\n.Sh ")[0]
 EXAMPLES = dict(re.findall(r'^\.\\" example (\w+)\n\.Bd [^\n]*\n(.*?)^\.Ed$', PAGE.read_text(encoding="utf-8"),
                            flags=re.M | re.S))
 
@@ -105,6 +107,14 @@ class Manual(harness.TestCase):
         self.assertEqual(c.all("worker.escalate"), [])
         self.assertEqual(c.stop(), 0)
 
+    @unittest.skipUnless(shutil.which("node"), "node is not installed")
+    def test_every_node_is_a_primary(self):
+        """As clusterd-runbook(7) says of code that is made for Node's own cluster."""
+        script = self.folder / "worker.js"
+        script.write_text("console.log('primary', require('cluster').isPrimary ?? require('cluster').isMaster);\nsetInterval(() => {}, 1000);\n")
+        c = self.cluster("node", str(script), flags=("-n", "2"))
+        harness.eventually(lambda: c.other.count("primary true") == 2, "both say so")
+
     @unittest.skipUnless(shutil.which("go"), "go is not installed")
     def test_go(self):
         path = self.write("go", "worker.go")
@@ -151,11 +161,41 @@ class Manual(harness.TestCase):
             by = re.search(r"^\.Pq by Va (.*)$", part, flags=re.M)
             told[part.split()[0]] = (part.split()[2], set(by.group(1).split(" , ")) if by else set())
         self.assertEqual({family: (types[family], labels[family]) for family in types}, told)
+        watched = re.findall(r"\b(clusterd_\w+)(?:\{(.*?)\})?", WATCH)
+        self.assertGreater(len(watched), 6)
+        for name, labels in watched:
+            self.assertRegex(text, rf"(?m)^{name}(\{{.*{labels}.*\}})? " if labels else rf"(?m)^{name}[ {{]")
 
     def test_not_ready(self):
         c, get = self.watched(harness.PROBE)
         c.wait_events(2, "worker.start")
         self.assertEqual((get("/readyz")[0], get("/healthz")[0]), (503, 200))
+
+    def test_up_with_one_that_ends(self):
+        c = self.sh("[ $CLUSTERD_SLOT = 0 ] || exit 1; exec sleep 1000", flags=("-n", "2"),
+                    policy="[ready]\nwhen = alive\nafter = 300ms\n")
+        c.announce("worker.exit")
+        up = c.wait_event("up")
+        self.assertEqual((up.ready, up.workers), (1, 2))
+        self.assertGreaterEqual(up.after_ms, 300)
+        c.ctl("is-ready", status=1)
+
+    def test_forms_of_the_log(self):
+        """What begins a line, as EVENTS says it, and the lines of a worker between."""
+        script = "echo out; echo err >&2; exec sleep 1000"
+        time, level = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "(error|warn|info|debug)"
+        for form, start, lines in (
+                ("text", rf"{time} clusterd web: |web\[0\] (out|err)$", ("web[0] out", "web[0] err")),
+                ("logfmt", rf"time={time} level={level} event=[\w.]+ name=web ",
+                 ('slot=0 stream=out line="out"', 'slot=0 stream=err line="err"')),
+                ("json", rf'{{"v":1,"time":"{time}","level":"{level}","event":"[\w.]+","name":"web",',
+                 ('"slot":0,"stream":"out","line":"out"', '"slot":0,"stream":"err","line":"err"'))):
+            log = self.folder / form
+            c = self.cluster("/bin/sh", "-c", script, flags=("-n", "1", "--log-format", form),
+                             policy=f"[log]\nfile = {log}\noutput = capture\n[ready]\nwhen = alive\nafter = 0\n")
+            harness.eventually(lambda log=log, lines=lines: log.exists() and all(line in log.read_text() for line in lines), lines)
+            self.assertEqual([line for line in log.read_text().splitlines() if not re.match(start, line)], [], start)
+            self.assertEqual(c.stop(), 0)
 
     # ---- clusterd.conf(5) ----
 
@@ -202,6 +242,26 @@ class Manual(harness.TestCase):
             harness.eventually(lambda: len(c.workers()) == 2, words)
             c.ctl("wait", "ready")
         c.baseline = None
+
+    def test_fields(self):
+        """What JSON of the page lists for each kind of line is what such a line has."""
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", "2", "-b", "round-robin?"), policy="[ready]\nwhen = notify\n")
+        c.announce("worker.exit", "balance")
+        c.ready(2)
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_events(3, "worker.ready")
+        lines = [json.loads(line) for words in (("status",), ("ends",), ("why", "0"), ("version",), ("config",), ("metrics",),
+                                                ("roll",), ("events",)) for line in c.ctl("--json", *words).splitlines()]
+        part = PAGE.with_name("clusterctl.1").read_text(encoding="utf-8").split(".Sh JSON\n")[1].split("\n.Sh ")[0]
+        told = {kind: set(re.findall(r"[a-z_]+", text)) for kinds, text in re.findall(r"^\.It Va (.*)\n((?:(?!\.It|\.El).*\n)+)", part, flags=re.M)
+                for kind in kinds.split(" , ")}
+        sometimes = {"due_in_ms", "left_out_ms", "roll_generation", "roll_done", "roll_back"}
+        for kind in ("cluster", "listener", "slot", "end", "why", "version", "config", "metrics"):
+            fields = set().union(*(line for line in lines if line.get("kind") == kind)) - {"v", "kind"}
+            self.assertEqual(fields - told[kind] - (told["slot"] if kind in ("end", "why") else set()), set(), kind)
+            self.assertEqual({word for word in told[kind] if "_" in word} - fields - sometimes, set(), kind)
+        self.assertLessEqual({line.get("kind") for line in lines}, {*told, None})
+        c.baseline = None  # the roll has made places for more workers
 
     def test_the_end_of_waiting(self):
         c = self.cluster(harness.PROBE, "ready", flags=("-n", "1"), policy="[ready]\nwhen = notify\n")

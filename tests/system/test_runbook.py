@@ -12,7 +12,7 @@ import clients
 import harness
 
 PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-runbook.7"
-TEXT, ELSEWHERE = PAGE.read_text(encoding="utf-8").split(".Sh RUNBOOK\n")[1].split("\n.Sh ")[:2]
+TEXT, *_, ELSEWHERE, _ = PAGE.read_text(encoding="utf-8").split(".Sh RUNBOOK\n")[1].split("\n.Sh ")
 SYMPTOMS = {part.split("\n")[0].removeprefix("\\&"): part for part in TEXT.split(".Ss ")[1:]}
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
 
