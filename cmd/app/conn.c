@@ -389,11 +389,10 @@ static void on_deadline(struct deadline *deadline)
 {
 	static const struct http_problem slow = { 408, "the request took too long", NULL };
 	struct conn *conn = conn_of(deadline, deadline);
-	bool at_rest = deadline->limit == LIMIT_IDLE || deadline->limit == LIMIT_DRAIN;
 
 	if (deadline->limit == LIMIT_REQUEST && conn->reader)
 		conn_fail(conn, &slow);
-	else if (!at_rest || !conn_read(conn))
+	else if ((deadline->limit != LIMIT_IDLE && deadline->limit != LIMIT_DRAIN) || !conn_read(conn))
 		conn_close(conn);
 	conn_settle(conn);
 }
