@@ -61,7 +61,7 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 	record_starting(s, action->slot, action->generation);
 	rc = worker_start(s, action->slot, action->cookie, action->generation, &failed);
 	record_started(s, rc < 0 ? NULL : worker_find(s, action->cookie));
-	notice_prepare_soon(s);
+	notice_prepare(s);
 	sup_tell_end(s);
 	if (rc < 0) {
 		event.what = EV_SPAWN_FAILED;

@@ -221,7 +221,6 @@ struct supervisor {
 	uv_timer_t strangers;
 	uv_timer_t notices; /* runs while a worker rests */
 	uv_timer_t relisten; /* runs while a listener is down */
-	uv_timer_t spare;     /* until there is one more NOTIFY_SOCKET */
 	uv_check_t awake;    /* keep.c */
 	uv_timer_t systemd_timer;
 	int signal_fd;
@@ -340,7 +339,6 @@ int worker_reap_strangers(struct supervisor *s);
 void notice_read(void *worker);
 void notices_read_all(struct supervisor *s); /* of those that rest, before a deadline is judged */
 void notice_prepare(struct supervisor *s); /* what the next spawn need not do while somebody waits */
-void notice_prepare_soon(struct supervisor *s); /* when the worker just started has begun */
 
 /* launch.c: 0, or -ENOENT, -EACCES, … of the program, -EINVAL of the policy, -EPERM, with a
  * sentence */

@@ -15,7 +15,7 @@
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/proc.h"
 
-enum { ANCESTORS_MAX = 32, REST_RETRY_MS = 1000, REFUSED_INTERVAL_MS = 60000, SPARE_MS = 1 };
+enum { ANCESTORS_MAX = 32, REST_RETRY_MS = 1000, REFUSED_INTERVAL_MS = 60000 };
 
 /* Is the process the worker, in its group, or one of its descendants? */
 static bool belongs(const struct worker *worker, pid_t pid)
@@ -240,15 +240,4 @@ void notice_prepare(struct supervisor *s)
 	/* If that fails, the next spawn tries again, and tells. */
 	if (s->spare_fd < 0 && !s->stopping)
 		(void)notifysock_open(s->spare_name, &s->spare_fd, &failed);
-}
-
-static void on_spare(uv_timer_t *timer)
-{
-	notice_prepare(timer->data);
-}
-
-/* The new worker shares our CPU, as a rule: let it begin first. */
-void notice_prepare_soon(struct supervisor *s)
-{
-	uv_timer_start(&s->spare, on_spare, SPARE_MS, 0);
 }

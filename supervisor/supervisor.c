@@ -205,13 +205,12 @@ static int loop_open(struct supervisor *s)
 	uv_timer_init(&s->loop, &s->strangers);
 	uv_timer_init(&s->loop, &s->notices);
 	uv_timer_init(&s->loop, &s->relisten);
-	uv_timer_init(&s->loop, &s->spare);
 	keep_start(s);
 	uv_timer_init(&s->loop, &s->systemd_timer);
 	uv_check_init(&s->loop, &s->after_poll);
 	uv_idle_init(&s->loop, &s->no_wait);
 	s->deadline.data = s->strangers.data = s->notices.data = s;
-	s->relisten.data = s->systemd_timer.data = s->spare.data = s;
+	s->relisten.data = s->systemd_timer.data = s;
 	s->after_poll.data = s->no_wait.data = s;
 	s->deadline_ms = NEVER_MS;
 	return hear_start(&s->hearing, &s->loop, after_batch, s);
@@ -251,7 +250,6 @@ void sup_shutdown(struct supervisor *s)
 	uv_close((uv_handle_t *)&s->strangers, NULL);
 	uv_close((uv_handle_t *)&s->notices, NULL);
 	uv_close((uv_handle_t *)&s->relisten, NULL);
-	uv_close((uv_handle_t *)&s->spare, NULL);
 	uv_close((uv_handle_t *)&s->awake, NULL);
 	uv_close((uv_handle_t *)&s->systemd_timer, NULL);
 	uv_close((uv_handle_t *)&s->after_poll, NULL);
