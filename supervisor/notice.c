@@ -12,6 +12,7 @@
 #include "supervisor/core/notify.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/closer.h"
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/proc.h"
 
@@ -88,7 +89,7 @@ static void tell_too_much(struct worker *worker)
 }
 
 /* Nobody reads it for so long: then the kernel's queue is full, and holds the sender up. */
-static void rest(struct worker *worker, uint32_t ms)
+static void listen_later(struct worker *worker, uint32_t ms)
 {
 	struct supervisor *s = worker->s;
 
@@ -98,6 +99,11 @@ static void rest(struct worker *worker, uint32_t ms)
 		uv_update_time(&s->loop);
 		uv_timer_start(&s->notices, on_rested, ms, 0);
 	}
+}
+
+static void rest(struct worker *worker, uint32_t ms)
+{
+	listen_later(worker, ms);
 	if (worker->rested)
 		return;
 	worker->rested = true;
@@ -143,6 +149,11 @@ void notice_read(void *owner)
 	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone; turn++) {
 		uint32_t rest_ms, before = worker->strangers;
 
+		if (!closer_has_room()) { /* then another descriptor could make us wait */
+			worker->strangers += NOTIFY_BURST;
+			listen_later(worker, NOTIFY_WINDOW_MS);
+			return;
+		}
 		if (!read_one(worker))
 			return;
 		rest_ms = notify_spend(&worker->notices, clock_ms());
@@ -186,7 +197,7 @@ static void on_rested(uv_timer_t *timer)
 /* What it could send before its queue was full: a word that keeps it alive may be among it. */
 static void read_queue(struct worker *worker)
 {
-	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone && read_one(worker); turn++)
+	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone && closer_has_room() && read_one(worker); turn++)
 		;
 }
 

@@ -1,19 +1,22 @@
 #include "supervisor/os/closer.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
+#include "supervisor/os/clock.h"
 #include "supervisor/os/sys.h"
 
 enum { STACK_SIZE = 256 * 1024 }; /* of address space; what a sanitizer needs */
 
 struct lot {
-	size_t count;
-	int fds[];
+	pthread_t thread;
+	bool busy, cancelled;
+	uint64_t begun_ms;
+	size_t count, next; /* next is the thread's until it is joined */
+	int fds[CLOSER_FDS_MAX];
 };
 
-static atomic_uint under_way;
+static struct lot lots[CLOSER_LOTS];
 
 /* Asks the pipe, and not the file: fstat(2) may wait for a file system as well. */
 static bool is_pipe(int fd)
@@ -21,67 +24,102 @@ static bool is_pipe(int fd)
 	return fcntl(fd, F_GETPIPE_SZ) >= 0;
 }
 
+/* The number is free before close(2) waits, so it is never closed twice. */
 static void *run(void *context)
 {
 	struct lot *lot = context;
 
-	for (size_t i = 0; i < lot->count; i++)
-		close(lot->fds[i]);
-	free(lot);
-	atomic_fetch_sub(&under_way, 1);
+	while (lot->next < lot->count)
+		close(lot->fds[lot->next++]);
 	return NULL;
 }
 
 static bool start(struct lot *lot)
 {
 	pthread_attr_t attr;
-	pthread_t thread;
-	bool started;
 
 	if (pthread_attr_init(&attr) != 0)
 		return false;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	started = pthread_create(&thread, &attr, run, lot) == 0;
+	lot->cancelled = false;
+	lot->begun_ms = clock_ms();
+	lot->busy = pthread_create(&lot->thread, &attr, run, lot) == 0;
 	pthread_attr_destroy(&attr);
-	return started;
+	return lot->busy;
 }
 
-static bool hand_over(const int *fds, size_t count)
-{
-	struct lot *lot;
-
-	if (atomic_load(&under_way) >= CLOSERS_MAX)
-		return false;
-	lot = malloc(sizeof *lot + count * sizeof *fds);
-	if (!lot)
-		return false;
-	lot->count = count;
-	memcpy(lot->fds, fds, count * sizeof *fds);
-	atomic_fetch_add(&under_way, 1);
-	if (start(lot))
-		return true;
-	atomic_fetch_sub(&under_way, 1);
-	free(lot);
-	return false;
-}
-
-static void close_in_place(int fd)
+static void close_in_place(const int *fds, size_t count)
 {
 	const struct linger none = { .l_onoff = 0 };
 
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
-	close(fd);
+	for (size_t i = 0; i < count; i++) {
+		setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &none, sizeof none);
+		close(fds[i]);
+	}
+}
+
+/* What a thread that was cancelled has left is for the next one. */
+static void reap(struct lot *lot)
+{
+	if (!lot->busy || pthread_tryjoin_np(lot->thread, NULL) != 0)
+		return;
+	lot->busy = false;
+	if (lot->next < lot->count && !start(lot))
+		close_in_place(lot->fds + lot->next, lot->count - lot->next);
+}
+
+static struct lot *free_lot(void)
+{
+	for (size_t i = 0; i < CLOSER_LOTS; i++)
+		if (!lots[i].busy)
+			return &lots[i];
+	return NULL;
+}
+
+/* Ends the wait of close(2), by the signal that libc has for it. */
+static void cancel_old(void)
+{
+	uint64_t now = clock_ms();
+
+	for (size_t i = 0; i < CLOSER_LOTS; i++) {
+		if (!lots[i].busy || lots[i].cancelled || now - lots[i].begun_ms < CLOSER_MS)
+			continue;
+		lots[i].cancelled = true;
+		pthread_cancel(lots[i].thread);
+	}
+}
+
+bool closer_has_room(void)
+{
+	size_t under_way = 0;
+
+	for (size_t i = 0; i < CLOSER_LOTS; i++) {
+		reap(&lots[i]);
+		under_way += lots[i].busy ? lots[i].count : 0;
+	}
+	if (free_lot() && under_way < CLOSER_FDS)
+		return true;
+	cancel_old();
+	return false;
 }
 
 void closer_close(const int *fds, size_t count)
 {
+	struct lot *lot = free_lot();
 	size_t first = 0;
 
 	while (first < count && is_pipe(fds[first]))
 		close(fds[first++]);
-	if (first == count || hand_over(fds + first, count - first))
+	fds += first;
+	count -= first;
+	if (count == 0)
 		return;
-	while (first < count)
-		close_in_place(fds[first++]);
+	if (lot && count <= CLOSER_FDS_MAX) {
+		memcpy(lot->fds, fds, count * sizeof *fds);
+		lot->count = count;
+		lot->next = 0;
+		if (start(lot))
+			return;
+	}
+	close_in_place(fds, count);
 }

@@ -3,20 +3,29 @@
  *
  * close(2) of the last copy of a file takes as long as whoever made it likes: that of a TCP
  * connection with SO_LINGER waits for its peer, whatever O_NONBLOCK says, and a unix socket may
- * hold such a connection. So each lot is closed by a thread that lives for nothing else. A pipe
- * never waits, and is what sd_notify_barrier(3) sends: it is closed at once.
+ * hold such a connection in its queue. So each lot is closed by a thread that lives for nothing
+ * else, and is cancelled after CLOSER_MS if its place is needed. A pipe never waits, and is what
+ * sd_notify_barrier(3) sends: it is closed at once. One thread calls all of this.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_CLOSER_H
 #define CLUSTERD_SUPERVISOR_OS_CLOSER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-enum { CLOSERS_MAX = 16 };
+enum {
+	CLOSER_FDS_MAX = 253, /* in one lot: SCM_MAX_FD */
+	CLOSER_LOTS = 16,     /* at a time */
+	CLOSER_FDS = 64,      /* of these in all, so that they do not use up what a process may open */
+	CLOSER_MS = 1000,
+};
+
+/* May another lot be taken in? If not, ask again soon: what has waited for too long is ended. */
+bool closer_has_room(void);
 
 /*
- * Closes them; the numbers are free when it returns, or soon after. It does not wait, unless
- * CLOSERS_MAX lots are still waiting, or there is no memory for a thread: then they are
- * closed in place, sockets without their linger.
+ * Closes them, at most CLOSER_FDS_MAX. It does not wait after closer_has_room() was true, unless
+ * there are no resources for a thread: then they are closed in place, sockets without their linger.
  */
 void closer_close(const int *fds, size_t count);
 

@@ -186,28 +186,54 @@ time.sleep(1000)
         self.assertEqual([e.slot for e in c.all("worker.ready")], [0])
 
     def test_E6_a_descriptor_that_lingers_holds_nobody_up(self):
-        """Its last close(2) waits for a peer that never reads; clusterd is stopped until it has the only copy."""
-        c = self.python("""
-import array, signal, struct
+        """Its last close(2) waits for a peer that never reads; clusterd is stopped until it has the only copy.
+
+        Three workers send ten each, as much as their queues take: bare, and in the queue of a unix
+        socket, where nobody can take their linger away.
+        """
+        for nested in (False, True):
+            with self.subTest(nested=nested):
+                self.linger(nested)
+
+    def linger(self, nested):
+        c = self.python(f"nested = {nested}\n" + """
+import array, struct
+def send_fd(s, fd):
+    s.sendmsg([b'X=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd.fileno()]))])
+    fd.close()
 listener = socket.create_server(('127.0.0.1', 0))
-for turn in range(20):
+peers, senders = [], []  # peers are open, and never read
+for turn in range(10):
     sender = socket.create_connection(listener.getsockname())
-    peer = listener.accept()
-    globals()[f'peer{turn}'] = peer  # open, and never read
+    peers.append(listener.accept()[0])
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
     sender.setblocking(False)
     try:
         while True: sender.send(b'x' * 65536)
     except BlockingIOError:
         pass
-    os.kill(os.getppid(), signal.SIGSTOP)
-    s.sendmsg([b'X=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [sender.fileno()]))])
-    sender.close()
-    os.kill(os.getppid(), signal.SIGCONT)
+    senders.append(sender)
+print('armed', flush=True)
+while not os.path.exists('go'): time.sleep(0.01)
+for sender in senders:
+    if nested:
+        outer, inner = socket.socketpair()
+        send_fd(outer, sender)
+        send_fd(s, inner)
+        outer.close()
+    else:
+        send_fd(s, sender)
+print('sent', flush=True)
 say('READY=1')
 time.sleep(1000)
-""", policy=NOTIFY % "60s", flags=("-n", "1"))
-        c.wait_event("worker.ready")
+""", policy=NOTIFY % "60s", flags=("-n", "3"))
+        harness.eventually(lambda: c.other.count("armed") == 3, "all are armed")
+        c.kill(signal.SIGSTOP)
+        (c.folder / "go").touch()
+        harness.eventually(lambda: c.other.count("sent") == 3, "all have sent")
+        c.kill(signal.SIGCONT)
+        c.ready(3)
+        c.ctl("status")
 
     def test_E7_a_flood_mutes_nobody(self):
         c = self.python("""
