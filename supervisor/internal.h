@@ -42,6 +42,7 @@ struct reuseport_image;
 struct reuseport;
 struct adoption;
 struct kept_end;
+struct left_output;
 struct orphans;
 
 enum {
@@ -253,6 +254,7 @@ struct supervisor {
 	char upgrade_problem[UPGRADE_PROBLEM_MAX]; /* why the last one was refused, or "" */
 	uint64_t upgrade_us;  /* when the present upgrade took the step over */
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
+	struct left_output *carried_outputs; /* of before the upgrade, their workers had ended */
 	struct log_image carried_log; /* what the log could not write before the upgrade */
 	int null_fd;          /* /dev/null for the workers, or SPAWN_NULL: each opens its own */
 	uint64_t signals;     /* whose action is not the default; none is changed after the start */
