@@ -219,6 +219,7 @@ struct supervisor {
 	int signal_fd;
 	uv_poll_t signal_poll;
 	bool signals_open;
+	bool no_strangers;   /* every child is a worker or one of ours: SIGCHLD is not listened to */
 
 	uv_timer_t monitor, watch;
 	bool monitor_open, watch_open;
@@ -292,6 +293,7 @@ void strangers_soon(struct supervisor *s);
 
 /* start.c: an exit status, 0 when all is well */
 int start_all(struct supervisor *s);
+int start_load(struct supervisor *s); /* the state; before signals_start() */
 int start_upgraded(struct supervisor *s);
 uint32_t workers_wanted(const struct policy *policy);
 

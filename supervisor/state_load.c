@@ -98,6 +98,7 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	s->told_workers = (uint32_t)told;
 	s->up = flags & 1;
 	s->scaled = flags >> 1 & 1;
+	s->no_strangers = flags >> 2 & 1;
 	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && get_policy(in, &s->policy);
 }
 

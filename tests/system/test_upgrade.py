@@ -383,6 +383,13 @@ exec {"%s"} $0, @ARGV;
         told = [e.pid for e in c.all("worker.stop")]
         self.assertEqual(sorted(told), sorted(workers))
 
+    def test_N1_the_same_signals_are_listened_to(self):
+        c = self.start()
+        before = harness.status_field(c.pid, "SigBlk")
+        for _ in range(2):
+            self.upgrade(c)
+            self.assertEqual(harness.status_field(c.pid, "SigBlk"), before)
+
     def test_N9_stop_wins(self):
         for delay in range(0, 40, 4):
             c = self.start()
