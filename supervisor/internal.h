@@ -42,6 +42,7 @@ struct reuseport_image;
 struct reuseport;
 struct adoption;
 struct kept_end;
+struct left_output;
 struct orphans;
 
 enum {
@@ -226,6 +227,7 @@ struct supervisor {
 	int signal_fd;
 	uv_poll_t signal_poll;
 	bool signals_open;
+	bool no_strangers;   /* every child is a worker or one of ours: SIGCHLD is not listened to */
 
 	uv_timer_t monitor, watch;
 	bool monitor_open, watch_open;
@@ -261,6 +263,7 @@ struct supervisor {
 	char upgrade_problem[UPGRADE_PROBLEM_MAX]; /* why the last one was refused, or "" */
 	uint64_t upgrade_us;  /* when the present upgrade took the step over */
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
+	struct left_output *carried_outputs; /* of before the upgrade, their workers had ended */
 	struct log_image carried_log; /* what the log could not write before the upgrade */
 	int null_fd;          /* /dev/null for the workers, or SPAWN_NULL: each opens its own */
 	uint64_t signals;     /* whose action is not the default; none is changed after the start */
@@ -298,6 +301,7 @@ void strangers_soon(struct supervisor *s);
 
 /* start.c: an exit status, 0 when all is well */
 int start_all(struct supervisor *s);
+int start_load(struct supervisor *s); /* the state; before signals_start() */
 int start_upgraded(struct supervisor *s);
 uint32_t workers_wanted(const struct policy *policy);
 

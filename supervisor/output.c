@@ -399,6 +399,16 @@ void output_export(const struct output *o, struct output_image *ret)
 	}
 }
 
+void outputs_left(const struct log *log, output_visit *visit, void *context)
+{
+	for (const struct log_user *user = log->users; user; user = user->next) {
+		const struct output *o = (const struct output *)((const char *)user - offsetof(struct output, user));
+
+		if (user->stop == on_log_close && o->closing)
+			visit(context, o, o->slot);
+	}
+}
+
 int output_adopt(const struct output_options *options, const struct output_image *image,
                  struct output **ret, const char **failed)
 {

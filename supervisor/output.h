@@ -83,6 +83,9 @@ struct output_image {
 	size_t held_size[2];
 };
 void output_export(const struct output *output, struct output_image *ret);
+/* Those that output_close() has let go, and whose pipes somebody still holds. */
+typedef void output_visit(void *context, const struct output *output, uint32_t slot);
+void outputs_left(const struct log *log, output_visit *visit, void *context);
 int output_adopt(const struct output_options *options, const struct output_image *image,
                  struct output **ret, const char **failed);
 

@@ -104,15 +104,17 @@ static void on_signals(uv_poll_t *poll, int status, int events)
 	}
 }
 
-/* Can processes end that are our children and not our workers? */
-static bool strangers_possible(void)
+/* Can processes end that are our children and not our workers? After an upgrade only the state knows. */
+static bool strangers_possible(const struct supervisor *s)
 {
 	int subreaper = 0;
 	siginfo_t info;
 
 	prctl(PR_GET_CHILD_SUBREAPER, &subreaper, 0, 0, 0);
-	return getpid() == 1 || subreaper ||
-	       waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+	if (getpid() == 1 || subreaper)
+		return true;
+	return s->options->state_fd < 0 ? waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0
+	                                : !s->no_strangers;
 }
 
 int signals_start(struct supervisor *s)
@@ -126,8 +128,9 @@ int signals_start(struct supervisor *s)
 	signal(SIGPIPE, SIG_IGN);
 	/* If it were ignored, the kernel would reap the workers itself: wait(2). */
 	signal(SIGCHLD, SIG_DFL);
+	s->no_strangers = !strangers_possible(s);
 	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
-		if (heard[i].signo != SIGCHLD || strangers_possible())
+		if (heard[i].signo != SIGCHLD || !s->no_strangers)
 			numbers[count++] = heard[i].signo;
 	rc = sigfd_open(numbers, count, &s->signal_fd, &failed);
 	if (rc < 0)

@@ -280,17 +280,26 @@ static int resume_log(struct supervisor *s)
 	return s->log.open ? 0 : status;
 }
 
+int start_load(struct supervisor *s)
+{
+	const char *problem = "";
+
+	if (s->options->state_fd < 0)
+		return 0;
+	if (upgrade_load(s, s->options->state_fd, &problem) < 0) {
+		log_early(LOG_LEVEL_ERROR, "clusterd: upgrade: %s", problem);
+		return EXIT_BUG;
+	}
+	close(s->options->state_fd);
+	return 0;
+}
+
 /* The other side of an upgrade: nothing is opened that the state has brought. */
 int start_upgraded(struct supervisor *s)
 {
 	const char *problem = "";
 	int status;
 
-	if (upgrade_load(s, s->options->state_fd, &problem) < 0) {
-		log_early(LOG_LEVEL_ERROR, "clusterd: upgrade: %s", problem);
-		return EXIT_BUG;
-	}
-	close(s->options->state_fd);
 	open_oom_counter(s);
 	s->adopt_keeps_setuid = geteuid() == 0;
 	status = resume_log(s);

@@ -90,6 +90,8 @@ enum state_tag {
 	STATE_LOG_TOLD,
 	STATE_LOG_OUTPUT_LOST,
 	STATE_INHERITED,
+	STATE_OUTPUT,
+	STATE_OUTPUT_SLOT,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */
@@ -107,6 +109,25 @@ void state_forget(struct supervisor *s);
 /* Frees the image of a worker's output, or of the log, once it is taken over or not needed. */
 void state_forget_output(struct worker *worker);
 void state_forget_log(struct supervisor *s);
+
+/* ---- state_output.c, for the files state*.c ---- */
+
+struct tlv;
+struct tlv_writer;
+
+/* Of a worker: the pipes and what was read of them. Without any, *ret is NULL. */
+void state_put_output(struct tlv_writer *w, const struct output *output);
+bool state_get_output(const struct tlv *in, struct output_image **ret);
+void state_free_image(struct output_image *image);
+
+/* A copy of a text that whoever gets it frees; none of an empty one. */
+bool state_hold_text(const struct tlv *in, uint16_t tag, const char **ret, size_t *ret_size);
+
+/* Of those that outlive their workers. One that can not be had again is given up. */
+void state_put_left(struct tlv_writer *w, const struct log *log);
+bool state_get_left(struct supervisor *s, const struct tlv *in);
+void state_take_left(struct supervisor *s);
+void state_forget_left(struct supervisor *s);
 
 /* After state_load(): takes the fds over, watches them, goes on. The loop is open. */
 int state_take_over(struct supervisor *s, const char **problem);

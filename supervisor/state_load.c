@@ -40,25 +40,6 @@ static bool get_u32(const struct tlv *in, uint16_t tag, uint32_t *ret)
 	return true;
 }
 
-/* A copy that is freed with the image it is for; none of an empty text. */
-static bool hold_text(const struct tlv *in, uint16_t tag, const char **ret, size_t *ret_size)
-{
-	struct tlv held;
-	char *copy;
-
-	if (!tlv_find(in->bytes, in->size, tag, &held))
-		return false;
-	if (held.size == 0)
-		return true;
-	copy = malloc(held.size);
-	if (!copy)
-		return false;
-	memcpy(copy, held.bytes, held.size);
-	*ret = copy;
-	*ret_size = held.size;
-	return true;
-}
-
 static void no_complaint(void *context, const char *source, unsigned line, const char *text)
 {
 	(void)context;
@@ -120,6 +101,7 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	s->told_workers = (uint32_t)told;
 	s->up = flags & 1;
 	s->scaled = flags >> 1 & 1;
+	s->no_strangers = flags >> 2 & 1;
 	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && get_policy(in, &s->policy);
 }
 
@@ -139,7 +121,7 @@ static bool load_log(struct supervisor *s, const struct tlv *in)
 	if (!tlv_valid(log.bytes, log.size))
 		return false;
 	for (int i = 0; i < 2; i++)
-		if (!hold_text(&log, tags[i], &image->text[i], &image->size[i]) ||
+		if (!state_hold_text(&log, tags[i], &image->text[i], &image->size[i]) ||
 		    image->size[i] >= LOG_BUFFER_MAX)
 			return false;
 	return get_numbers(&log, numbers, sizeof numbers / sizeof *numbers) && image->told <= image->lost;
@@ -307,20 +289,6 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 	return true;
 }
 
-static bool load_output(struct worker *worker, const struct tlv *in)
-{
-	int fds[2];
-
-	if (!get_bytes(in, STATE_WORKER_OUTPUT, fds, sizeof fds))
-		return true;
-	worker->image = calloc(1, sizeof *worker->image);
-	if (!worker->image)
-		return false;
-	memcpy(worker->image->fds, fds, sizeof fds);
-	return hold_text(in, STATE_WORKER_HELD_OUT, &worker->image->held[0], &worker->image->held_size[0]) &&
-	       hold_text(in, STATE_WORKER_HELD_ERR, &worker->image->held[1], &worker->image->held_size[1]);
-}
-
 static bool fill_worker(struct worker *worker, const struct tlv *in)
 {
 	uint64_t pid, seat, generation;
@@ -355,7 +323,7 @@ static bool load_worker(struct supervisor *s, const struct tlv *in)
 	    slot >= s->slots_max || !pool_instance(s->pool, cookie, &view))
 		return false;
 	worker = worker_new(s, slot, cookie);
-	return worker && fill_worker(worker, in) && load_output(worker, in);
+	return worker && fill_worker(worker, in) && state_get_output(in, &worker->image);
 }
 
 static bool load_adoption(struct supervisor *s, const struct tlv *in)
@@ -393,6 +361,11 @@ static bool each(struct supervisor *s, const struct tlv *in, uint16_t tag,
 	return true;
 }
 
+static bool load_left(struct supervisor *s, const struct tlv *in)
+{
+	return each(s, in, STATE_OUTPUT, state_get_left);
+}
+
 static bool load_slots(struct supervisor *s, const struct tlv *in)
 {
 	return each(s, in, STATE_SLOT, load_slot);
@@ -423,6 +396,7 @@ static const struct {
 	{ load_pool, "the pool in the state is not understood" },
 	{ load_launches, "a generation in the state is not understood" },
 	{ load_socks, "a socket in the state is not understood" },
+	{ load_left, "an output in the state is not understood" },
 	{ load_log, "the log in the state is not understood" },
 	{ load_slots, "a slot in the state is not understood" },
 	{ load_workers, "a worker in the state is not understood" },
@@ -450,11 +424,7 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 
 void state_forget_output(struct worker *worker)
 {
-	if (!worker->image)
-		return;
-	for (int i = 0; i < 2; i++)
-		free((void *)(uintptr_t)worker->image->held[i]); /* copies of hold_text() */
-	free(worker->image);
+	state_free_image(worker->image);
 	worker->image = NULL;
 }
 
@@ -468,6 +438,7 @@ void state_forget_log(struct supervisor *s)
 void state_forget(struct supervisor *s)
 {
 	state_forget_log(s);
+	state_forget_left(s);
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		while (s->workers[i]) {
 			struct worker *worker = s->workers[i];

@@ -95,7 +95,6 @@ static void put_slot(struct tlv_writer *w, struct supervisor *s, uint32_t slot)
 static void put_worker(struct tlv_writer *w, const struct worker *worker)
 {
 	size_t mark = tlv_begin(w, STATE_WORKER);
-	struct output_image image;
 
 	tlv_put_number(w, STATE_WORKER_COOKIE, worker->cookie);
 	tlv_put_number(w, STATE_WORKER_SLOT, worker->slot);
@@ -109,12 +108,8 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
 	tlv_put_number(w, STATE_WORKER_LEAVING_MS, worker->leaving_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
-	if (worker->output) {
-		output_export(worker->output, &image);
-		tlv_put(w, STATE_WORKER_OUTPUT, image.fds, sizeof image.fds);
-		tlv_put(w, STATE_WORKER_HELD_OUT, image.held[0], image.held_size[0]);
-		tlv_put(w, STATE_WORKER_HELD_ERR, image.held[1], image.held_size[1]);
-	}
+	if (worker->output)
+		state_put_output(w, worker->output);
 	tlv_end(w, mark);
 }
 
@@ -148,7 +143,7 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put_number(w, STATE_POLICY_WALL_MS, s->policy_wall_ms);
 	tlv_put_number(w, STATE_POLICY_CHANGED_MS, s->policy_changed_wall_ms);
 	tlv_put_number(w, STATE_GENERATION, s->generation);
-	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1);
+	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1 | (uint64_t)s->no_strangers << 2);
 	tlv_put_number(w, STATE_WORKERS_TOLD, s->told_workers);
 	tlv_put_number(w, STATE_OOM_KILLS, s->oom_kills);
 	tlv_put_number(w, STATE_SYSTEMD_MS, s->systemd_ms);
@@ -203,6 +198,7 @@ static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *sc
 		put_slot(w, s, slot);
 	put_workers(w, s);
 	put_log(w, &s->log);
+	state_put_left(w, &s->log);
 	tlv_put(w, STATE_INHERITED, s->inherited, (size_t)s->inherited_count * sizeof *s->inherited);
 	for (const struct adoption *a = s->adoptions; a; a = a->next)
 		put_adoption(w, a);
@@ -248,20 +244,31 @@ static void each_of_group(const struct sock *sock, void (*visit)(int, void *), v
 		visit(reuseport_fd(sock->group, slot), context);
 }
 
-static void each_of_worker(const struct worker *worker, void (*visit)(int, void *), void *context)
+struct visitor {
+	void (*visit)(int fd, void *context);
+	void *context;
+};
+
+static void each_of_output(void *context, const struct output *output, uint32_t slot)
 {
+	const struct visitor *visitor = context;
 	struct output_image image;
 
+	(void)slot;
+	output_export(output, &image);
+	visitor->visit(image.fds[0], visitor->context);
+	visitor->visit(image.fds[1], visitor->context);
+}
+
+static void each_of_worker(const struct worker *worker, void (*visit)(int, void *), void *context)
+{
 	visit(worker->pidfd, context);
 	if (worker->notify_fd >= 0)
 		visit(worker->notify_fd, context);
 	if (worker->ready.open)
 		visit(worker->ready_fd, context);
-	if (!worker->output)
-		return;
-	output_export(worker->output, &image);
-	visit(image.fds[0], context);
-	visit(image.fds[1], context);
+	if (worker->output)
+		each_of_output(&(struct visitor){ visit, context }, worker->output, worker->slot);
 }
 
 void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), void *context)
@@ -286,4 +293,5 @@ void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), v
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (const struct worker *worker = s->workers[i]; worker; worker = worker->hash_next)
 			each_of_worker(worker, visit, context);
+	outputs_left(&s->log, each_of_output, &(struct visitor){ visit, context });
 }

@@ -79,6 +79,7 @@ int state_take_over(struct supervisor *s, const char **problem)
 	for (uint32_t i = 0; rc == 0 && i < WORKER_HASH; i++)
 		for (struct worker *w = s->workers[i]; rc == 0 && w; w = w->hash_next)
 			rc = take_worker(w, problem);
+	state_take_left(s);
 	for (struct adoption *a = s->adoptions; rc == 0 && a; a = a->next)
 		rc = adoption_watch(s, a);
 	for (uint32_t i = 0; i < WORKER_HASH; i++)

@@ -274,6 +274,15 @@ static void free_all(struct supervisor *s)
 	log_close(&s->log);
 }
 
+static int start_signals(struct supervisor *s)
+{
+	int rc = signals_start(s);
+
+	if (rc < 0)
+		log_early(LOG_LEVEL_ERROR, "clusterd: signals: %s", uv_strerror(rc));
+	return rc < 0 ? EXIT_SYSTEM : 0;
+}
+
 static int run(struct supervisor *s)
 {
 	int rc = loop_open(s);
@@ -282,13 +291,11 @@ static int run(struct supervisor *s)
 		log_early(LOG_LEVEL_ERROR, "clusterd: event loop: %s", uv_strerror(rc));
 		return EXIT_SYSTEM;
 	}
+	rc = start_load(s);
 	/* From here on no signal can end us by accident; what comes early is heard when the loop runs. */
-	rc = signals_start(s);
-	if (rc < 0)
-		log_early(LOG_LEVEL_ERROR, "clusterd: signals: %s", uv_strerror(rc));
-	if (rc < 0)
-		rc = EXIT_SYSTEM;
-	else
+	if (rc == 0)
+		rc = start_signals(s);
+	if (rc == 0)
 		rc = s->options->state_fd < 0 ? start_all(s) : start_upgraded(s);
 	if (rc != 0) {
 		s->status = rc;

@@ -117,7 +117,8 @@ class RowJ(harness.TestCase):
             self.addCleanup(s.close)
             sockets.append(s.fileno())
         policy = AT_ONCE + "[listen one]\naddress = inherit:3\n"
-        give = ("import fcntl, os, sys\nhigh = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in %s]\nfor number, fd in zip((3, 4), high): os.dup2(fd, number)\n"
+        give = ("import fcntl, os, sys\nhigh = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 50) for fd in %s]\n"
+                "for number, fd in zip((3, 4), high): os.dup2(fd, number)\n"
                 "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2')\n"
                 "os.execv(sys.argv[1], sys.argv[1:])" % sockets)
         c = self.cluster("/bin/sleep", "1000", policy=policy, listen=False, flags=("-n", "1"), pass_fds=sockets,

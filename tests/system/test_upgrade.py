@@ -292,6 +292,17 @@ exec {"%s"} $0, @ARGV;
         numbers = [int(line.rsplit(" ", 1)[1]) for line in list(c.other) if " line " in line]
         self.assertEqual(numbers, list(range(numbers[0], numbers[0] + len(numbers))))
 
+    def test_N1_output_that_outlives_its_worker_flows_on(self):
+        c = self.start("/bin/sh", "-c", "[ $CLUSTERD_SLOT = 1 ] && exec sleep 1000\n"
+                       "(for i in 1 2 3 4 5 6 7 8 9; do echo left $i; sleep 0.2; done) & sleep 0.1",
+                       policy=AT_ONCE + "kill = process\n[restart]\nwhen = never\n[log]\noutput = capture\n")
+        c.announce("note")  # whoever holds the pipes may hold the port as well when clusterd ends
+        c.wait_event("worker.exit", slot=0)
+        for _ in range(2):
+            self.upgrade(c)
+        c.wait_line("left 9")
+        self.assertEqual([line.split()[-1] for line in c.other if " left " in line], list("123456789"))
+
     def test_N1_clients_of_the_control_socket(self):
         c = self.start()
         c.announce("note")  # one that comes too soon is refused
@@ -371,6 +382,13 @@ exec {"%s"} $0, @ARGV;
             self.assertEqual((event.asked, event.code), (True, 0))
         told = [e.pid for e in c.all("worker.stop")]
         self.assertEqual(sorted(told), sorted(workers))
+
+    def test_N1_the_same_signals_are_listened_to(self):
+        c = self.start()
+        before = harness.status_field(c.pid, "SigBlk")
+        for _ in range(2):
+            self.upgrade(c)
+            self.assertEqual(harness.status_field(c.pid, "SigBlk"), before)
 
     def test_N9_stop_wins(self):
         for delay in range(0, 40, 4):
