@@ -325,7 +325,17 @@ class Cluster:
     def rebase(self):
         """The number of workers is meant to be this from now on."""
         live = len(self.workers())
+        end = time.monotonic() + SLOW  # not for ever: where descriptors are short there may be none
+        while self._notify_sockets() <= live and time.monotonic() < end:
+            time.sleep(0.001)
         self.baseline = (live, len(fds(self.pid)))
+
+    def _notify_sockets(self):
+        """One for each worker, and one that waits for the next: that is opened a moment after a start."""
+        ours = set(fds(self.pid).values())
+        table = pathlib.Path(f"/proc/{self.pid}/net/unix").read_text(encoding="utf-8", errors="replace")
+        return sum(f"socket:[{row[6]}]" in ours for row in map(str.split, table.splitlines()[1:])
+                   if row[4] == "0002" and row[-1].startswith("@"))
 
     def workers(self):
         """pids of the live children of clusterd."""
