@@ -13,7 +13,6 @@
 
 enum {
 	PATH_SIZE = 300,
-	ROOM = 8192,   /* for lines of at most 256 bytes */
 	WORDS = 4,     /* of an IPv6 address */
 	LISTENS = 0x0A, /* TCP_LISTEN */
 	ACCEPTS = 0x10000, /* __SO_ACCEPTCON, linux/net.h */
@@ -49,8 +48,9 @@ static void print_words(const struct address *address, char text[8 * WORDS + 1])
 }
 
 /* True: this line is the one, or no later one can be. */
-static bool see_inet(struct wanted *wanted, const char *line)
+static bool see_inet(void *context, const char *line)
 {
+	struct wanted *wanted = context;
 	char at[8 * WORDS + 1], mine[8 * WORDS + 1];
 	unsigned port, state;
 	unsigned long inode;
@@ -69,8 +69,9 @@ static bool see_inet(struct wanted *wanted, const char *line)
 	return true;
 }
 
-static bool see_unix(struct wanted *wanted, const char *line)
+static bool see_unix(void *context, const char *line)
 {
+	struct wanted *wanted = context;
 	const struct sockaddr_un *sun = (const struct sockaddr_un *)&wanted->address->sa;
 	char path[sizeof sun->sun_path + 1] = "", name[sizeof sun->sun_path + 1] = "";
 	unsigned flags;
@@ -85,34 +86,6 @@ static bool see_unix(struct wanted *wanted, const char *line)
 		return false;
 	wanted->found = inode;
 	return true;
-}
-
-static int each_line(const char *path, bool (*see)(struct wanted *wanted, const char *line),
-		     struct wanted *wanted)
-{
-	char text[ROOM], *line = text, *end;
-	size_t size = 0;
-	scoped_fd fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	for (;;) {
-		ssize_t got = sys_read(fd, text + size, sizeof text - 1 - size);
-
-		if (got <= 0)
-			return got < 0 ? -errno : 0;
-		size += (size_t)got;
-		text[size] = '\0';
-		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
-			*end = '\0';
-			if (see(wanted, line))
-				return 0;
-		}
-		size -= (size_t)(line - text);
-		if (size == sizeof text - 1)
-			size = 0; /* no line is so long */
-		memmove(text, line, size);
-	}
 }
 
 int holder_inode(const char *root, const struct address *address, ino_t *ret)
@@ -131,7 +104,7 @@ int holder_inode(const char *root, const struct address *address, ino_t *ret)
 		int failed;
 
 		snprintf(path, sizeof path, "%.256s/net/%s", root, files[address->kind][i]);
-		failed = each_line(path, address->kind == ADDRESS_UNIX ? see_unix : see_inet, &wanted);
+		failed = proc_lines(path, address->kind == ADDRESS_UNIX ? see_unix : see_inet, &wanted);
 		if (failed && failed != -ENOENT) /* no IPv6 here */
 			error = failed;
 	}

@@ -12,6 +12,7 @@ enum {
 	FOLDER_MAX = 256,
 	ENVIRON_MAX = 256 * 1024,
 	LINK_MAX_SIZE = 64, /* "socket:[INODE]" and more */
+	LINES_MAX = 8192,   /* of bytes, for lines of at most 256 */
 };
 
 static int read_stat(const char *root, pid_t pid, char text[STAT_MAX])
@@ -136,6 +137,33 @@ int proc_find(const char *root, const char *const *variables, uint64_t since, pi
 		return -ENOENT;
 	*ret_started = eldest;
 	return 0;
+}
+
+int proc_lines(const char *path, bool (*see)(void *context, const char *line), void *context)
+{
+	char text[LINES_MAX], *line = text, *end;
+	size_t size = 0;
+	scoped_fd fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		ssize_t got = sys_read(fd, text + size, sizeof text - 1 - size);
+
+		if (got <= 0)
+			return got < 0 ? -errno : 0;
+		size += (size_t)got;
+		text[size] = '\0';
+		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0';
+			if (see(context, line))
+				return 0;
+		}
+		size -= (size_t)(line - text);
+		if (size == sizeof text - 1)
+			size = 0; /* no line is so long */
+		memmove(text, line, size);
+	}
 }
 
 int proc_socket(const char *link, ino_t *ret)

@@ -1,5 +1,5 @@
 /*
- * proc - what /proc says of one process (proc(5): stat, statm, fd).
+ * proc - what /proc says of one process (proc(5): stat, statm, fd), and the lines of its tables.
  *
  * `root` is "/proc" or a made-up tree. -ENOENT or -ESRCH: no such process;
  * -EBADMSG: the text is not what proc(5) promises. A pid may be recycled between
@@ -8,6 +8,7 @@
 #ifndef CLUSTERD_SUPERVISOR_OS_PROC_H
 #define CLUSTERD_SUPERVISOR_OS_PROC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -36,6 +37,9 @@ int proc_find(const char *root, const char *const *variables, uint64_t since, pi
  * does not answer.
  */
 int proc_socket(const char *link, ino_t *ret);
+
+/* Each line of a file, without its newline, until `see` answers true. 0 or -errno. */
+int proc_lines(const char *path, bool (*see)(void *context, const char *line), void *context);
 
 /* How many fds it has open, or -errno; -EACCES for a process of another user. */
 int proc_fd_count(const char *root, pid_t pid);

@@ -129,12 +129,13 @@ static int collect_fd(struct takeback *set, int pidfd, pid_t pid, int number, co
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, number);
 	*failed = "/proc/PID/fd";
 	rc = proc_socket(path, &inode);
-	if (rc <= 0 || known(set, inode))
+	if (rc <= 0 || known(set, inode) || (set->told && !served_has(&set->served, inode)))
 		return rc < 0 ? rc : 0;
 	*failed = "pidfd_getfd";
 	fd = sys_pidfd_getfd(pidfd, number, 0);
 	if (fd < 0)
 		return errno == EBADF ? 0 : -errno;
+	set->copied++;
 	*failed = "fstat";
 	if (sys_fstat(fd, &info) < 0)
 		return -errno;
@@ -143,7 +144,7 @@ static int collect_fd(struct takeback *set, int pidfd, pid_t pid, int number, co
 	return keep(set, &fd, info.st_ino, pid, failed);
 }
 
-int takeback_collect(struct takeback *set, int pidfd, pid_t pid, const char **failed)
+static int collect(struct takeback *set, int pidfd, pid_t pid, const char **failed)
 {
 	char path[PATH_SIZE];
 	const struct dirent *entry;
@@ -172,10 +173,32 @@ int takeback_collect(struct takeback *set, int pidfd, pid_t pid, const char **fa
 	return error == -EACCES ? -EPERM : error;
 }
 
+/* Once for a set: a socket is told of in the namespace it was made in, which is ours, wherever its holder
+ * has gone since. */
+static int ask_which_serve(struct takeback *set)
+{
+	int error = set->asked ? 0 : served_read("/proc/self", &set->served);
+
+	if (error && error != -EACCES && error != -EPERM)
+		return error;
+	set->told = set->asked ? set->told : error == 0;
+	set->asked = true;
+	return 0;
+}
+
+int takeback_collect(struct takeback *set, int pidfd, pid_t pid, const char **failed)
+{
+	int error = ask_which_serve(set);
+
+	*failed = "/proc/self/net";
+	return error ? error : collect(set, pidfd, pid, failed);
+}
+
 void takeback_finish(struct takeback *set)
 {
 	for (uint32_t i = 0; i < set->count; i++)
 		fd_close(&set->list[i].fd);
+	served_finish(&set->served);
 	free(set->list);
 	*set = (struct takeback){ .list = NULL };
 }

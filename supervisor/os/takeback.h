@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "supervisor/os/listen.h"
+#include "supervisor/os/served.h"
 
 enum {
 	TAKEBACK_FDS = 256,       /* only lower numbers are looked at: listeners come first */
@@ -40,11 +41,15 @@ struct takeback_socket {
 struct takeback {
 	struct takeback_socket *list;
 	uint32_t count, size;
+	uint32_t copied; /* descriptors that were got, those that were let go again included */
+	bool asked, told; /* which sockets serve, as it was at the first takeback_collect() */
+	struct served served;
 };
 
 /*
  * Adds the sockets of a process that are not in the set yet. `pid` is only a way to see which
- * of its fds are sockets; what is got is got by pidfd. -EPERM: the right is missing;
+ * of its fds are sockets that serve; what is got is got by pidfd. Connections are not touched
+ * (served.h), unless proc(5) may not tell which they are. -EPERM: the right is missing;
  * -ESRCH: it has ended. What was added before an error stays.
  */
 int takeback_collect(struct takeback *set, int pidfd, pid_t pid, const char **failed);

@@ -275,6 +275,40 @@ START_TEST(one_of_each)
 }
 END_TEST
 
+/* A listener, both ends of a connection to it, a pair, and two UDP sockets of which one has a peer. */
+static void open_many(void *context)
+{
+	const struct address *address = context;
+	struct address udp = inet(ADDRESS_UDP, false, free_port(SOCK_DGRAM));
+	int pair[2], listener = 3, bound, connected;
+
+	open_address(context);
+	while (listen_port(listener) != address->port)
+		listener++;
+	if (connect_to(address) < 0 || accept(listener, NULL, NULL) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		_exit(1);
+	bound = socket(AF_INET, SOCK_DGRAM, 0);
+	connected = socket(AF_INET, SOCK_DGRAM, 0);
+	if (bind(bound, (const struct sockaddr *)&udp.sa, udp.size) < 0 ||
+	    connect(connected, (const struct sockaddr *)&udp.sa, udp.size) < 0)
+		_exit(1);
+}
+
+/* A copy of one, be it for an instant, would change what its owner's close(2) does. */
+START_TEST(connections_are_not_touched)
+{
+	struct address address = inet(ADDRESS_TCP, false, free_port(SOCK_STREAM));
+	struct holder holder = hold(open_many, &address);
+	struct takeback set = sockets_of(&holder);
+
+	ck_assert_uint_eq(set.count, 2);
+	ck_assert_uint_eq(set.copied, 2);
+	takeback_finish(&set);
+	release(&holder);
+}
+END_TEST
+
 START_TEST(the_dead_have_none)
 {
 	struct address address = inet(ADDRESS_TCP, false, free_port(SOCK_STREAM));
@@ -597,6 +631,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, only_the_very_process);
 	tcase_add_loop_test(tests, inet_is_taken_back, 0, 4);
 	tcase_add_test(tests, one_of_each);
+	tcase_add_test(tests, connections_are_not_touched);
 	tcase_add_test(tests, the_dead_have_none);
 	tcase_add_test(tests, what_does_not_fit_stays);
 	tcase_add_loop_test(tests, a_path_is_taken_back, 0, 2);
