@@ -366,6 +366,8 @@ void steer_slot_gone(struct supervisor *s, uint32_t slot)
 		return; /* another slot's worker sits there; it takes the socket with it */
 	steer_seat(s, slot, false);
 	steer_apply(s);
+	if (slot == 0)
+		return; /* the cluster is paused: the port stays ours, and connections wait here */
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (s->socks[i].group)
 			reuseport_remove(s->socks[i].group, slot, &failed);

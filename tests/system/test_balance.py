@@ -239,6 +239,27 @@ class RoundRobin(Balance):
         exact(self, clients.count(c.port, 400), 4)
 
 
+class Paused(Balance):
+    def test_scale_0_is_a_pause_and_connections_wait(self):
+        for mode in ("shared", "hash", "round-robin") if clients.has_bpf() else ("shared", "hash"):
+            with self.subTest(mode=mode):
+                c = self.start(mode=mode, workers=3)
+                for count in (3, 1):
+                    c.ctl("scale", "0")
+                    waiting = clients.queue(c.port, 12)
+                    self.addCleanup(lambda waiting=waiting: [s.close() for s in waiting])
+                    c.ctl("scale", str(count))
+                    self.assertEqual(len(clients.answers(waiting)[0]), 12)
+                    self.assertEqual(sum(clients.count(c.port, 24).values()), 24)
+                c.ctl("scale", "0")
+                c.ctl("upgrade")
+                waiting = clients.queue(c.port, 12)
+                c.ctl("scale", "2")
+                self.assertEqual(len(clients.answers(waiting)[0]), 12)
+                self.assertEqual(sum(clients.count(c.port, 24).values()), 24)
+                c.ctl("scale", "3")
+
+
 class OtherModes(Balance):
     def test_hash_reaches_everybody(self):
         c = self.start(mode="hash")
