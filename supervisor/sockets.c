@@ -162,7 +162,8 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 		return rc;
 	sock->mode = steer ? BALANCE_ROUND_ROBIN : BALANCE_HASH;
 	rc = orphans_lend_group(s, sock, workers, failed);
-	for (uint32_t slot = 0; rc == 0 && slot < workers; slot++)
+	/* A paused cluster has that of slot 0: steer_slot_gone(). */
+	for (uint32_t slot = 0; rc == 0 && (slot < workers || slot == 0); slot++)
 		if (reuseport_fd(sock->group, slot) < 0)
 			rc = reuseport_add(sock->group, slot, failed);
 	if (rc < 0)

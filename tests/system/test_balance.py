@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -258,6 +259,21 @@ class Paused(Balance):
                 self.assertEqual(len(clients.answers(waiting)[0]), 12)
                 self.assertEqual(sum(clients.count(c.port, 24).values()), 24)
                 c.ctl("scale", "3")
+
+    def test_a_listener_that_is_new_while_paused_is_open(self):
+        section = "[listen %s]\naddress = 127.0.0.1:0\nbalance = %s\n"
+        for mode in ("hash", "round-robin") if clients.has_bpf() else ("hash",):
+            with self.subTest(mode=mode):
+                c = self.cluster(*SERVE, policy=POLICY + section % ("a", mode), flags=("-n", 2), listen=False)
+                c.ready(2)
+                c.ctl("scale", "0")
+                c.policy_file.write_text(c.policy_file.read_text() + section % ("b", mode))
+                c.ctl("reload")
+                port = int(re.search(r"^b 127\.0\.0\.1:(\d+)", c.ctl("status"), re.M)[1])
+                self.assertGreater(port, 0)
+                with socket.create_connection(("127.0.0.1", port), 10):
+                    c.ctl("scale", "2")
+                c.rebase()
 
 
 class OtherModes(Balance):
