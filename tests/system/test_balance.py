@@ -291,6 +291,16 @@ class OtherModes(Balance):
         c.kill(signal.SIGKILL, c.pid_of(1))
         self.assertEqual(len(clients.answers(waiting)[0]), 100)
 
+    def test_hash_what_falls_to_a_drained_slot_waits_for_its_next_worker(self):
+        c = self.start(mode="hash")
+        c.ctl("drain", "1")
+        waiting = clients.queue(c.port, 100)
+        with self.assertRaises(OSError):
+            for _ in range(100):
+                clients.ask(c.port, timeout=0.3)
+        c.ctl("scale", "4")
+        self.assertEqual(len(clients.answers(waiting)[0]), 100)
+
     def test_shared_reaches_everybody_at_last(self):
         c = self.start(mode="shared")
         waiting = clients.queue(c.port, 100)
