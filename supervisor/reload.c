@@ -209,9 +209,12 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 
 static void watch_new_sockets(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && s->socks[i].fresh)
-			sockets_watch_all(s, &s->socks[i]);
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		if (!s->socks[i].in_use || !s->socks[i].fresh)
+			continue;
+		sockets_watch_all(s, &s->socks[i]);
+		sup_opened(s, &s->socks[i]);
+	}
 	s->steer.dirty = true;
 }
 

@@ -384,6 +384,12 @@ static void tell_listener(struct supervisor *s, const struct sock *sock, int fd)
 	    F_TEXT_IF(sock->taken_back, "note", "taken back from the orphans of a killed clusterd"));
 }
 
+/* Its number in a worker is another in each generation. */
+void sup_opened(struct supervisor *s, const struct sock *sock)
+{
+	tell_listener(s, sock, -1);
+}
+
 void sup_begun(struct supervisor *s, uint32_t workers)
 {
 	int fd = FIRST_FD;

@@ -4,7 +4,6 @@ import collections
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -269,7 +268,7 @@ class Paused(Balance):
                 c.ctl("scale", "0")
                 c.policy_file.write_text(c.policy_file.read_text() + section % ("b", mode))
                 c.ctl("reload")
-                port = int(re.search(r"^b 127\.0\.0\.1:(\d+)", c.ctl("status"), re.M)[1])
+                port = int(c.wait_event("listen", listener="b").address.rpartition(":")[2])
                 self.assertGreater(port, 0)
                 with socket.create_connection(("127.0.0.1", port), 10):
                     c.ctl("scale", "2")
