@@ -123,6 +123,7 @@ class RowJ(harness.TestCase):
                 "os.execv(sys.argv[1], sys.argv[1:])" % sockets)
         c = self.cluster("/bin/sleep", "1000", policy=policy, listen=False, flags=("-n", "1"), pass_fds=sockets,
                          prefix=(sys.executable, "-c", give))
+        c.announce("note")
         c.ready(1)
         c.ctl("upgrade")
         c.policy_file.write_text(policy + "[listen two]\naddress = inherit:4\n", encoding="utf-8")
