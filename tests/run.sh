@@ -46,4 +46,6 @@ configure "$build-clang" "" clang-14
 # One run over both folders, so that there is one summary.
 mkdir -p "$build/suite"
 printf 'subdirs("%s" "%s")\n' "$build" "$asan" >"$build/suite/CTestTestfile.cmake"
+twice=$(ctest --test-dir "$build/suite" -N | sed -n 's/^ *Test *#[0-9]*: //p' | sort | uniq -d)
+[ -z "$twice" ] || { echo "tests of one name share their environment:" "$twice" >&2; exit 1; }
 exec ctest --test-dir "$build/suite" --output-on-failure --parallel "$jobs"
