@@ -30,7 +30,7 @@
 
 enum {
 	OUTPUT_LINE_MAX = 64 * 1024,   /* bytes of a line; longer ones are cut and marked */
-	OUTPUT_TURN = 1024 * 1024,     /* read from one pipe in one turn of the loop */
+	OUTPUT_TURN = 256 * 1024,      /* read from one pipe in one turn of the loop: a few ms in JSON */
 	OUTPUT_DRAIN_MAX = 1024 * 1024, /* read from one pipe by output_drain() */
 	OUTPUT_ORPHAN_MAX = 1024 * 1024, /* read from one pipe after output_close() */
 };

@@ -114,11 +114,12 @@ static void tell_taps(const struct output_batch *batch, const char *text, size_t
 	static char shown[LOG_ESCAPED_MAX(OUTPUT_LINE_MAX)];
 	struct log_tap *tap = batch->log->taps, *next;
 
-	size = log_escape(shown, text, size, false);
+	if (!batch->plain)
+		size = log_escape(shown, text, size, false);
 	for (; tap; tap = next) {
 		next = tap->next;
 		if (tap->output)
-			tap->output(tap->context, batch->slot, batch->error, shown, size);
+			tap->output(tap->context, batch->slot, batch->error, batch->plain ? text : shown, size);
 	}
 }
 

@@ -71,7 +71,7 @@ static size_t sequence_size(const unsigned char *text, size_t size)
 	return 0;
 }
 
-/* Writes what stands at `text` and returns how many bytes that were. */
+/* Writes what stands at `text`, which is not plain, and returns how many bytes that were. */
 static size_t put_character(struct json *j, const unsigned char *text, size_t size)
 {
 	unsigned char c = text[0];
@@ -85,10 +85,6 @@ static size_t put_character(struct json *j, const unsigned char *text, size_t si
 		put_escape(j, c);
 		return 1;
 	}
-	if (c < 0x80) {
-		put(j, (const char *)text, 1);
-		return 1;
-	}
 	length = sequence_size(text, size);
 	if (length == 0) {
 		put_escape(j, 0xfffd);
@@ -99,6 +95,16 @@ static size_t put_character(struct json *j, const unsigned char *text, size_t si
 	else
 		put(j, (const char *)text, length);
 	return length;
+}
+
+/* How many bytes from here on stand for themselves. */
+static size_t plain_run(const unsigned char *text, size_t size)
+{
+	size_t n = 0;
+
+	while (n < size && text[n] >= 0x20 && text[n] < 0x7f && text[n] != '"' && text[n] != '\\')
+		n++;
+	return n;
 }
 
 static void put_key(struct json *j, const char *key)
@@ -121,8 +127,14 @@ void json_text(struct json *j, const char *key, const char *value, size_t size)
 
 	put_key(j, key);
 	put_word(j, "\"");
-	while (at < size && !j->full)
-		at += put_character(j, (const unsigned char *)value + at, size - at);
+	while (at < size && !j->full) {
+		size_t run = plain_run((const unsigned char *)value + at, size - at);
+
+		put(j, value + at, run);
+		at += run;
+		if (at < size && !j->full)
+			at += put_character(j, (const unsigned char *)value + at, size - at);
+	}
 	put_word(j, "\"");
 }
 
