@@ -149,6 +149,7 @@ static void act_report(struct supervisor *s, const struct action *action)
 		steer_worker(s, worker, false);
 		probe_stop(worker);
 	}
+	vacancy_report(s, report);
 	if (report->what == REPORT_GIVE_UP && report->next == NEXT_EXIT)
 		sup_stopping(s);
 	/* It holds from the moment it is told, and before the signal that follows. */

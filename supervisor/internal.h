@@ -179,6 +179,8 @@ struct steer {
 	uint32_t count, size;
 	bool dirty;             /* the kernel has not been told yet */
 	bool empty;             /* what it was told last was an empty list, or it was told nothing yet */
+	bool vacancy;           /* a slot may have nobody, and is to have nobody, since the last look */
+	bool vacant_last;       /* one like that has kept its socket, for it is the last of a hash group */
 };
 
 struct supervisor {
@@ -403,6 +405,11 @@ void steer_orphan_gone(struct supervisor *s, uint32_t seat);
 void steer_move(struct supervisor *s, uint32_t slot);
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);
 void steer_slot_gone(struct supervisor *s, uint32_t slot);
+void vacancy_look(struct supervisor *s);
+void vacancy_report(struct supervisor *s, const struct report *report);
+void vacancy_settle(struct supervisor *s);
+int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed);
+bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot);
 
 /* reload.c */
 struct sock *sock_of(struct supervisor *s, const struct listener *listener);

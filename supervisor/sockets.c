@@ -161,6 +161,7 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	if (rc < 0)
 		return rc;
 	sock->mode = steer ? BALANCE_ROUND_ROBIN : BALANCE_HASH;
+	vacancy_look(s);
 	rc = orphans_lend_group(s, sock, workers, failed);
 	/* A paused cluster has that of slot 0: steer_slot_gone(). */
 	for (uint32_t slot = 0; rc == 0 && (slot < workers || slot == 0); slot++)

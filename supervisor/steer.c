@@ -10,8 +10,7 @@
  *
  * The list of seats is written before a worker is reported ready or is told to stop,
  * and else once after each batch of events, so that a thousand deaths at once cost
- * one write. In hash groups nobody can be left
- * out, and a worker always has the socket of its slot.
+ * one write. In hash groups a worker always has the socket of its slot; see vacancy.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -369,6 +368,6 @@ void steer_slot_gone(struct supervisor *s, uint32_t slot)
 	if (slot == 0)
 		return; /* the cluster is paused: the port stays ours, and connections wait here */
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].group)
+		if (s->socks[i].group && vacancy_may_close(s, &s->socks[i], slot))
 			reuseport_remove(s->socks[i].group, slot, &failed);
 }

@@ -166,6 +166,7 @@ void sup_settle(struct supervisor *s)
 		return;
 	}
 	steer_apply(s);
+	vacancy_settle(s);
 	rearm(s);
 	reload_settle(s);
 	if (launch_prune(s))

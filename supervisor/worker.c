@@ -237,7 +237,9 @@ int worker_start(struct supervisor *s, uint32_t slot, uint32_t cookie, uint32_t 
 	worker->generation = generation;
 	worker->seat = steer_take_seat(s, slot, cookie);
 	worker->handed_before = steer_handed(s, worker->seat);
-	rc = launch_spawn(worker, launch, &spawned, failed);
+	rc = vacancy_end(s, slot, failed);
+	if (rc == 0)
+		rc = launch_spawn(worker, launch, &spawned, failed);
 	if (rc == 0) {
 		worker->spawned_ms = clock_ms();
 		rc = worker_watch(worker, failed);

@@ -290,15 +290,46 @@ class OtherModes(Balance):
         c.kill(signal.SIGKILL, c.pid_of(1))
         self.assertEqual(len(clients.answers(waiting)[0]), 100)
 
-    def test_hash_what_falls_to_a_drained_slot_waits_for_its_next_worker(self):
+    def answer_all(self, c, number=100):
+        for _ in range(number):
+            clients.ask(c.port, timeout=10)
+
+    def test_hash_a_drained_slot_gets_nothing(self):
         c = self.start(mode="hash")
         c.ctl("drain", "1")
+        self.answer_all(c)
+        c.ctl("upgrade")
+        self.answer_all(c)
+        c.ctl("scale", "4")
+        counts = clients.count(c.port, 400)
+        self.assertEqual(len(counts), 4, counts)
+
+    def test_hash_with_all_slots_drained_connections_wait(self):
+        c = self.start(mode="hash")
+        for slot in range(4):
+            c.ctl("drain", str(slot))
         waiting = clients.queue(c.port, 100)
-        with self.assertRaises(OSError):
-            for _ in range(100):
-                clients.ask(c.port, timeout=0.3)
         c.ctl("scale", "4")
         self.assertEqual(len(clients.answers(waiting)[0]), 100)
+        counts = clients.count(c.port, 400)
+        self.assertEqual(len(counts), 4, counts)
+
+    def test_hash_the_port_stays_when_the_slots_go_that_had_a_socket(self):
+        c = self.start(mode="hash")
+        c.ctl("drain", "0")
+        c.ctl("scale", "0")
+        waiting = clients.queue(c.port, 12)
+        c.ctl("scale", "2")
+        self.assertEqual(len(clients.answers(waiting)[0]), 12)
+        self.assertEqual(len(clients.count(c.port, 200)), 2)
+
+    def test_hash_a_slot_that_was_given_up_gets_nothing(self):
+        c = self.start(mode="hash", policy=POLICY + "[exit 7]\naction = retire\n")
+        c.announce("worker.exit")
+        with self.assertRaises(ConnectionError):
+            clients.ask(c.port, request=b"GET /exit=7 HTTP/1.1\r\n\r\n")
+        c.wait_event("worker.exit")
+        self.answer_all(c)
 
     def test_shared_reaches_everybody_at_last(self):
         c = self.start(mode="shared")

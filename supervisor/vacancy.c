@@ -1,0 +1,97 @@
+/*
+ * vacancy - slots of a hash group that are to have no worker.
+ *
+ * GLUE. The kernel's hash gives every socket of the group its share, and nobody can be left out but by
+ * closing his. A slot that is drained, held or was given up loses its socket when its last worker has
+ * gone, and has one again before the next worker is spawned. The last one of a group stays open: new
+ * connections wait there instead of being refused.
+ */
+#include "supervisor/internal.h"
+#include "supervisor/os/reuseport.h"
+
+static bool hashed(const struct sock *sock)
+{
+	return sock->in_use && sock->group && sock->mode == BALANCE_HASH;
+}
+
+void vacancy_look(struct supervisor *s)
+{
+	s->steer.vacancy = true;
+}
+
+void vacancy_report(struct supervisor *s, const struct report *report)
+{
+	if (report->what == REPORT_DRAINED || report->what == REPORT_GIVE_UP ||
+	    (report->what == REPORT_EXIT && report->next != NEXT_RESPAWN) ||
+	    (report->what == REPORT_READY && s->steer.vacant_last))
+		vacancy_look(s);
+}
+
+static bool vacant(const struct supervisor *s, uint32_t slot)
+{
+	struct slot_view view;
+
+	if (!pool_slot(s->pool, slot, &view) || view.cookie || view.next_cookie || view.old)
+		return false;
+	return view.state == SLOT_DRAINED || view.state == SLOT_HELD || view.state == SLOT_RETIRED;
+}
+
+static uint32_t open_slots(const struct supervisor *s, const struct sock *sock)
+{
+	uint32_t open = 0;
+
+	for (uint32_t slot = 0; slot < s->slots_max; slot++)
+		open += reuseport_fd(sock->group, slot) >= 0;
+	return open;
+}
+
+static void vacate(struct supervisor *s, struct sock *sock)
+{
+	uint32_t open = open_slots(s, sock);
+	const char *failed;
+
+	for (uint32_t slot = 0; slot < s->slots_max; slot++) {
+		if (reuseport_fd(sock->group, slot) < 0 || !vacant(s, slot))
+			continue;
+		if (open == 1)
+			s->steer.vacant_last = true;
+		else if (reuseport_remove(sock->group, slot, &failed) == 0)
+			open--;
+	}
+}
+
+void vacancy_settle(struct supervisor *s)
+{
+	if (!s->steer.vacancy)
+		return;
+	s->steer.vacancy = s->steer.vacant_last = false;
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (hashed(&s->socks[i]))
+			vacate(s, &s->socks[i]);
+}
+
+static int open_slot(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed)
+{
+	int rc = reuseport_add(sock->group, slot, failed);
+
+	return rc == 0 && s->hangup_fd >= 0 ? sockets_watch_slot(s, sock, slot) : rc;
+}
+
+int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
+		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0)
+			rc = open_slot(s, &s->socks[i], slot, failed);
+	return rc;
+}
+
+/* The port stays ours when the slots that go were all that had a socket: that of slot 0 takes over. */
+bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot)
+{
+	const char *failed;
+
+	return !hashed(sock) || reuseport_fd(sock->group, slot) < 0 || open_slots(s, sock) > 1 ||
+	       open_slot(s, sock, 0, &failed) == 0;
+}
