@@ -369,6 +369,11 @@ uint32_t slots_now(const struct supervisor *s);
 struct sock *sock_place(struct supervisor *s);
 int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed);
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
+int sock_open_shared(struct supervisor *s, struct sock *sock, struct listening *ret, const char **failed);
+int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed);
+bool sock_path_lost(const struct sock *sock);
+int sock_path_restore(struct supervisor *s, struct sock *sock, const char **failed);
+void sock_paths_restore(struct supervisor *s);
 void sockets_close(struct supervisor *s);
 void sock_close(struct supervisor *s, struct sock *sock);
 /* The fd that the worker of a slot, in a seat, gets. */

@@ -45,12 +45,7 @@ tell_line(const struct reload *r, enum log_level level, const char *format, va_l
 		sup_note(r->s, level, "reload: %s", line);
 }
 
-static void say(const struct reload *r, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-static void object(const struct reload *r, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void say(const struct reload *r, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void say(const struct reload *r, const char *format, ...)
 {
 	va_list list;
 
@@ -59,7 +54,7 @@ static void say(const struct reload *r, const char *format, ...)
 	va_end(list);
 }
 
-static void object(const struct reload *r, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void object(const struct reload *r, const char *format, ...)
 {
 	va_list list;
 
@@ -169,15 +164,59 @@ static void compare_listeners(struct reload *r)
 	}
 }
 
+static bool listener_named(const struct policy *policy, const struct sock *sock)
+{
+	const struct listener *listener = listener_of(policy, sock->config.name);
+
+	return listener && address_same(&listener->address, &sock->config.address);
+}
+
+static bool to_restore(const struct reload *r, const struct sock *sock)
+{
+	return sock_path_lost(sock) && listener_named(r->fresh, sock);
+}
+
+static void look_at_paths(struct reload *r)
+{
+	for (uint32_t i = 0; i < r->s->sock_count; i++)
+		if (to_restore(r, &r->s->socks[i])) {
+			say(r, "[listen %s]: its file was removed: made again, then the workers are replaced",
+			    r->s->socks[i].config.name);
+			r->roll++;
+		}
+}
+
 /* ---- trying ---- */
 
-struct sock *sock_of(struct supervisor *s, const struct listener *listener)
+/* -1 if nothing was changed by it; whoever is restored needs the roll. */
+static int restore_paths(struct reload *r)
+{
+	const char *failed = "";
+	int restored = 0, rc, status = 0;
+
+	for (uint32_t i = 0; i < r->s->sock_count; i++) {
+		struct sock *sock = &r->s->socks[i];
+
+		if (!to_restore(r, sock))
+			continue;
+		rc = sock_path_restore(r->s, sock, &failed);
+		if (rc == 0)
+			restored++;
+		else
+			status = -1;
+		if (rc < 0)
+			object(r, "[listen %s]: its file was removed and can not be made again: %s: %s%s",
+			       sock->config.name, failed, strerror(-rc),
+			       restored ? "" : "; nothing was changed");
+	}
+	return restored ? 0 : status;
+}
+
+static void close_new_sockets(struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && !s->socks[i].variant && strcmp(s->socks[i].config.name, listener->name) == 0 &&
-		    address_same(&s->socks[i].config.address, &listener->address))
-			return &s->socks[i];
-	return NULL;
+		if (s->socks[i].in_use && s->socks[i].fresh)
+			sock_close(s, &s->socks[i]);
 }
 
 /* Opens what is new. On failure what it opened is closed again. */
@@ -201,9 +240,10 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		object(r, "%s; nothing was changed", problem);
 		status = -1;
 	}
-	for (uint32_t i = 0; status != 0 && i < s->sock_count; i++)
-		if (s->socks[i].in_use && s->socks[i].fresh)
-			sock_close(s, &s->socks[i]);
+	if (status == 0)
+		status = restore_paths(r);
+	if (status != 0)
+		close_new_sockets(s);
 	return status;
 }
 
@@ -216,13 +256,6 @@ static void watch_new_sockets(struct supervisor *s)
 		sup_opened(s, &s->socks[i]);
 	}
 	s->steer.dirty = true;
-}
-
-static bool listener_named(const struct policy *policy, const struct sock *sock)
-{
-	const struct listener *listener = listener_of(policy, sock->config.name);
-
-	return listener && address_same(&listener->address, &sock->config.address);
 }
 
 static bool sock_needed(const struct supervisor *s, const struct sock *sock)
@@ -433,6 +466,7 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 	} else if (read_policy(&r) == 0) {
 		compare_keys(&r);
 		compare_listeners(&r);
+		look_at_paths(&r);
 		if (r.live + r.roll + r.boot == 0)
 			say(&r, "the policy has not changed");
 		rc = dry_run ? rehearse(&r, roll || r.roll > 0)
@@ -457,6 +491,7 @@ int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed)
 	*failed = problem;
 	if (launch_create(s, &s->policy, s->generation + 1, &launch, problem, sizeof problem) < 0)
 		return -EINVAL;
+	sock_paths_restore(s);
 	begin_roll(s, launch, ret_roll);
 	return 0;
 }

@@ -85,8 +85,8 @@ static int unix_owner(const struct listener *config, struct listen_spec *spec, c
 	return 0;
 }
 
-static int open_shared(struct supervisor *s, struct sock *sock, struct listening *ret,
-                       const char **failed)
+int sock_open_shared(struct supervisor *s, struct sock *sock, struct listening *ret,
+                     const char **failed)
 {
 	const struct listener *config = &sock->config;
 	struct listen_spec spec = {
@@ -206,7 +206,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	if (sock->config.address.kind == ADDRESS_INHERIT)
 		rc = open_inherited(s, sock, failed);
 	else if (sock->config.balance == BALANCE_SHARED)
-		rc = open_shared(s, sock, &sock->listening, failed);
+		rc = sock_open_shared(s, sock, &sock->listening, failed);
 	else
 		rc = open_group(s, sock, workers, failed);
 	sock->in_use = rc == 0;
@@ -262,6 +262,15 @@ struct sock *sock_place(struct supervisor *s)
 		if (!s->socks[i].in_use)
 			return &s->socks[i];
 	return s->sock_count < SOCKS_MAX ? &s->socks[s->sock_count++] : NULL;
+}
+
+struct sock *sock_of(struct supervisor *s, const struct listener *listener)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && !s->socks[i].variant && strcmp(s->socks[i].config.name, listener->name) == 0 &&
+		    address_same(&s->socks[i].config.address, &listener->address))
+			return &s->socks[i];
+	return NULL;
 }
 
 int sockets_add(struct supervisor *s, const struct listener *config, uint32_t workers)
@@ -324,33 +333,13 @@ void sockets_close(struct supervisor *s)
 
 /* ---- repair ---- */
 
-/*
- * A unix listener that was shut down can not listen again: a new socket takes its
- * path, and the workers, who hold the old one, are replaced.
- */
-static int replace_unix(struct supervisor *s, struct sock *sock, const char **failed)
-{
-	struct listening fresh = { .fd = -1 };
-	struct listening old = sock->listening;
-	int rc = open_shared(s, sock, &fresh, failed);
-
-	if (rc < 0)
-		return rc;
-	sock->listening = fresh;
-	sock->kept = false;
-	hangup_forget(s->hangup_fd, old.fd, failed);
-	close(old.fd);
-	hangup_watch(s->hangup_fd, fresh.fd, (uint32_t)(sock - s->socks) * TAG_SLOTS, failed);
-	return 2;
-}
-
 /* 1 repaired, 2 replaced by another socket, 0 it listens: we shut it down ourselves. Or -errno. */
 static int repair(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed)
 {
 	int rc;
 
 	if (sock->listening.sa.ss_family == AF_UNIX)
-		return sock->inherited ? -ENOTCONN : replace_unix(s, sock, failed);
+		return sock->inherited ? -ENOTCONN : sock_path_renew(s, sock, failed);
 	if (listen_is_down(socket_fd(sock, slot, slot)) <= 0)
 		return 0;
 	rc = per_slot(sock)

@@ -118,6 +118,15 @@ void listen_close(struct listening *listening)
 	fd_close(&listening->fd);
 }
 
+int listen_path_lost(const struct listening *listening, const char *path)
+{
+	struct stat info;
+
+	if (sys_lstat(path, &info) < 0)
+		return errno == ENOENT ? 1 : -errno;
+	return listening->ino && (info.st_dev != listening->dev || info.st_ino != listening->ino);
+}
+
 int listen_unlink_own(const struct listening *listening, const char **failed)
 {
 	struct stat info;

@@ -61,6 +61,12 @@ int listen_open(const struct listen_spec *spec, struct listening *ret, const cha
 void listen_close(struct listening *listening);
 int listen_unlink_own(const struct listening *listening, const char **failed);
 
+/*
+ * 1 when the file of a unix listener is gone, or another one has its place: nobody can connect any
+ * more, and nothing tells of it. 0 when it is there, or is a file that was not made here. Or -errno.
+ */
+int listen_path_lost(const struct listening *listening, const char *path);
+
 /* Port of a TCP or UDP socket, 0 for others, or -errno. */
 int listen_port(int fd);
 

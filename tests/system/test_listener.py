@@ -221,6 +221,33 @@ while True: time.sleep(1000)
         self.assertEqual(c.stop(), 0)
         self.assertFalse(os.path.exists(path))
 
+    def test_K2_a_removed_unix_path_is_made_again(self):
+        folder = harness.tempfile.mkdtemp(prefix="unix-")
+        self.addCleanup(harness.shutil.rmtree, folder, True)
+        path = f"{folder}/s"
+        c = self.server(listen=False, flags=("-l", f"unix:{path}"))
+        c.announce("listen.restored", "note", "reload")
+        for again in ("reload", "roll"):
+            before = [c.pid_of(slot) for slot in range(2)]
+            os.unlink(path)
+            if again == "reload":
+                c.ctl("upgrade")
+                self.assertIn("its file was removed", c.ctl("reload", "--dry-run"))
+                self.assertFalse(os.path.exists(path))
+            c.ctl(again)
+            self.assertEqual(self.ask(path, family=socket.AF_UNIX).split()[0], b"slot")
+            self.assertFalse(set(before) & {c.pid_of(slot) for slot in range(2)})
+        self.assertEqual([e.address for e in c.all("listen.restored")], [f"unix:{path}"] * 2)
+        before = [c.pid_of(slot) for slot in range(2)]
+        os.rename(folder, folder + ".away")
+        self.addCleanup(harness.shutil.rmtree, folder + ".away", True)
+        self.assertIn("nothing was changed", c.ctl("reload", status=1))
+        self.assertEqual([c.pid_of(slot) for slot in range(2)], before)
+        os.rename(folder + ".away", folder)
+        c.ctl("reload")
+        self.assertEqual(self.ask(path, family=socket.AF_UNIX).split()[0], b"slot")
+        self.assertEqual([c.pid_of(slot) for slot in range(2)], before)
+
     def look(self, c):
         """(backlog, O_NONBLOCK, O_ASYNC, SO_RCVTIMEO, SO_RCVBUF) of the shared socket, seen by a worker."""
         return tuple(map(int, self.ask(("127.0.0.1", c.port), b"look").split()))

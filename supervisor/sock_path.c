@@ -1,0 +1,66 @@
+/*
+ * sock_path - the file of a unix listener.
+ *
+ * GLUE. A socket whose file was removed (by a cleaner of /tmp, by a worker when it ended) lives on, but
+ * nobody can connect to it, and no event tells of it: a reload and a roll look. A new socket takes the
+ * path, as it does after a shutdown(2), and the workers, who hold the old one, are replaced.
+ */
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "supervisor/internal.h"
+#include "supervisor/os/hangup.h"
+
+int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed)
+{
+	struct listening fresh = { .fd = -1 };
+	struct listening old = sock->listening;
+	int rc = sock_open_shared(s, sock, &fresh, failed);
+
+	if (rc < 0)
+		return rc;
+	sock->listening = fresh;
+	sock->kept = false;
+	hangup_forget(s->hangup_fd, old.fd, failed);
+	close(old.fd);
+	sockets_watch_slot(s, sock, 0);
+	return 2;
+}
+
+bool sock_path_lost(const struct sock *sock)
+{
+	const char *path = ((const struct sockaddr_un *)&sock->form.sa)->sun_path;
+
+	return sock->in_use && !sock->inherited && sock->form.kind == ADDRESS_UNIX && path[0] &&
+	       listen_path_lost(&sock->listening, path) > 0;
+}
+
+int sock_path_restore(struct supervisor *s, struct sock *sock, const char **failed)
+{
+	char address[ADDRESS_TEXT_MAX];
+	int rc = sock_path_renew(s, sock, failed);
+
+	if (rc < 0)
+		return rc;
+	address_format(&sock->bound, address);
+	LOG(&s->log, LOG_LISTEN_RESTORED, F_TEXT("listener", sock->config.name), F_TEXT("address", address));
+	return 0;
+}
+
+void sock_paths_restore(struct supervisor *s)
+{
+	const char *failed = "";
+	int rc;
+
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		rc = sock_path_lost(sock) ? sock_path_restore(s, sock, &failed) : 0;
+		if (rc < 0)
+			sup_note(s, LOG_LEVEL_ERROR,
+			         "listener %s: its file was removed and can not be made again: %s: %s; "
+			         "next try at the next reload or roll",
+			         sock->config.name, failed, strerror(-rc));
+	}
+}
