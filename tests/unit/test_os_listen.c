@@ -317,6 +317,27 @@ START_TEST(path_is_claimed_again)
 }
 END_TEST
 
+START_TEST(lost_path_is_seen)
+{
+	struct address address = local(socket_path, false);
+	struct listening made = must_open(&address), other;
+
+	ck_assert_int_eq(listen_path_lost(&made, socket_path), 0);
+	ck_assert_int_eq(unlink(socket_path), 0);
+	ck_assert_int_eq(listen_path_lost(&made, socket_path), 1);
+	other = must_open(&address);
+	ck_assert_int_eq(listen_path_lost(&made, socket_path), 1);
+	ck_assert_int_eq(listen_path_lost(&other, socket_path), 0);
+	listen_close(&made);
+	ck_assert_int_eq(listen_path_lost(&other, socket_path), 0);
+	listen_close(&other);
+	made.ino = 0; /* whose it was is not known: only that there is none */
+	ck_assert_int_eq(listen_path_lost(&made, socket_path), 1);
+	ck_assert_int_eq(listen_path_lost(&made, "/dev/null"), 0);
+	ck_assert_int_eq(listen_path_lost(&made, "/dev/null/x"), -ENOTDIR);
+}
+END_TEST
+
 START_TEST(path_of_another_is_not_claimed)
 {
 	struct address address = local(socket_path, false), inet = inet4(ADDRESS_TCP, 0);
@@ -670,6 +691,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, stale_path_is_replaced);
 	tcase_add_loop_test(tests, stale_path_without_room_beside_it, 0, 2);
 	tcase_add_loop_test(tests, path_is_claimed_again, 0, 2);
+	tcase_add_test(tests, lost_path_is_seen);
 	tcase_add_test(tests, path_of_another_is_not_claimed);
 	tcase_add_test(tests, live_path_is_refused);
 	tcase_add_loop_test(tests, foreign_files_are_refused, 0, 4);
