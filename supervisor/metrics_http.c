@@ -102,8 +102,9 @@ static void answer_line(struct visitor *visitor)
 {
 	bool head = strncmp(visitor->in, "HEAD /", 6) == 0;
 	const char *path = visitor->in + (head ? 5 : 4);
+	bool get = strncmp(visitor->in, "GET /", 5) == 0;
 
-	if (!head && strncmp(visitor->in, "GET /", 5) != 0)
+	if (!head && !get)
 		answer(visitor, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", "text/plain",
 		       "GET or HEAD\n");
 	else if (is_path(path, "/metrics"))
@@ -117,7 +118,7 @@ static void answer_line(struct visitor *visitor)
 		answer(visitor, "404 Not Found", "", "text/plain", "/metrics /healthz /readyz\n");
 	if (head) /* the same without the body */
 		visitor->out_end = (size_t)(strstr(visitor->out, "\r\n\r\n") + 4 - visitor->out);
-	else if (is_path(path, "/metrics"))
+	else if (get && is_path(path, "/metrics"))
 		visitor->page = PAGE_METRICS;
 }
 
