@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
+#include "supervisor/os/peersock.h"
 #include "supervisor/os/scope.h"
 
 /* ---- turns ---- */
@@ -153,7 +154,7 @@ static void client_create(struct control *control, struct client **at, int fd)
 
 	if (!client || uv_poll_init(sup_loop(control->s), &client->poll, fd) < 0) {
 		free(client);
-		close(fd);
+		peersock_close(&fd);
 		return;
 	}
 	client->control = control;
@@ -255,6 +256,7 @@ static int control_listen(struct control *control)
 	uv_timer_init(loop, &control->tick);
 	control->open_handles = 3;
 	control->accept_poll.data = control->turn.data = control->tick.data = control;
+	peersock_forbid_fds(control->listening.fd);
 	control_spare(control);
 	accept_on(control);
 	return 0;

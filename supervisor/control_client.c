@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "supervisor/control_internal.h"
-#include "supervisor/os/scope.h"
+#include "supervisor/os/peersock.h"
 
 /* ---- what is to do, and when ---- */
 
@@ -78,7 +77,7 @@ void client_close(struct client *client)
 		if (control->clients[i] == client)
 			control->clients[i] = NULL;
 	uv_close((uv_handle_t *)&client->poll, on_client_closed);
-	fd_close(&client->fd);
+	peersock_close(&client->fd);
 	control_spare(control);
 }
 
@@ -187,8 +186,8 @@ void client_ok(struct client *client)
 
 void client_read(struct client *client)
 {
-	ssize_t n = read(client->fd, client->line + client->line_used,
-	                 REQUEST_LINE_MAX - client->line_used);
+	ssize_t n = peersock_read(client->fd, client->line + client->line_used,
+	                          REQUEST_LINE_MAX - client->line_used);
 
 	if (n > 0)
 		client->line_used += (size_t)n;

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <grp.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,12 +53,12 @@ uid_t peer_uid(int fd)
 
 int group_of(const char *name, gid_t *ret)
 {
-	char text[4096], *end;
+	char text[4096];
 	struct group group, *found;
-	unsigned long number = strtoul(name, &end, 10);
+	uint32_t number;
 
-	if (*name >= '0' && *name <= '9' && *end == '\0') {
-		*ret = (gid_t)number;
+	if (proto_number(name, UINT32_MAX - 1, &number)) {
+		*ret = number;
 		return 0;
 	}
 	if (getgrnam_r(name, &group, text, sizeof text, &found) != 0 || !found)

@@ -19,6 +19,7 @@
 #include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/core/envp.h"
+#include "supervisor/core/proto.h"
 #include "supervisor/os/adopt.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/notifysock.h"
@@ -65,13 +66,13 @@ static int find_program(const struct policy *policy, char *path, char *problem, 
 
 static int find_group(const char *name, gid_t *ret)
 {
-	char *end;
-	unsigned long number = strtoul(name, &end, 10);
 	const struct group *group = getgrnam(name);
+	uint32_t number = group ? group->gr_gid : 0;
 
-	if (!group && *end != '\0')
+	/* 2^32 - 1 stands for "as it is" in setresgid(2) and chown(2). */
+	if (!group && !proto_number(name, UINT32_MAX - 1, &number))
 		return -EINVAL;
-	*ret = group ? group->gr_gid : (gid_t)number;
+	*ret = number;
 	return 0;
 }
 

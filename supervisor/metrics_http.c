@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "supervisor/metrics_internal.h"
-#include "supervisor/os/scope.h"
+#include "supervisor/os/peersock.h"
 
 /* What has been asked, once the first line is there. */
 enum page { PAGE_NONE, PAGE_METRICS, PAGE_OTHER };
@@ -61,7 +60,7 @@ static void visitor_close(struct visitor *visitor)
 		if (visitor->door->visitors[i] == visitor)
 			visitor->door->visitors[i] = NULL;
 	uv_close((uv_handle_t *)&visitor->poll, on_visitor_closed);
-	fd_close(&visitor->fd);
+	peersock_close(&visitor->fd);
 }
 
 /* ---- answers ---- */
@@ -102,8 +101,9 @@ static void answer_line(struct visitor *visitor)
 {
 	bool head = strncmp(visitor->in, "HEAD /", 6) == 0;
 	const char *path = visitor->in + (head ? 5 : 4);
+	bool get = strncmp(visitor->in, "GET /", 5) == 0;
 
-	if (!head && strncmp(visitor->in, "GET /", 5) != 0)
+	if (!head && !get)
 		answer(visitor, "405 Method Not Allowed", "Allow: GET, HEAD\r\n", "text/plain",
 		       "GET or HEAD\n");
 	else if (is_path(path, "/metrics"))
@@ -117,7 +117,7 @@ static void answer_line(struct visitor *visitor)
 		answer(visitor, "404 Not Found", "", "text/plain", "/metrics /healthz /readyz\n");
 	if (head) /* the same without the body */
 		visitor->out_end = (size_t)(strstr(visitor->out, "\r\n\r\n") + 4 - visitor->out);
-	else if (is_path(path, "/metrics"))
+	else if (get && is_path(path, "/metrics"))
 		visitor->page = PAGE_METRICS;
 }
 
@@ -163,9 +163,9 @@ static bool visitor_read(struct visitor *visitor)
 {
 	char away[4096];
 	bool keeps = visitor->page == PAGE_NONE;
-	ssize_t n = keeps ? read(visitor->fd, visitor->in + visitor->in_used,
-	                         sizeof visitor->in - 1 - visitor->in_used)
-	                  : read(visitor->fd, away, sizeof away);
+	ssize_t n = keeps ? peersock_read(visitor->fd, visitor->in + visitor->in_used,
+	                                  sizeof visitor->in - 1 - visitor->in_used)
+	                  : peersock_read(visitor->fd, away, sizeof away);
 
 	if (n <= 0)
 		return n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -234,7 +234,7 @@ static void visitor_create(struct door *door, int fd)
 
 	if (!visitor || uv_poll_init(sup_loop(door->s), &visitor->poll, fd) < 0) {
 		free(visitor);
-		close(fd);
+		peersock_close(&fd);
 		return;
 	}
 	visitor->door = door;
@@ -359,6 +359,7 @@ int door_open(struct metrics *metrics, const struct address *address, int inheri
 	uv_timer_init(sup_loop(door->s), &door->tick);
 	door->poll.data = door->tick.data = door;
 	door->open_handles = 2;
+	peersock_forbid_fds(door->listening.fd);
 	accept_on(door);
 	metrics->door = door;
 	return 0;

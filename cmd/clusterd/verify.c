@@ -14,6 +14,7 @@
 #include "cmd/clusterd/verify.h"
 #include "config/refused.h"
 #include "config/words.h"
+#include "supervisor/core/proto.h"
 #include "supervisor/os/spawn.h"
 
 void verify_complain(struct verifier *v, const struct origin *origin, const char *format, ...)
@@ -87,6 +88,14 @@ static bool is_id(const char *name)
 	return strspn(name, "0123456789") == strlen(name);
 }
 
+/* 2^32 - 1 is no group: setresgid(2). */
+static bool is_group(const char *name)
+{
+	uint32_t number;
+
+	return !*name || proto_number(name, UINT32_MAX - 1, &number) || getgrnam(name);
+}
+
 static void verify_names(struct verifier *v)
 {
 	const struct policy *policy = &v->config->policy;
@@ -96,9 +105,9 @@ static void verify_names(struct verifier *v)
 		complain_about(v, "cluster.user", policy->cluster_user,
 			       is_id(policy->cluster_user) ? "no such user; a name is needed" :
 							     "no such user");
-	if (!is_id(policy->cluster_group) && !getgrnam(policy->cluster_group))
+	if (!is_group(policy->cluster_group))
 		complain_about(v, "cluster.group", policy->cluster_group, "no such group");
-	if (!is_id(policy->control_group) && !getgrnam(policy->control_group))
+	if (!is_group(policy->control_group))
 		complain_about(v, "control.group", policy->control_group, "no such group");
 	if (policy->cluster_directory[0] &&
 	    (stat(policy->cluster_directory, &status) < 0 || !S_ISDIR(status.st_mode)))

@@ -3,6 +3,7 @@
 #include <linux/close_range.h>
 
 #include "supervisor/os/scope.h"
+#include "supervisor/os/spawnguard.h"
 #include "supervisor/os/sys.h"
 
 enum {
@@ -388,8 +389,13 @@ static int run_child(struct child *c, struct spawned *ret, const char **failed)
 	if (error)
 		return error;
 	*failed = "clone";
+	if (c->plan->identity.given)
+		spawnguard_begin(&ret->pidfd);
 	ret->pid = sys_clone(child_main, stack, flags, c, &ret->pidfd);
-	return ret->pid < 0 ? -errno : 0;
+	error = ret->pid < 0 ? -errno : 0;
+	if (c->plan->identity.given)
+		spawnguard_end();
+	return error;
 }
 
 /* A child that could not become the program has ended or is about to. */

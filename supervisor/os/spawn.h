@@ -10,7 +10,8 @@
  * clone3(2): container profiles answer ENOSYS to the latter, and it offers
  * nothing that is needed here.
  *
- * The calling thread sleeps until the child has executed or failed. Should
+ * The calling thread sleeps until the child has executed or failed; spawnguard.h sees to it that
+ * the user whose identity it takes can not stop it meanwhile. Should
  * execve(2) itself hang (a dead network file system) the caller hangs with it,
  * which only SIGKILL ends; put programs on a local disk, or let the service
  * manager's watchdog do that.

@@ -162,7 +162,9 @@ while True: time.sleep(1000)
         c.ready(1)
         good = c.policy_file.read_text()
         for change, told in (("command = /nosuch 1", "program /nosuch: No such file or directory"),
-                             ("user = nosuch", "cluster.user: there is no user nosuch")):
+                             ("user = nosuch", "cluster.user: there is no user nosuch"),
+                             # 2^32 + 0, which is root's, if it is cut
+                             ("group = 4294967296", "cluster.group: there is no group 4294967296")):
             changed = good.replace("command = /bin/sleep 1000", change if "command" in change else "command = /bin/sleep 1000\n" + change)
             c.policy_file.write_text(changed)
             for words in (("check",), ("reload", "--dry-run"), ("config", "--diff"), ("reload",)):

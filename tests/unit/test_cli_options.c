@@ -244,6 +244,9 @@ static const struct {
 	{ "--set cluster.group=no-such-group sh", "no such group" },
 	{ "--set cluster.user=0 sh", "0: no such user; a name is needed" },
 	{ "--set cluster.group=0 sh", NULL },
+	{ "--set cluster.group=4294967294 sh", NULL },
+	{ "--set cluster.group=4294967295 sh", "no such group" }, /* setresgid(2): leave it as it is */
+	{ "--set control.group=4294967296 sh", "no such group" },
 	{ "--set ready.command=/nonexistent sh", "/nonexistent: No such file" },
 };
 

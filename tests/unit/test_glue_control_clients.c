@@ -1,5 +1,6 @@
 /* Clients that cut, flood, stall, vanish: nobody else notices. */
 #include "tests/unit/control_rig.c"
+#include "tests/unit/lingering.h"
 
 /* ---- M3: input in pieces ---- */
 
@@ -208,6 +209,26 @@ END_TEST
 
 /* ---- M6: gone in the middle ---- */
 
+/* M4: descriptors that linger, sent along with requests, read or not, by one that then goes. */
+START_TEST(a_passed_descriptor_holds_nobody_up)
+{
+	uint64_t since = sup_now_ms(s);
+
+	for (int i = 1; i <= 4; i++) {
+		int fd = dial();
+
+		for (int count = 0; count < i; count++)
+			lingering_pass(fd, lingering_fd());
+		turns(i);
+		lingering_pass(fd, lingering_fd());
+		close(fd);
+		ask("version\n");
+		HAS("\"done\":true");
+	}
+	ck_assert_uint_lt(sup_now_ms(s) - since, 1000 * LINGER_SECONDS / 2);
+}
+END_TEST
+
 START_TEST(client_dies_while_it_waits)
 {
 	static const char *const lines[] = { "roll\n", "restart 1\n", "scale 5\n", "drain 1\n",
@@ -371,6 +392,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, slow_reader);
 	tcase_add_test(tests, long_answer_is_whole);
 	tcase_add_test(tests, idle_client_is_dropped);
+	tcase_add_test(tests, a_passed_descriptor_holds_nobody_up);
 	tcase_add_test(tests, client_dies_while_it_waits);
 	tcase_add_test(tests, out_of_descriptors);
 	tcase_add_test(tests, latency_idle);

@@ -114,6 +114,15 @@ START_TEST(each_request)
 }
 END_TEST
 
+/* The method of three letters that is not GET. */
+START_TEST(a_refusal_has_no_metrics)
+{
+	get("PUT /metrics HTTP/1.1\r\n\r\n");
+	HAS("HTTP/1.1 405 ");
+	HAS_NOT("# EOF\n");
+}
+END_TEST
+
 START_TEST(head_has_no_body)
 {
 	static const char *const paths[] = { "/metrics", "/healthz", "/readyz", "/none" };
@@ -344,6 +353,7 @@ static void add_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_loop_test(tests, each_request, 0, (int)(sizeof rows / sizeof *rows));
+	tcase_add_test(tests, a_refusal_has_no_metrics);
 	tcase_add_test(tests, head_has_no_body);
 	tcase_add_test(tests, not_ready);
 	tcase_add_test(tests, text_is_well_formed);

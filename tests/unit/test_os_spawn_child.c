@@ -322,6 +322,29 @@ START_TEST(identity_is_all_or_nothing)
 }
 END_TEST
 
+/* On the child's stack, which AddressSanitizer does not know. */
+__attribute__((no_sanitize("address"))) static int stop_here(void *context, const char **failed)
+{
+	(void)context;
+	(void)failed;
+	return kill(getpid(), SIGSTOP);
+}
+
+/* J6: between setuid and exec the child can be stopped by any process of the worker's user. */
+START_TEST(a_child_that_is_stopped_goes_on)
+{
+	char *argv[] = { "worker", "exit", "7", NULL };
+	struct spawn_plan plan = plan_of(argv);
+
+	if (geteuid() != 0)
+		return; /* nobody else gives an identity */
+	plan.identity = (struct spawn_identity){ true, 0, 0, 0, { 0 } };
+	plan.hook = stop_here;
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(run(&plan).code, 7);
+}
+END_TEST
+
 /* J7, J3 */
 START_TEST(context_is_as_planned)
 {
@@ -398,6 +421,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, handlers_survive_in_the_parent);
 	tcase_add_test(tests, nobody_stays_nobody);
 	tcase_add_test(tests, identity_is_all_or_nothing);
+	tcase_add_test(tests, a_child_that_is_stopped_goes_on);
 	tcase_add_test(tests, context_is_as_planned);
 	tcase_add_test(tests, dies_with_its_parent);
 }
