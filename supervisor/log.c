@@ -113,7 +113,7 @@ void log_export(const struct log *log, struct log_image *ret)
 		return;
 	*ret = (struct log_image){
 		.text = { out->text + from, fill->text + 1 },
-		.size = { log->job ? 0 : out->used - from, fill->used - 1 },
+		.size = { log->writing ? 0 : out->used - from, fill->used - 1 },
 		.lost = log->lost,
 		.told = promised(log),
 		.output_lost = log->output_lost,
