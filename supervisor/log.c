@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "supervisor/log_sink.h"
+#include "supervisor/os/logsink.h"
 
 enum { NOTE_MAX = LOGLINE_TEXT_MAX, NOTICE_MAX = 1024 };
 
@@ -130,6 +131,7 @@ void log_import(struct log *log, const struct log_image *image)
 		memcpy(to[i]->text + 1, image->text[i], image->size[i]);
 		to[i]->used = 1 + image->size[i];
 	}
+	log->out.done = log->torn ? 0 : 1;
 	log->lost = image->lost;
 	log->told = image->told;
 	log->output_lost = image->output_lost;
@@ -343,6 +345,7 @@ int log_open(struct log *log, uv_loop_t *loop, const char *name, enum log_format
 		set_file(log, "-");
 		log_target_open("-", &log->target);
 	}
+	log->torn = logsink_torn(log->target.fd);
 	log->open = true;
 	return opened;
 }

@@ -7,7 +7,8 @@
  *
  * A write that fails loses the rest of its buffer, counted line by line; the next one
  * tries again, so that the log recovers when a full disk has space. A line cut in two by
- * that is ended with a newline before anything else is written.
+ * that is ended with a newline before anything else is written, also by who opens the file
+ * again: after a reopen, an upgrade, or the death of the clusterd before.
  */
 #include "supervisor/log_sink.h"
 
@@ -20,6 +21,7 @@
 
 #include "supervisor/log_writer.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/logsink.h"
 #include "supervisor/os/scope.h"
 
 /* ---- what was written ---- */
@@ -164,7 +166,7 @@ static void switch_target(struct log *log)
 	log_target_close(&log->target);
 	log->target = log->next;
 	log->next = (struct log_target){ .fd = -1 };
-	log->torn = false;
+	log->torn = logsink_torn(log->target.fd);
 }
 
 /* Makes what was filled the next thing to be written. False if there is nothing. */

@@ -178,6 +178,13 @@ START_TEST(reopen_under_load)
 }
 END_TEST
 
+static off_t file_size(void)
+{
+	struct stat info;
+
+	return stat(file, &info) < 0 ? 0 : info.st_size;
+}
+
 /* L7: a disk that is full: every line is counted, none blocks. */
 START_TEST(dev_full)
 {
@@ -230,6 +237,38 @@ START_TEST(file_size_limit)
 	ck_assert_uint_le(t.torn, 1);
 	ck_assert_uint_eq(t.told, sink.lost);
 	ck_assert_uint_eq(t.lines + t.told, LINES);
+}
+END_TEST
+
+/* L7: a line that a full disk has cut in two is ended before the next one, also by who opens the file again. */
+START_TEST(a_torn_line_is_ended)
+{
+	struct rlimit limit, small;
+	struct tally t = { 0 };
+	uint64_t lost;
+
+	open_on(file);
+	count_up(0);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	small = limit;
+	small.rlim_cur = (rlim_t)(file_size() * 2 - 4);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+	count_up(1);
+	lost = log_lost(&sink);
+	ck_assert_uint_eq(lost, 1);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	if (_i == 0) {
+		ck_assert_int_eq(log_reopen(&sink), 0);
+	} else {
+		log_close(&sink);
+		open_on(file);
+		lost = 0;
+	}
+	count_up(2);
+	log_close(&sink);
+	tally(&t, fopen(file, "r"));
+	ck_assert_uint_eq(t.lines, 2);
+	ck_assert_uint_eq(t.told, lost);
 }
 END_TEST
 
@@ -388,13 +427,6 @@ START_TEST(close_is_bounded_on_a_hung_disk)
 }
 END_TEST
 
-static off_t file_size(void)
-{
-	struct stat info;
-
-	return stat(file, &info) < 0 ? 0 : info.st_size;
-}
-
 /* The start of a thousand workers is one turn of the loop: what the disk has taken meanwhile makes
  * room before it ends. */
 START_TEST(a_long_turn)
@@ -516,6 +548,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, reopen_under_load);
 	tcase_add_test(tests, dev_full);
 	tcase_add_loop_test(tests, file_size_limit, 0, 2);
+	tcase_add_loop_test(tests, a_torn_line_is_ended, 0, 2);
 	tcase_add_test(tests, reader_gone);
 	tcase_add_loop_test(tests, slow_reader, 0, 2);
 	tcase_add_test(tests, close_is_bounded);
