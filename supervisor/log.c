@@ -169,7 +169,7 @@ static void put_line(struct log *log, const char *text, size_t size)
 }
 
 /* There is nobody to tell when it fails. */
-static void write_early(const char *text, size_t size)
+void log_write_early(const char *text, size_t size)
 {
 	ssize_t n = write(STDERR_FILENO, text, size);
 
@@ -189,7 +189,7 @@ void log_event_at(struct log *log, enum log_id id, enum log_level level,
 		if (log->open)
 			put_line(log, text, size);
 		else
-			write_early(text, size);
+			log_write_early(text, size);
 	}
 	tell_taps(log, &line);
 	errno = error;
@@ -212,7 +212,7 @@ void log_early(enum log_level level, const char *format, ...)
 	va_end(list);
 	size = log_escape(shown, text, strlen(text), false);
 	shown[size++] = '\n';
-	write_early(shown, size);
+	log_write_early(shown, size);
 }
 
 /* ---- captured output ---- */

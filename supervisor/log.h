@@ -18,7 +18,7 @@
  *   other devices     written at once (/dev/null, /dev/full)
  *
  * What can be written at once is: in the first turn of the loop and before it always,
- * so that errors of the start are seen. log_open() sets SIGPIPE and SIGXFSZ to be
+ * so that errors of the start are seen; on standard error if the file does not take them. log_open() sets SIGPIPE and SIGXFSZ to be
  * ignored. Time stamps are left out, and sd-daemon(3) priorities put in front, when
  * JOURNAL_STREAM says that standard error is the journal (systemd.exec(5)).
  */

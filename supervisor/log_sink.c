@@ -49,12 +49,17 @@ static void wrote(struct log *log, size_t size)
 	}
 }
 
-/* The rest of the buffer is lost. A notice of earlier losses is no loss: it is made again. */
+/*
+ * The rest of the buffer is lost. A notice of earlier losses is no loss: it is made again. Why a
+ * start fails must not be lost with it: before the loop runs it goes to standard error as well.
+ */
 static void lose(struct log *log, int error)
 {
 	struct log_buffer *out = &log->out;
 	size_t from = out->done > 1 ? out->done : 1;
 
+	if (!log->running && strcmp(log->file, "-") != 0)
+		log_write_early(out->text + from, out->used - from);
 	log->lost += count_lines(out->text + from, out->used - from) - (out->notice > 0);
 	log->error = error;
 	out->notice = 0;
