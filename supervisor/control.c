@@ -234,6 +234,20 @@ static void accept_on(struct control *control)
 	control->full = false;
 }
 
+/* The number of the descriptor stays, and with it what the poll handle is for. */
+void control_swap(struct control *control, struct listening *fresh)
+{
+	int fd = control->listening.fd;
+
+	uv_poll_stop(&control->accept_poll);
+	control->accepting = false;
+	dup3(fresh->fd, fd, O_CLOEXEC);
+	fd_close(&fresh->fd);
+	control->listening = *fresh;
+	control->listening.fd = fd;
+	accept_on(control);
+}
+
 /* ---- life ---- */
 
 void control_unref(struct control *control)

@@ -46,6 +46,15 @@ struct control;
 int control_start(struct supervisor *s, const struct policy *policy, const char *name,
                   int inherited_fd, struct control **ret, char problem[CONTROL_PROBLEM_MAX]);
 
+/*
+ * Makes the socket anew where its path is gone, as after a cleaner of /run or /tmp; whoever is
+ * connected stays so. One system call when all is well, so that it may be called each time that
+ * clusterd wakes up. Returns 1 when it was made, 0 when there is nothing to tell, or -errno with
+ * `problem` a sentence: that is told once, and tried again at the next call.
+ */
+int control_keep(struct control *control, const struct policy *policy,
+                 char problem[CONTROL_PROBLEM_MAX]);
+
 /* Tells those who wait how the cluster ended (its exit status), closes everything and unlinks the
  * socket if it is still the one we made. Freed when the loop has closed the handles. */
 void control_stop(struct control *control, int status);

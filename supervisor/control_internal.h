@@ -108,6 +108,7 @@ struct control {
 	bool turning, ticking, accepting;
 	bool full;             /* nobody can make room before the next turn */
 	bool check_waits;
+	bool lost;             /* its path is gone or somebody else's, and that was told */
 	int spare_fd;          /* given up to accept when there is no other fd */
 	uint64_t orders;
 	unsigned next_turn;    /* client to be served next */
@@ -140,6 +141,8 @@ void reply_end(struct client *client, struct json *json);
 void client_done(struct client *client, struct json *json, bool ok);
 void client_fail(struct client *client, int code, const char *error);
 void client_ok(struct client *client);
+
+void control_swap(struct control *control, struct listening *fresh); /* accepts there from now on */
 
 /* control_path.c */
 int control_open(struct control *control, const struct policy *policy, const char *name,

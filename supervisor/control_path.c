@@ -52,8 +52,8 @@ static int in_use(const char *path, char problem[CONTROL_PROBLEM_MAX])
 	return tell(problem, -EADDRINUSE, path, what);
 }
 
-static int bind_path(struct control *control, const struct policy *policy,
-                     char problem[CONTROL_PROBLEM_MAX])
+static int bind_path(const struct control *control, const struct policy *policy, bool hurried,
+                     struct listening *ret, char problem[CONTROL_PROBLEM_MAX])
 {
 	struct address address = { .kind = ADDRESS_UNIX, .size = sizeof(struct sockaddr_un) };
 	struct sockaddr_un *sa = (struct sockaddr_un *)&address.sa;
@@ -61,6 +61,7 @@ static int bind_path(struct control *control, const struct policy *policy,
 		.address = &address,
 		.backlog = 64,
 		.nonblock = true,
+		.hurried = hurried,
 		.mode = policy->control_mode.given ? (mode_t)policy->control_mode.value : 0600,
 		.owner = LISTEN_KEEP_UID,
 		.group = control->group == (gid_t)-1 ? LISTEN_KEEP_GID : control->group,
@@ -74,21 +75,20 @@ static int bind_path(struct control *control, const struct policy *policy,
 		memcpy(sa->sun_path, control->path, strlen(control->path) + 1);
 		address.size = (uint16_t)(offsetof(struct sockaddr_un, sun_path) +
 		                          strlen(control->path) + 1);
-		r = listen_open(&spec, &control->listening, &failed);
+		r = listen_open(&spec, ret, &failed);
 	}
 	if (r == -EADDRINUSE)
 		return in_use(control->path, problem);
 	if (r < 0) {
 		snprintf(what, sizeof what, "%s: %s", failed, strerror(-r));
-		control->listening.fd = -1;
 		return tell(problem, r, control->path, what);
 	}
 	return 0;
 }
 
-/* `folder` is the part before the last slash of control->path. */
-static int open_in(struct control *control, const char *folder, const struct policy *policy,
-                   char problem[CONTROL_PROBLEM_MAX])
+/* `folder` is the part before the last slash of control->path. Hurried: waits for no lock. */
+static int open_in(const struct control *control, const char *folder, const struct policy *policy,
+                   bool hurried, struct listening *ret, char problem[CONTROL_PROBLEM_MAX])
 {
 	scoped_fd fd = -1;
 	int r = folder_open(folder, &fd, problem);
@@ -97,7 +97,7 @@ static int open_in(struct control *control, const char *folder, const struct pol
 		return r;
 	/* listen_open() locks the folder: of several servers that start at once, one at a time looks
 	 * and binds. */
-	return bind_path(control, policy, problem);
+	return bind_path(control, policy, hurried, ret, problem);
 }
 
 /* The part before the last slash. */
@@ -123,7 +123,7 @@ static int open_given(struct control *control, const struct policy *policy,
 		            "longer than a unix socket's path may be (107 bytes)");
 	snprintf(control->path, sizeof control->path, "%s", policy->control_socket);
 	folder_of(control->path, folder);
-	return open_in(control, folder, policy, problem);
+	return open_in(control, folder, policy, false, &control->listening, problem);
 }
 
 static int open_default(struct control *control, const struct policy *policy, const char *name,
@@ -139,7 +139,7 @@ static int open_default(struct control *control, const struct policy *policy, co
 		if (length < 0 || (size_t)length >= sizeof control->path)
 			return tell(problem, -ENAMETOOLONG, folder,
 			            "with the name longer than 107 bytes");
-		r = open_in(control, folder, policy, problem);
+		r = open_in(control, folder, policy, false, &control->listening, problem);
 		if (r == 0 || r == -EADDRINUSE)
 			return r;
 	}
@@ -203,7 +203,6 @@ int control_beside(const struct policy *policy, const char *name, const char *su
 int control_adopt(struct control *control, const struct policy *policy, int fd,
                   char problem[CONTROL_PROBLEM_MAX])
 {
-	struct sockaddr_un *sa = (struct sockaddr_un *)&control->listening.sa;
 	const char *failed;
 	int r = listen_check_inherited(fd, &control->listening, &failed);
 
@@ -211,7 +210,61 @@ int control_adopt(struct control *control, const struct policy *policy, int fd,
 		return tell(problem, r, "inherited", failed);
 	if (policy->control_group[0])
 		group_of(policy->control_group, &control->group);
-	snprintf(control->path, sizeof control->path, "%s",
-	         listen_claim(&control->listening) ? control->listening.path : sa->sun_path);
+	if (listen_claim(&control->listening))
+		memcpy(control->path, control->listening.path, sizeof control->path);
+	else
+		listen_path_made(&control->listening, control->path);
 	return 0;
+}
+
+/* ---- a path that was taken away ---- */
+
+/* After an upgrade a path whose queue was full just then is not known to be ours. */
+static bool may_be_ours(struct control *control, const struct stat *there)
+{
+	struct listening *listening = &control->listening;
+
+	if (!listening->ino && !control->lost && !listen_claim(listening))
+		return S_ISSOCK(there->st_mode) && listen_pid_at(control->path) == 0;
+	return there->st_dev == listening->dev && there->st_ino == listening->ino;
+}
+
+static int look(struct control *control, char problem[CONTROL_PROBLEM_MAX])
+{
+	struct stat info;
+
+	if (lstat(control->path, &info) < 0)
+		return tell(problem, -errno, control->path, strerror(errno));
+	if (may_be_ours(control, &info))
+		return 0;
+	return tell(problem, -EEXIST, control->path,
+	            "another file has its place; clusterctl does not reach this clusterd until that is removed");
+}
+
+static int make_anew(struct control *control, const struct policy *policy,
+                     char problem[CONTROL_PROBLEM_MAX])
+{
+	struct listening fresh = { .fd = -1 };
+	char folder[CONTROL_PATH_MAX];
+	int r;
+
+	folder_of(control->path, folder);
+	r = open_in(control, folder, policy, true, &fresh, problem);
+	if (r < 0)
+		return r;
+	control_swap(control, &fresh);
+	return 1;
+}
+
+int control_keep(struct control *control, const struct policy *policy,
+                 char problem[CONTROL_PROBLEM_MAX])
+{
+	bool told = control && control->lost;
+	int r = control ? look(control, problem) : 0;
+
+	if (r == -ENOENT)
+		r = make_anew(control, policy, problem);
+	if (control)
+		control->lost = r < 0;
+	return r < 0 && told ? 0 : r;
 }

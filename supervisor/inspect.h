@@ -128,7 +128,7 @@ void sup_reopen(struct supervisor *s);
 /* Logs who asked for what. */
 void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid);
 /* Starts an upgrade of clusterd itself. On success it does not return here: control
- * clients are told to connect again. Returns -1 with *failed a sentence otherwise. */
+ * clients are told to connect again. Returns -1 with *failed a sentence, which was logged, otherwise. */
 int sup_upgrade(struct supervisor *s, const char **failed);
 
 #endif

@@ -6,6 +6,8 @@
  * accept(2) waits is the policy's too, unless [listen] nonblock = keep leaves it,
  * and with it time limits and buffer sizes, to the workers.
  *
+ * When it has woken up the path of the control socket is looked at too.
+ *
  * Left alone: sockets that one worker has to itself, the options of a socket that
  * took the place of one which its program had made (adopt), and the backlog and
  * the buffers of sockets that clusterd was started with.
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/reuseport.h"
@@ -138,9 +141,24 @@ void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat)
 	    F_TEXT("address", address), F_TEXT_IF(known, "by", by));
 }
 
+/* ---- the control socket ---- */
+
+static void keep_control(struct supervisor *s)
+{
+	char problem[CONTROL_PROBLEM_MAX];
+	int rc = control_keep(s->control, &s->policy, problem);
+
+	if (rc > 0)
+		sup_note(s, LOG_LEVEL_WARN, "control socket %s had been removed; it is there again",
+		         control_path(s->control));
+	else if (rc < 0)
+		sup_note(s, LOG_LEVEL_ERROR, "control socket: %s", problem);
+}
+
 static void on_awake(uv_check_t *check)
 {
 	keep_all(check->data);
+	keep_control(check->data);
 }
 
 void keep_start(struct supervisor *s)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "supervisor/log_sink.h"
+#include "supervisor/os/logsink.h"
 
 enum { NOTE_MAX = LOGLINE_TEXT_MAX, NOTICE_MAX = 1024 };
 
@@ -113,7 +114,7 @@ void log_export(const struct log *log, struct log_image *ret)
 		return;
 	*ret = (struct log_image){
 		.text = { out->text + from, fill->text + 1 },
-		.size = { log->job ? 0 : out->used - from, fill->used - 1 },
+		.size = { log->writing ? 0 : out->used - from, fill->used - 1 },
 		.lost = log->lost,
 		.told = promised(log),
 		.output_lost = log->output_lost,
@@ -130,6 +131,7 @@ void log_import(struct log *log, const struct log_image *image)
 		memcpy(to[i]->text + 1, image->text[i], image->size[i]);
 		to[i]->used = 1 + image->size[i];
 	}
+	log->out.done = log->torn ? 0 : 1;
 	log->lost = image->lost;
 	log->told = image->told;
 	log->output_lost = image->output_lost;
@@ -167,7 +169,7 @@ static void put_line(struct log *log, const char *text, size_t size)
 }
 
 /* There is nobody to tell when it fails. */
-static void write_early(const char *text, size_t size)
+void log_write_early(const char *text, size_t size)
 {
 	ssize_t n = write(STDERR_FILENO, text, size);
 
@@ -187,7 +189,7 @@ void log_event_at(struct log *log, enum log_id id, enum log_level level,
 		if (log->open)
 			put_line(log, text, size);
 		else
-			write_early(text, size);
+			log_write_early(text, size);
 	}
 	tell_taps(log, &line);
 	errno = error;
@@ -210,7 +212,7 @@ void log_early(enum log_level level, const char *format, ...)
 	va_end(list);
 	size = log_escape(shown, text, strlen(text), false);
 	shown[size++] = '\n';
-	write_early(shown, size);
+	log_write_early(shown, size);
 }
 
 /* ---- captured output ---- */
@@ -343,6 +345,7 @@ int log_open(struct log *log, uv_loop_t *loop, const char *name, enum log_format
 		set_file(log, "-");
 		log_target_open("-", &log->target);
 	}
+	log->torn = logsink_torn(log->target.fd);
 	log->open = true;
 	return opened;
 }

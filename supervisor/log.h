@@ -6,8 +6,9 @@
  * (log.lost) when there is room again. Loses and tears no line when the file is
  * reopened.
  *
- *   regular file      written by libuv's thread pool, one write at a time, so a disk that stalls
- *                     stops nobody; every write ends with a whole line
+ *   regular file      written by a thread, one write at a time, so a disk that stalls stops nobody;
+ *                     every write ends with a whole line. Where there may be no thread more
+ *                     (RLIMIT_NPROC, pids.max) it is written at once.
  *   pipe, terminal    through an open file description of our own (/proc/self/fd/N opened again,
  *                     O_NONBLOCK), because O_NONBLOCK on the inherited one would be seen by all
  *                     who share it. Whole lines of at most PIPE_BUF bytes are atomic (pipe(7)).
@@ -17,7 +18,7 @@
  *   other devices     written at once (/dev/null, /dev/full)
  *
  * What can be written at once is: in the first turn of the loop and before it always,
- * so that errors of the start are seen. log_open() sets SIGPIPE and SIGXFSZ to be
+ * so that errors of the start are seen; on standard error if the file does not take them. log_open() sets SIGPIPE and SIGXFSZ to be
  * ignored. Time stamps are left out, and sd-daemon(3) priorities put in front, when
  * JOURNAL_STREAM says that standard error is the journal (systemd.exec(5)).
  */
@@ -87,7 +88,7 @@ struct log_buffer {
 	uint64_t telling; /* `lost` as that line says it */
 };
 
-struct log_job;
+struct log_writer;
 
 /* Private to log*.c. */
 struct log {
@@ -104,18 +105,16 @@ struct log {
 	struct log_target target;
 	struct log_target next; /* written to once `out` is empty; fd -1: none */
 	struct log_buffer fill, out;
-	struct log_job *job; /* the write of the thread pool that is waited for, or NULL */
-	unsigned jobs;       /* whose callback has not run yet */
+	struct log_writer *writer; /* the thread that writes to files; NULL until it is needed */
+	bool writing;              /* it does */
+	uv_async_t done;           /* it has */
 	int watch_fd;        /* epoll: waits for the target, which uv_poll_t must not touch */
 	uv_poll_t watch;
 	bool watching;
 	uv_prepare_t prepare;
 	uv_idle_t no_wait; /* on while somebody waits for room that is there already */
-	uv_mutex_t mutex;
-	uv_cond_t written;
 	unsigned handles;
 	bool open;
-	bool locks;
 	bool journal;
 	bool running; /* the loop runs */
 	bool stalled; /* the last log_flush() gave up */

@@ -2,12 +2,13 @@
  * How lines reach the sink. A buffer is filled while the other one is written:
  *
  *   log_push   while nothing is under way: swap, then write as much as the sink takes;
- *              it goes on when the pool thread has ended (FILE), or epoll says that
+ *              it goes on when the thread has written (FILE), or epoll says that
  *              there is room (STREAM, SOCKET)
  *
  * A write that fails loses the rest of its buffer, counted line by line; the next one
  * tries again, so that the log recovers when a full disk has space. A line cut in two by
- * that is ended with a newline before anything else is written.
+ * that is ended with a newline before anything else is written, also by who opens the file
+ * again: after a reopen, an upgrade, or the death of the clusterd before.
  */
 #include "supervisor/log_sink.h"
 
@@ -18,20 +19,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "supervisor/log_writer.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/logsink.h"
 #include "supervisor/os/scope.h"
-
-struct log_job {
-	uv_work_t work;
-	struct log *log;
-	int fd;
-	const char *text;
-	size_t size;
-	size_t written;
-	int error;
-	bool finished; /* under log->mutex */
-	bool taken;    /* its result has been used */
-};
 
 /* ---- what was written ---- */
 
@@ -58,12 +49,17 @@ static void wrote(struct log *log, size_t size)
 	}
 }
 
-/* The rest of the buffer is lost. A notice of earlier losses is no loss: it is made again. */
+/*
+ * The rest of the buffer is lost. A notice of earlier losses is no loss: it is made again. Why a
+ * start fails must not be lost with it: before the loop runs it goes to standard error as well.
+ */
 static void lose(struct log *log, int error)
 {
 	struct log_buffer *out = &log->out;
 	size_t from = out->done > 1 ? out->done : 1;
 
+	if (!log->running && strcmp(log->file, "-") != 0)
+		log_write_early(out->text + from, out->used - from);
 	log->lost += count_lines(out->text + from, out->used - from) - (out->notice > 0);
 	log->error = error;
 	out->notice = 0;
@@ -96,71 +92,39 @@ static void on_no_wait(uv_idle_t *idle)
 
 /* ---- the thread ---- */
 
-static void job_run(uv_work_t *work)
+/* Takes what it has written, waiting until deadline_ms at most. False while it writes. */
+static bool writer_take(struct log *log, uint64_t deadline_ms)
 {
-	struct log_job *job = (struct log_job *)work;
-	int error = 0;
+	struct log_written written;
 
-	while (job->written < job->size && error == 0) {
-		ssize_t n = write(job->fd, job->text + job->written, job->size - job->written);
-
-		if (n > 0)
-			job->written += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			error = n == 0 ? EIO : errno;
-	}
-	uv_mutex_lock(&job->log->mutex);
-	job->error = error;
-	job->finished = true;
-	uv_cond_signal(&job->log->written);
-	uv_mutex_unlock(&job->log->mutex);
+	if (!log_writer_wait(log->writer, deadline_ms, &written))
+		return false;
+	log->writing = false;
+	if (written.size > 0)
+		wrote(log, written.size);
+	if (written.error)
+		lose(log, written.error);
+	return true;
 }
 
-static void job_take(struct log_job *job)
+static void on_written(uv_async_t *async)
 {
-	struct log *log = job->log;
+	struct log *log = async->data;
 
-	job->taken = true;
-	log->job = NULL;
-	if (job->written > 0)
-		wrote(log, job->written);
-	if (job->error)
-		lose(log, job->error);
-}
-
-static void on_job_end(uv_work_t *work, int status)
-{
-	struct log_job *job = (struct log_job *)work;
-	struct log *log = job->log;
-	bool taken = job->taken;
-
-	(void)status;
-	log->jobs--;
-	if (!taken)
-		job_take(job);
-	free(job);
-	if (!log->open)
-		return;
+	if (log->writing)
+		writer_take(log, 0);
 	log_push(log);
 	wake(log);
 }
 
-static bool job_start(struct log *log)
+/* False: it is to be written at once, as there may be no thread; the next time there may be. */
+static bool writer_start(struct log *log)
 {
-	struct log_job *job = calloc(1, sizeof *job);
-
-	if (!job)
+	if (!log->writer && log_writer_create(&log->done, &log->writer) < 0)
 		return false;
-	job->log = log;
-	job->fd = log->target.fd;
-	job->text = log->out.text + log->out.done;
-	job->size = log->out.used - log->out.done;
-	if (uv_queue_work(log->loop, &job->work, job_run, on_job_end) < 0) {
-		free(job);
-		return false;
-	}
-	log->jobs++;
-	log->job = job;
+	log_writer_begin(log->writer, log->target.fd, log->out.text + log->out.done,
+	                 log->out.used - log->out.done);
+	log->writing = true;
 	return true;
 }
 
@@ -207,7 +171,7 @@ static void switch_target(struct log *log)
 	log_target_close(&log->target);
 	log->target = log->next;
 	log->next = (struct log_target){ .fd = -1 };
-	log->torn = false;
+	log->torn = logsink_torn(log->target.fd);
 }
 
 /* Makes what was filled the next thing to be written. False if there is nothing. */
@@ -225,16 +189,6 @@ static bool next_buffer(struct log *log)
 	return true;
 }
 
-static bool job_finished(const struct log_job *job)
-{
-	bool finished;
-
-	uv_mutex_lock(&job->log->mutex);
-	finished = job->finished;
-	uv_mutex_unlock(&job->log->mutex);
-	return finished;
-}
-
 /*
  * A turn of the loop may be long, the start of a thousand workers is one: what the sink has taken
  * meanwhile is used at once and not when the turn is over. A stream is asked only when lines would
@@ -242,15 +196,15 @@ static bool job_finished(const struct log_job *job)
  */
 static void catch_up(struct log *log)
 {
-	if (log->job && job_finished(log->job))
-		job_take(log->job);
+	if (log->writing)
+		writer_take(log, 0);
 	if (log->watching && log->fill.used > LOG_BUFFER_MAX / 2)
 		watch_stop(log);
 }
 
 static bool busy(const struct log *log)
 {
-	return log->job || log->watching;
+	return log->writing || log->watching;
 }
 
 static bool written(const struct log *log)
@@ -264,7 +218,7 @@ static bool advance(struct log *log)
 	struct log_buffer *out = &log->out;
 	ssize_t n;
 
-	if (log->target.kind == LOG_SINK_FILE && log->running && job_start(log))
+	if (log->target.kind == LOG_SINK_FILE && log->running && writer_start(log))
 		return false;
 	n = log_target_write(&log->target, out->text + out->done, out->used - out->done);
 	if (n > 0) {
@@ -309,22 +263,6 @@ void log_sink_switch(struct log *log, const struct log_target *target)
 
 /* ---- without the loop ---- */
 
-static bool job_wait(struct log *log, uint64_t deadline_ms)
-{
-	struct log_job *job = log->job;
-	uint64_t now;
-	bool finished;
-
-	uv_mutex_lock(&log->mutex);
-	while (!job->finished && (now = clock_ms()) < deadline_ms)
-		uv_cond_timedwait(&log->written, &log->mutex, (deadline_ms - now) * 1000000);
-	finished = job->finished;
-	uv_mutex_unlock(&log->mutex);
-	if (finished)
-		job_take(job);
-	return finished;
-}
-
 static bool target_wait(struct log *log, uint64_t deadline_ms)
 {
 	struct pollfd p = { .fd = log->target.fd, .events = POLLOUT };
@@ -340,7 +278,7 @@ static bool flush(struct log *log, uint64_t deadline_ms)
 		log_push(log);
 		if (!busy(log))
 			return true;
-		if (log->job && !job_wait(log, deadline_ms))
+		if (log->writing && !writer_take(log, deadline_ms))
 			return false;
 		if (log->watching && !target_wait(log, deadline_ms))
 			return false;
@@ -399,15 +337,12 @@ int log_sink_start(struct log *log)
 
 	if (rc < 0)
 		return rc;
-	rc = uv_mutex_init(&log->mutex);
+	rc = uv_async_init(log->loop, &log->done, on_written);
 	if (rc < 0)
 		return rc;
-	rc = uv_cond_init(&log->written);
-	if (rc < 0) {
-		uv_mutex_destroy(&log->mutex);
-		return rc;
-	}
-	log->locks = true;
+	log->done.data = log;
+	log->handles++;
+	uv_unref((uv_handle_t *)&log->done);
 	uv_prepare_init(log->loop, &log->prepare);
 	log->prepare.data = log;
 	log->handles++;
@@ -429,30 +364,24 @@ static void on_closed(uv_handle_t *handle)
 	log->handles--;
 }
 
-/* A write that hangs in the kernel can not be called off: what it uses is left to the end of the
- * process. */
+/* What a write that hangs in the kernel uses is left to the end of the process. */
 void log_sink_stop(struct log *log)
 {
-	uint64_t deadline_ms = clock_ms() + LOG_CLOSE_MS;
+	bool hangs = !log_writer_destroy(log->writer);
 
+	log->writer = NULL;
 	if (log->handles > 0) {
+		uv_close((uv_handle_t *)&log->done, on_closed);
 		uv_close((uv_handle_t *)&log->prepare, on_closed);
 		uv_close((uv_handle_t *)&log->no_wait, on_closed);
 	}
 	if (log->watch_fd >= 0)
 		uv_close((uv_handle_t *)&log->watch, on_closed);
-	while ((log->handles > 0 || log->jobs > 0) && clock_ms() < deadline_ms) {
+	while (log->handles > 0)
 		uv_run(log->loop, UV_RUN_NOWAIT);
-		if (log->jobs > 0)
-			poll(NULL, 0, 1);
-	}
-	if (log->jobs > 0)
+	if (hangs)
 		return;
 	fd_close(&log->watch_fd);
-	if (log->locks) {
-		uv_cond_destroy(&log->written);
-		uv_mutex_destroy(&log->mutex);
-	}
 	free(log->fill.text);
 	free(log->out.text);
 	log_target_close(&log->target);

@@ -24,6 +24,9 @@ void log_sink_stop(struct log *log);
 /* Writes to this target from now on, between two lines. */
 void log_sink_switch(struct log *log, const struct log_target *target);
 
+/* In log.c: to standard error, at once. */
+void log_write_early(const char *text, size_t size);
+
 /* In log.c: adds log.lost to the buffer if there is something to tell and room. */
 void log_tell_lost(struct log *log);
 

@@ -225,7 +225,7 @@ bool record_open(struct supervisor *s, record_found *found)
 	if (rc == 0) {
 		rc = begin(s, found, &failed);
 		if (rc < 0)
-			rowfile_close(&s->record.file, false);
+			rowfile_close(&s->record.file, s->record.file.rows == 0);
 	}
 	if (rc < 0)
 		complain(s, path[0] ? path : "record",

@@ -251,7 +251,7 @@ static int watch_trial(struct supervisor *s, const struct spawned *spawned)
 	return 0;
 }
 
-int sup_upgrade(struct supervisor *s, const char **failed)
+static int begin(struct supervisor *s, const char **failed)
 {
 	static char problem[UPGRADE_PROBLEM_MAX];
 	struct spawned spawned;
@@ -265,9 +265,11 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 	if (s->stopping)
 		return -1;
 	rc = state_fd(s, &fd);
-	*failed = "no memory for the state";
-	if (rc < 0)
+	if (rc < 0) {
+		snprintf(problem, sizeof problem, "the state can not be written: %s", strerror(-rc));
+		*failed = problem;
 		return -1;
+	}
 	rc = run_trial(s, fd, &spawned, failed);
 	close(fd);
 	if (rc < 0) {
@@ -284,6 +286,15 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 	reap_wait(spawned.pidfd, KILLED_MS, &reaped);
 	close(spawned.pidfd);
 	return -1;
+}
+
+int sup_upgrade(struct supervisor *s, const char **failed)
+{
+	int rc = begin(s, failed);
+
+	if (rc < 0)
+		sup_note(s, LOG_LEVEL_ERROR, "upgrade: %s; this clusterd goes on", *failed);
+	return rc;
 }
 
 void upgrade_stop(struct supervisor *s)

@@ -100,6 +100,10 @@ pid_t listen_pid_at(const char *path);
  */
 bool listen_claim(struct listening *listening);
 
+/* The path of such a socket, whether it can be claimed or not: one that replaced a dead one was made
+ * beside it, and goes on being called that. */
+void listen_path_made(const struct listening *listening, char ret[108]);
+
 /*
  * 1 after a worker's shutdown(2) or connect(AF_UNSPEC), 0 while it listens, or -errno. poll(2)
  * wakes for it: TCP with POLLHUP, AF_UNIX with POLLRDHUP, which must be asked for.

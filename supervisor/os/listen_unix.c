@@ -310,3 +310,11 @@ bool listen_claim(struct listening *listening)
 	memcpy(listening->path, path, strlen(path) + 1);
 	return true;
 }
+
+void listen_path_made(const struct listening *listening, char ret[sizeof listening->path])
+{
+	const struct sockaddr_un *address = (const struct sockaddr_un *)&listening->sa;
+
+	snprintf(ret, sizeof listening->path, "%.*s", (int)sizeof address->sun_path, address->sun_path);
+	cut_beside(ret);
+}

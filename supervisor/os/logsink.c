@@ -25,6 +25,19 @@ int logsink_open(const char *path, int *ret_fd, const char **failed)
 	return 0;
 }
 
+bool logsink_torn(int fd)
+{
+	char self[sizeof "/proc/self/fd/2147483647"], last = '\n';
+	struct stat info;
+	scoped_fd again = -1;
+
+	if (sys_fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_size == 0)
+		return false;
+	snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+	again = sys_open(self, O_RDONLY | O_CLOEXEC, 0);
+	return again >= 0 && sys_pread(again, &last, 1, info.st_size - 1) == 1 && last != '\n';
+}
+
 bool logsink_may_block(int fd)
 {
 	struct stat info;

@@ -16,6 +16,10 @@
 /* 0 and *ret_fd, or -errno: -ELOOP symbolic link, -EISDIR, -EINVAL another kind of file. */
 int logsink_open(const char *path, int *ret_fd, const char **failed);
 
+/* Does the regular file that this fd writes to end in the middle of a line? Read through
+ * /proc/self/fd; false where that can not be. */
+bool logsink_torn(int fd);
+
 /* Can a write to this fd wait? True for pipes, sockets and terminals that are blocking: poll such
  * an fd for POLLOUT first, and write at most PIPE_BUF. (O_NONBLOCK would be shared with whoever
  * else holds it, so it is not set.) */

@@ -109,7 +109,7 @@ int pidfile_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const 
 	errno = 0;
 	error = write_pid(file.fd);
 	if (error)
-		fd_close(&file.fd);
+		pidfile_close(&file, path); /* an empty one names nobody */
 	else
 		*ret = file;
 	return error;

@@ -287,6 +287,29 @@ class CommandLine(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         self.assertEqual(len(c.all("policy")), 1)
 
+    def test_L7_a_start_that_fails_with_a_full_log_says_why(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", harness.free_port()))
+            taken.listen()
+            done = self.run_clusterd("--set", "log.file=/dev/full", "--set", "control.socket=off",
+                                     "-l", "127.0.0.1:%d" % taken.getsockname()[1], "--", "/bin/sleep", "1000")
+        self.assertEqual(done.returncode, 73)
+        self.assertIn("Address already in use", done.stderr)
+
+    def test_L7_a_start_on_a_full_disk_leaves_no_file(self):
+        """Neither a pid file without a pid nor a record without workers."""
+        folder = harness.tempfile.mkdtemp(prefix="full-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        no_room = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))}
+        done = self.run_clusterd("--set", f"supervisor.pid_file={folder}/pid", "-l", "none", "--", "/bin/true", **no_room)
+        self.assertEqual(done.returncode, 71)
+        self.assertIn(f"{folder}/pid: write: File too large", done.stderr)
+        done = self.run_clusterd("--set", "supervisor.on_death=keep", "--set", f"control.socket={folder}/s", "-l", "none",
+                                 "--set", "restart.when=never", "--", "/bin/true", **no_room)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"{folder}/s.workers: write: File too large", done.stderr)
+        self.assertEqual(os.listdir(folder), [])
+
     def test_pid_file(self):
         folder = harness.tempfile.mkdtemp(prefix="pid-")
         self.addCleanup(harness.shutil.rmtree, folder)

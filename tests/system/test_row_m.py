@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -196,6 +197,50 @@ class OneOfAHundred(harness.TestCase):
                 if what == "name":
                     self.status_by_name(folder, 3)  # no such cluster: its socket is gone
                 self.assertEqual([name for _, _, files in os.walk(folder) for name in files], [])
+
+
+class SocketFile(harness.TestCase):
+    """A cleaner of /run or /tmp takes the socket away: clusterd makes it anew when it next wakes up."""
+
+    def start(self):
+        """With the control socket in a folder of its own, as in /run."""
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2", "--set", "control.socket=run/s.sock"))
+        c.announce("note", "worker.exit")
+        c.socket = c.folder / "run" / "s.sock"
+        c.ready(2)
+        return c
+
+    def test_M10_the_socket_is_taken_away(self):
+        c = self.start()
+        for wake in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGKILL):
+            for take_away in (c.socket.unlink, lambda: shutil.rmtree(c.folder / "run")):
+                with self.subTest(wake=wake):
+                    mark = c.mark()
+                    take_away()
+                    c.kill(wake, c.workers()[0] if wake == signal.SIGKILL else None)
+                    self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+                    c.ctl("wait", "ready")
+                    self.assertEqual(stat.S_IMODE(c.socket.stat().st_mode), 0o600)
+                    c.ctl("upgrade")
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(c.socket.exists())
+
+    def test_M10_somebody_else_has_its_place(self):
+        c = self.start()
+        c.socket.unlink()
+        c.socket.write_text("theirs")
+        for _ in range(3):
+            c.kill(signal.SIGUSR1)
+        self.assertIn("s.sock: ", c.wait_event("note", level="error").text)
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade", result="done")
+        c.wait_events(2, "note", level="error")
+        self.assertEqual(c.socket.read_text(), "theirs")
+        c.socket.unlink()
+        c.kill(signal.SIGUSR1)
+        c.wait_event("note", level="warn")
+        c.ctl("status")
+        self.assertEqual(len(c.all("note", level="error")), 2, "each clusterd says it once")
 
 
 harness.main()

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import unittest
@@ -45,6 +46,12 @@ class Runbook(harness.TestCase):
         self.assertIn("web: ready, 4 of 4 ready", self.ask(c, status))
         c.ctl("drain", "1")
         self.assertIn("degraded", self.ask(c, status, status=1))
+        harness.eventually(lambda: harness.rests(c.pid), "nothing wakes it up")
+        c.socket.unlink()
+        self.ask(c, status, status=3)
+        c.kill(signal.SIGUSR1)
+        c.wait_event("note", level="warn")
+        self.ask(c, status, status=1)
         c.stop()
         self.ask(c, status, status=3)
 
@@ -271,7 +278,7 @@ class Runbook(harness.TestCase):
         harness.eventually(lambda: log.exists() and '"event":"up"' in log.read_text(), "it is up")
         subprocess.run(move, check=True)
         self.assertIn("reopen: done", self.ask(c, reopen))
-        self.assertIn('"event":"log.reopen"', log.read_text())
+        harness.eventually(lambda: '"event":"log.reopen"' in log.read_text(), "a new file")
         self.assertIn('"event":"up"', (folder / "web.log.1").read_text())
         self.assertIn(" up workers=1 ready=1 ", c.ctl("events"))
 

@@ -153,6 +153,18 @@ class RowD(harness.TestCase):
         self.assertLessEqual(set(before[1:]), set(c.workers()))
         c.rebase()
 
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("prlimit"), "becoming another user takes root")
+    def test_D6_no_more_processes_when_the_log_has_its_first_line(self):
+        """A thread that can not be made ends nobody: the line is written all the same, and workers live."""
+        user = 30000 + os.getpid() % 10000
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[log]\nfile = log\n", log_level="warn",
+                         flags=("-n", "3"), prefix=(*self.as_user(user), "prlimit", "--nproc=4:1000"))
+        harness.eventually(lambda: '"ready":3' in c.ctl("status", "--json", status=None), "three ready")
+        before = c.workers()
+        c.ctl("scale", "4", "--no-wait")
+        harness.eventually(lambda: b"spawn.error" in (c.folder / "log").read_bytes(), "the line")
+        self.assertEqual(sorted(c.workers()), sorted(before))
+
     @unittest.skipUnless(os.geteuid() == 0, "becoming another user takes root")
     def test_D9_never_as_the_wrong_user(self):
         ran = f"{self.folder}/ran"

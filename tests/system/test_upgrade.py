@@ -638,6 +638,16 @@ exec {"%s"} $0, @ARGV;
                 self.upgrade(c)
                 self.assertEqual(len(c.workers()), 2)
 
+    def test_N3_no_descriptor_for_the_state(self):
+        c = self.start()
+        c.announce("note")
+        limit = resource.prlimit(c.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(c.pid, resource.RLIMIT_NOFILE, (max(harness.fds(c.pid)) + 1, limit[1]))
+        c.ctl("upgrade", status=1)
+        resource.prlimit(c.pid, resource.RLIMIT_NOFILE, limit)
+        self.assertIn("the state can not be written: Too many open files", c.wait_event("note").text)
+        self.upgrade(c)
+
     def test_N3_who_asked_is_told_that_the_step_over_has_failed(self):
         """Its connection was closed for an upgrade that did not come."""
         binary = self.own_binary()

@@ -193,6 +193,76 @@ START_TEST(socket_is_taken_over)
 }
 END_TEST
 
+/* The socket goes and comes back, as often as that happens; who was connected stays so. */
+START_TEST(a_path_that_is_gone_is_made_anew)
+{
+	char problem[CONTROL_PROBLEM_MAX];
+	int client = dial();
+
+	turns(3);
+	ck_assert_int_eq(control_keep(s->control, &s->policy, problem), 0);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(unlink(path), 0);
+		if (i == 50)
+			ck_assert_int_eq(rmdir(folder), 0);
+		ck_assert_int_eq(control_keep(s->control, &s->policy, problem), 1);
+		ck_assert_int_eq(control_keep(s->control, &s->policy, problem), 0);
+		ask("version\n");
+		HAS("\"ok\":true");
+	}
+	say(client, "version\n");
+	listen_for(client, 1);
+	HAS("\"ok\":true");
+	close(client);
+}
+END_TEST
+
+/* It is told once, and left alone. */
+START_TEST(a_path_that_is_another_s_is_left_alone)
+{
+	char problem[CONTROL_PROBLEM_MAX];
+
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(control_keep(s->control, &s->policy, problem), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(problem, path));
+	ck_assert_int_eq(control_keep(s->control, &s->policy, problem), 0);
+	ck_assert_int_eq(rmdir(path), 0);
+	ck_assert_int_eq(control_keep(s->control, &s->policy, problem), 1);
+	ask("version\n");
+	HAS("\"ok\":true");
+}
+END_TEST
+
+/* Nobody gets through to a queue that is full: whether the path is ours can not be told then. */
+START_TEST(taken_over_with_a_full_queue)
+{
+	char problem[CONTROL_PROBLEM_MAX];
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int stale = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+	struct control *old;
+	struct stat before, after;
+
+	control_stop(s->control, 0);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	strcpy(sa.sun_path, path);
+	ck_assert_int_eq(bind(stale, (struct sockaddr *)&sa, sizeof sa), 0);
+	close(stale);
+	ck_assert_int_eq(control_start(s, &s->policy, "web", -1, &s->control, problem), 0);
+	old = s->control;
+	ck_assert_int_eq(stat(path, &before), 0);
+	while (dial() >= 0)
+		;
+	fd = dup(control_fd(old));
+	ck_assert_int_eq(control_start(s, &s->policy, "web", fd, &s->control, problem), 0);
+	ck_assert_str_eq(control_path(s->control), path);
+	ck_assert_int_eq(control_keep(s->control, &s->policy, problem), 0);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_uint_eq(after.st_ino, before.st_ino);
+	control_stop(old, 0);
+}
+END_TEST
+
 /* 40 at the same moment: one has it, 39 are told by whom. */
 START_TEST(simultaneous_starts)
 {
@@ -250,6 +320,9 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, unsafe_folders_are_refused);
 	tcase_add_test(tests, long_path_is_refused);
 	tcase_add_test(tests, socket_is_taken_over);
+	tcase_add_test(tests, a_path_that_is_gone_is_made_anew);
+	tcase_add_test(tests, a_path_that_is_another_s_is_left_alone);
+	tcase_add_test(tests, taken_over_with_a_full_queue);
 	tcase_add_test(tests, simultaneous_starts);
 }
 

@@ -1,14 +1,17 @@
 /*
  * log: never blocks, never dies, loses nothing that it does not tell (catalogue rows L7 to L10).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "supervisor/log.h"
@@ -175,6 +178,13 @@ START_TEST(reopen_under_load)
 }
 END_TEST
 
+static off_t file_size(void)
+{
+	struct stat info;
+
+	return stat(file, &info) < 0 ? 0 : info.st_size;
+}
+
 /* L7: a disk that is full: every line is counted, none blocks. */
 START_TEST(dev_full)
 {
@@ -227,6 +237,38 @@ START_TEST(file_size_limit)
 	ck_assert_uint_le(t.torn, 1);
 	ck_assert_uint_eq(t.told, sink.lost);
 	ck_assert_uint_eq(t.lines + t.told, LINES);
+}
+END_TEST
+
+/* L7: a line that a full disk has cut in two is ended before the next one, also by who opens the file again. */
+START_TEST(a_torn_line_is_ended)
+{
+	struct rlimit limit, small;
+	struct tally t = { 0 };
+	uint64_t lost;
+
+	open_on(file);
+	count_up(0);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	small = limit;
+	small.rlim_cur = (rlim_t)(file_size() * 2 - 4);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+	count_up(1);
+	lost = log_lost(&sink);
+	ck_assert_uint_eq(lost, 1);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	if (_i == 0) {
+		ck_assert_int_eq(log_reopen(&sink), 0);
+	} else {
+		log_close(&sink);
+		open_on(file);
+		lost = 0;
+	}
+	count_up(2);
+	log_close(&sink);
+	tally(&t, fopen(file, "r"));
+	ck_assert_uint_eq(t.lines, 2);
+	ck_assert_uint_eq(t.told, lost);
 }
 END_TEST
 
@@ -309,33 +351,44 @@ START_TEST(close_is_bounded)
 }
 END_TEST
 
-/* L10: while the disk stalls (a thread of the pool does), the loop goes on. */
-static uv_sem_t stalled;
+/* L10: while the disk stalls (the thread that writes does, in a handler), the loop goes on. */
+static int hold[2];
 
-static void stall(uv_work_t *work)
+static void on_hold(int signo)
 {
-	(void)work;
-	uv_sem_wait(&stalled);
+	char byte;
+	ssize_t n;
+
+	(void)signo;
+	do
+		n = read(hold[0], &byte, 1);
+	while (n < 0 && errno == EINTR);
 }
 
-static void stall_ended(uv_work_t *work, int status)
+static void hold_others(void)
 {
-	(void)work;
-	(void)status;
+	struct dirent *entry;
+	DIR *tasks = opendir("/proc/self/task");
+
+	ck_assert_ptr_nonnull(tasks);
+	while ((entry = readdir(tasks)))
+		if (atoi(entry->d_name) > 0 && atoi(entry->d_name) != getpid())
+			ck_assert_int_eq(syscall(SYS_tgkill, getpid(), atoi(entry->d_name), SIGUSR1), 0);
+	closedir(tasks);
 }
 
 START_TEST(slow_disk)
 {
-	uv_work_t stalls[128];
 	struct tally t = { 0 };
 	uint64_t before_ms, slowest_ms = 0;
 
 	open_on(file);
 	uv_run(&loop, UV_RUN_NOWAIT);
-	ck_assert_int_eq(uv_sem_init(&stalled, 0), 0);
-	for (int i = 0; i < 128; i++)
-		uv_queue_work(&loop, &stalls[i], stall, stall_ended);
-	for (uint64_t i = 0; i < 20000; i++) {
+	ck_assert_int_eq(pipe(hold), 0);
+	signal(SIGUSR1, on_hold);
+	count_up(0);
+	hold_others();
+	for (uint64_t i = 1; i < 20000; i++) {
 		before_ms = clock_ms();
 		count_up(i);
 		uv_run(&loop, UV_RUN_NOWAIT);
@@ -344,10 +397,8 @@ START_TEST(slow_disk)
 	}
 	ck_assert_uint_lt(slowest_ms, 1000);
 	ck_assert_uint_gt(log_lost(&sink), 0);
-	for (int i = 0; i < 128; i++)
-		uv_sem_post(&stalled);
+	close(hold[1]);
 	log_close(&sink);
-	uv_sem_destroy(&stalled);
 	tally(&t, fopen(file, "r"));
 	ck_assert_uint_eq(t.lines + t.told, 20000);
 	ck_assert_uint_eq(t.told, sink.lost);
@@ -355,12 +406,26 @@ START_TEST(slow_disk)
 }
 END_TEST
 
-static off_t file_size(void)
+/* Nor does the end wait longer for a write that hangs than for a reader. */
+START_TEST(close_is_bounded_on_a_hung_disk)
 {
-	struct stat info;
+	uint64_t before_ms;
 
-	return stat(file, &info) < 0 ? 0 : info.st_size;
+	open_on(file);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	ck_assert_int_eq(pipe(hold), 0);
+	signal(SIGUSR1, on_hold);
+	count_up(0);
+	hold_others();
+	for (uint64_t i = 1; i < 100; i++)
+		count_up(i);
+	before_ms = clock_ms();
+	log_close(&sink);
+	ck_assert_uint_ge(clock_ms() - before_ms, LOG_CLOSE_MS - 100);
+	ck_assert_uint_lt(clock_ms() - before_ms, LOG_CLOSE_MS + 2000);
+	close(hold[1]);
 }
+END_TEST
 
 /* The start of a thousand workers is one turn of the loop: what the disk has taken meanwhile makes
  * room before it ends. */
@@ -483,10 +548,12 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, reopen_under_load);
 	tcase_add_test(tests, dev_full);
 	tcase_add_loop_test(tests, file_size_limit, 0, 2);
+	tcase_add_loop_test(tests, a_torn_line_is_ended, 0, 2);
 	tcase_add_test(tests, reader_gone);
 	tcase_add_loop_test(tests, slow_reader, 0, 2);
 	tcase_add_test(tests, close_is_bounded);
 	tcase_add_test(tests, slow_disk);
+	tcase_add_test(tests, close_is_bounded_on_a_hung_disk);
 	tcase_add_test(tests, a_long_turn);
 	tcase_add_test(tests, who_waits_for_room_is_called);
 	tcase_add_loop_test(tests, the_journal, 0, 2);
