@@ -391,6 +391,7 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker);
 void steer_seat(struct supervisor *s, uint32_t seat, bool on);
 void steer_worker(struct supervisor *s, const struct worker *worker, bool on);
 uint64_t steer_handed(const struct supervisor *s, uint32_t seat);
+uint64_t steer_connections(const struct supervisor *s, uint32_t seat);
 bool steer_used(const struct supervisor *s);
 void steer_hand_over(struct supervisor *s, const struct worker *worker);
 void steer_reattach(struct supervisor *s);

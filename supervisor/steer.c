@@ -204,6 +204,18 @@ uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
 	return handed;
 }
 
+/* Without datagrams, of which the queue tells nothing. */
+uint64_t steer_connections(const struct supervisor *s, uint32_t seat)
+{
+	uint64_t handed = 0;
+
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].group && s->socks[i].config.address.kind == ADDRESS_TCP &&
+		    seat < s->steer.size)
+			handed += reuseport_handed(s->socks[i].group, seat);
+	return handed;
+}
+
 /* The owner has ended. A seat beyond the slots' own goes with it. */
 static void give_up_seat(struct supervisor *s, uint32_t seat)
 {
