@@ -1,6 +1,7 @@
 """balance: which worker gets a connection, from the first one on and whatever happens."""
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -190,6 +191,45 @@ class RoundRobin(Balance):
         clients.count(c.port, 100)
         lines = map(json.loads, c.ctl("--json", "status").splitlines())
         self.assertEqual([line["handed"] for line in lines if "handed" in line], [25, 25, 25, 25])
+
+    def handed(self, c):
+        lines = map(json.loads, c.ctl("--json", "status").splitlines())
+        return [line["handed"] for line in lines if "handed" in line]
+
+    def is_free(self, port):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("127.0.0.1", port))
+            return True
+        return False
+
+    def test_what_was_handed_out_never_gets_less(self):
+        section = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = round-robin\n"
+        a, b = harness.free_port(), harness.free_port()
+        policy = POLICY + section % ("b", b)
+        c = self.start(workers=2, listen=False, policy=policy + section % ("a", a))
+        clients.count(a, 10)
+        self.assertEqual(self.handed(c), [5, 5])
+        c.ctl("roll")
+        c.wait_events(2, "worker.exit")  # their seats are free for the next ones
+        c.policy_file.write_text(policy, encoding="utf-8")
+        c.ctl("reload")
+        c.wait_events(4, "worker.exit")  # and then the listener is closed
+        harness.eventually(lambda: self.is_free(a), "the listener is gone")
+        self.assertEqual(self.handed(c), [5, 5])
+        clients.count(b, 10)
+        self.assertEqual(self.handed(c), [10, 10])
+
+    def test_what_was_handed_out_counts_while_they_drain(self):
+        c = self.start(program=(harness.PROBE, "ready", "drain=60000"), workers=2,
+                       policy=POLICY.replace("timeout = 5s", "timeout = 60s"))
+        clients.count(c.port, 10)
+        c.ctl("--no-wait", "roll")
+        c.wait_event("roll.end")
+        self.assertIn("1 old", c.ctl("status"))
+        self.assertEqual(self.handed(c), [5, 5])
+        c.announce("worker.exit")
+        c.stop(signal.SIGQUIT)
 
     def test_a_stranger_of_the_same_uid_gets_nothing(self):
         c = self.start()
