@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -191,6 +192,9 @@ class RoundRobin(Balance):
         clients.count(c.port, 100)
         lines = map(json.loads, c.ctl("--json", "status").splitlines())
         self.assertEqual([line["handed"] for line in lines if "handed" in line], [25, 25, 25, 25])
+        self.assertEqual(len(re.findall(r"(?m)^ +\d  ready +\d+ .* 0 +25 +1 +0  -$", c.ctl("status"))), 4)
+        self.assertIn('clusterd_worker_handed_total{slot="3"} 25\n', c.ctl("metrics"))
+        self.assertIn('clusterd_worker_backlog{slot="3"} 0\n', c.ctl("metrics"))
 
     def handed(self, c):
         lines = map(json.loads, c.ctl("--json", "status").splitlines())
