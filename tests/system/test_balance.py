@@ -368,6 +368,26 @@ class WithoutTheRight(Balance):
         self.assertIn("hash", str(event))
         self.assertEqual(len(clients.count(c.port, 400)), 4)
 
+    def granted(self, *before):
+        """Whether nobody's workers have the right too."""
+        prefix, preexec = clients.as_nobody()
+        c = self.start(prefix=(*prefix, *before), preexec=preexec)
+        exact(self, clients.count(c.port, 40), 4)
+        return int(harness.status_field(c.pid_of(0), "CapEff"), 16) != 0
+
+    @unittest.skipUnless(clients.has_bpf() and clients.nobody_can(harness.CLUSTERD), "nothing to give to nobody")
+    def test_nobody_with_what_the_unit_grants(self):
+        self.assertTrue(self.granted("--inh-caps=+bpf", "--ambient-caps=+bpf"))
+
+    @unittest.skipUnless(clients.has_bpf() and clients.nobody_can(harness.CLUSTERD), "nothing to give to nobody")
+    def test_nobody_with_what_setcap_grants(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            own = shutil.copy(harness.CLUSTERD, folder)
+            if not shutil.which("setcap") or subprocess.run(("setcap", "cap_bpf+ep", own), check=False).returncode:
+                self.skipTest("no capabilities of files here")
+            self.assertFalse(self.granted("sh", "-c", f'shift; exec {own} "$@"', "sh"))
+
     @unittest.skipUnless(clients.nobody_can(harness.CLUSTERD), "user nobody can not execute clusterd")
     def test_nobody_falls_back_too(self):
         prefix, preexec = clients.as_nobody()
