@@ -56,7 +56,7 @@ enum {
 	STRANGERS_TURN = 256,
 	RELISTEN_MS = 1000,
 	KILLED_MS = 200,         /* for a process of ours to end that was just killed */
-	HOLDER_TEXT_MAX = 96,
+	HOLDER_TEXT_MAX = 144,
 	UPGRADE_PROBLEM_MAX = 256,
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
