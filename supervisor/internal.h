@@ -129,6 +129,7 @@ struct worker {
 	bool extended;         /* it asked for more time, and that was told */
 	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
 	uint32_t crowd;        /* those of them in the window of `notices` */
+	bool served;           /* it was ready, or was given a socket that it bound */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
@@ -258,6 +259,7 @@ struct supervisor {
 
 	struct adoption *adoptions;
 	bool adopt_blind;     /* it was said that binds can not be read */
+	bool adopt_missed;    /* it was said that binds may not be seen */
 	bool adopt_keeps_setuid; /* the filter needs no no_new_privs here */
 	struct trial *trial;  /* of an upgrade, or NULL */
 	char upgrade_problem[UPGRADE_PROBLEM_MAX]; /* why the last one was refused, or "" */
