@@ -141,6 +141,7 @@ static void act_report(struct supervisor *s, const struct action *action)
 	struct worker *worker = report->cookie ? worker_find(s, report->cookie) : NULL;
 
 	if (worker && report->what == REPORT_READY) {
+		worker->served = true;
 		steer_worker(s, worker, true);
 		starved_mark(worker);
 		probe_ready(worker);

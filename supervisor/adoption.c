@@ -187,6 +187,7 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 {
 	struct supervisor *s = a->s;
 	const char *failed = "", *lost = NULL;
+	struct worker *worker;
 	struct sock *sock;
 	int rc = adopt_look(a->notify_fd, request, &failed);
 
@@ -209,6 +210,9 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 		return;
 	}
 	sock->adopted = a->given = true;
+	worker = worker_find(s, a->cookie);
+	if (worker)
+		worker->served = true;
 	if (adopts_path(sock))
 		adopt_link_publish(s, sock);
 	tell(a, request, lost ? "gets our socket, but not all of its options" : "gets our socket");
@@ -382,4 +386,16 @@ void adoption_explain(struct supervisor *s, uint32_t cookie)
 			         "name that with -l, or tell the program the port (PORT is set)",
 			         a->slot, text);
 	}
+}
+
+/* Of a program whose bind the filter does not see there is only its end to go by. */
+void adoption_missed(struct supervisor *s, const struct worker *worker)
+{
+	if (worker->served || s->adopt_missed || s->adopt_blind || !policy_adopts(&s->policy))
+		return;
+	s->adopt_missed = true;
+	sup_note(s, LOG_LEVEL_WARN,
+	         "adopt: worker %u ended before it had a socket; if it says that its address is in use, it binds "
+	         "through io_uring or is a 32-bit program, which is not seen: let it listen on fd 3, and leave "
+	         "out adopt", worker->slot);
 }

@@ -39,5 +39,7 @@ void adoptions_stop(struct supervisor *s);
 
 /* Logs why a worker that did not get ready was given nothing, if that is so. */
 void adoption_explain(struct supervisor *s, uint32_t cookie);
+/* It ended by itself; says once what to look for if that never came to be. */
+void adoption_missed(struct supervisor *s, const struct worker *worker);
 
 #endif

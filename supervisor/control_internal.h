@@ -23,6 +23,7 @@
 
 enum {
 	OUT_MAX = 262144,  /* bytes a client may leave unread before it is dropped */
+	STEPS_MAX = OUT_MAX / 2, /* unread, before steps of what is waited for are left out */
 	CHUNK_SIZE = 16384, /* of a long answer, each turn */
 	REPLY_SIZE = 8192, /* room for one line that holds no long text */
 	ACCEPTS_TURN = 4,
@@ -68,6 +69,7 @@ struct wait {
 	enum wait_what what;
 	uint32_t slot, roll, count;
 	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS */
+	uint32_t skipped;     /* steps left out since the last one that was told */
 };
 
 struct client {

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "supervisor/control_internal.h"
@@ -107,10 +108,38 @@ static void put_details(struct client *client, struct json *j, const struct repo
 	}
 }
 
+/* Steps may come faster than they are read; the verdict must find room all the same. */
+static bool steps_fit(struct client *client)
+{
+	if (client->out_end - client->out_start > STEPS_MAX)
+		client_write(client);
+	return client->out_end - client->out_start <= STEPS_MAX;
+}
+
+static void put_skipped(struct client *client)
+{
+	char text[96];
+	struct json j;
+
+	if (client->wait.skipped == 0)
+		return;
+	snprintf(text, sizeof text, "%u steps are not shown: they came faster than they were read",
+	         client->wait.skipped);
+	client->wait.skipped = 0;
+	reply_begin(client, &j, "note");
+	json_word(&j, "text", text);
+	reply_end(client, &j);
+}
+
 static void put_progress(struct client *client, const struct report *report)
 {
 	struct json j;
 
+	if (!steps_fit(client)) {
+		client->wait.skipped++;
+		return;
+	}
+	put_skipped(client);
 	reply_begin(client, &j, "progress");
 	json_word(&j, "what", report_name(report->what));
 	if (report->slot != ALL_SLOTS)
@@ -137,6 +166,7 @@ static void roll_ended(struct client *client, const struct report *report)
 {
 	struct json j;
 
+	put_skipped(client);
 	reply_begin(client, &j, NULL);
 	json_number(&j, "code", report->verdict == VERDICT_DONE ? CODE_DONE : CODE_FAILED);
 	json_number(&j, "roll", report->roll);
@@ -196,6 +226,7 @@ static void verdict(struct client *client)
 {
 	struct json j;
 
+	put_skipped(client);
 	reply_begin(client, &j, NULL);
 	put_ready(client, &j);
 	client_done(client, &j, true);
@@ -282,6 +313,7 @@ void wait_ended(struct client *client, int status)
 	bool stop = client->wait.what == WAIT_STOP;
 	struct json j;
 
+	put_skipped(client);
 	reply_begin(client, &j, NULL);
 	json_number(&j, "code", stop ? CODE_DONE : CODE_FAILED);
 	json_number(&j, "status", status);

@@ -31,11 +31,16 @@ void holder_text(const struct address *address, char *text, size_t size)
 	struct holder holder;
 	ino_t inode;
 	int rc = holder_inode("/proc", address, &inode);
+	bool connection = rc == -ENOENT && address->kind == ADDRESS_TCP;
 
 	if (rc == 0)
 		rc = holder_find("/proc", &inode, 1, 0, own_pid(), &holder);
 	if (rc == 0)
 		snprintf(text, size, ", by %s (pid %d)", holder.name, (int)holder.pid);
+	else if (connection) /* its local port; for a minute after its end too */
+		snprintf(text, size,
+		         "; nobody listens there, but a connection of this machine has the port: "
+		         "`ss -tan 'sport = :%u'` shows it", address->port);
 	else
 		snprintf(text, size, "; `ss -l%cnp` shows to root by whom",
 		         address->kind == ADDRESS_UNIX ? 'x' : address->kind == ADDRESS_UDP ? 'u' : 't');

@@ -72,7 +72,7 @@ struct sup_slot {
 	enum instance_state state; /* of the current instance */
 	uint64_t state_ms;        /* for how long it has been in it */
 	int64_t queue;            /* its own queue in per-slot modes, else -1 */
-	uint64_t handed;          /* connections steered to it, 0 when not known */
+	uint64_t handed;          /* connections and datagrams steered to it, 0 when not known */
 	uint64_t starts;          /* processes ever started in it */
 	uint64_t ends;            /* unasked ends ever */
 	uint64_t left_out_ms;     /* since when no connections are steered to it, 0 if they are */

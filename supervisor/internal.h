@@ -56,7 +56,7 @@ enum {
 	STRANGERS_TURN = 256,
 	RELISTEN_MS = 1000,
 	KILLED_MS = 200,         /* for a process of ours to end that was just killed */
-	HOLDER_TEXT_MAX = 96,
+	HOLDER_TEXT_MAX = 144,
 	UPGRADE_PROBLEM_MAX = 256,
 	NOTIFY_TURN = 32,        /* messages of one worker a turn */
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
@@ -129,6 +129,7 @@ struct worker {
 	bool extended;         /* it asked for more time, and that was told */
 	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
 	uint32_t crowd;        /* those of them in the window of `notices` */
+	bool served;           /* it was ready, or was given a socket that it bound */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
@@ -260,6 +261,7 @@ struct supervisor {
 
 	struct adoption *adoptions;
 	bool adopt_blind;     /* it was said that binds can not be read */
+	bool adopt_missed;    /* it was said that binds may not be seen */
 	bool adopt_keeps_setuid; /* the filter needs no no_new_privs here */
 	struct trial *trial;  /* of an upgrade, or NULL */
 	char upgrade_problem[UPGRADE_PROBLEM_MAX]; /* why the last one was refused, or "" */
@@ -396,8 +398,10 @@ uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie);
 int steer_furnish(struct supervisor *s, uint32_t seat, const char **failed);
 void steer_leave_seat(struct supervisor *s, struct worker *worker);
 void steer_seat(struct supervisor *s, uint32_t seat, bool on);
-void steer_worker(struct supervisor *s, const struct worker *worker, bool on);
+void steer_worker(struct supervisor *s, struct worker *worker, bool on);
+void steer_forget(struct supervisor *s, const struct sock *sock);
 uint64_t steer_handed(const struct supervisor *s, uint32_t seat);
+uint64_t steer_connections(const struct supervisor *s, uint32_t seat);
 bool steer_used(const struct supervisor *s);
 void steer_hand_over(struct supervisor *s, const struct worker *worker);
 void steer_reattach(struct supervisor *s);

@@ -181,6 +181,37 @@ static bool rows_rss(struct out *out, uint32_t row)
 	return true;
 }
 
+static bool steers(struct supervisor *s)
+{
+	struct sup_listener listener;
+
+	for (uint32_t i = 0; sup_listener(s, i, &listener); i++)
+		if (strcmp(listener.balance, "round-robin") == 0)
+			return true;
+	return false;
+}
+
+static bool rows_handed(struct out *out, uint32_t row)
+{
+	struct sup_slot slot;
+
+	if ((row == 0 && !steers(out->metrics->s)) || !slot_of(out, row, &slot))
+		return false;
+	slot_sample(out, "_total", row, slot.handed);
+	return true;
+}
+
+static bool rows_queue(struct out *out, uint32_t row)
+{
+	struct sup_slot slot;
+
+	if (!slot_of(out, row, &slot))
+		return false;
+	if (slot.queue >= 0)
+		slot_sample(out, "", row, (uint64_t)slot.queue);
+	return true;
+}
+
 static bool rows_exits(struct out *out, uint32_t row)
 {
 	if (row >= END_CAUSES)

@@ -232,6 +232,21 @@ static void ask_all(struct supervisor *s, const char *why)
 	enter(s, ASKED, s->policy.stop_timeout);
 }
 
+/* As a worker that leaves: nothing new, and for drain_delay it is not asked to stop. Until then the
+ * paths stay theirs, for clusterd may give up and leave them as they are. */
+static void leave_all(struct supervisor *s, const char *why)
+{
+	struct orphans *orphans = s->orphans;
+
+	if (!orphans->first || s->policy.stop_drain_delay == 0) {
+		ask_all(s, why);
+	} else if (orphans->phase < DRAINING) {
+		orphans_seats(s, false);
+		orphans->why = why;
+		enter(s, DRAINING, s->policy.stop_drain_delay);
+	}
+}
+
 /* Has every slot a ready worker, or is it meant to have none? */
 static bool is_whole(struct supervisor *s)
 {
@@ -255,7 +270,7 @@ static void prove(struct supervisor *s)
 	bool whole = is_whole(s);
 
 	if (whole && s->orphans->whole) {
-		ask_all(s, "replaced");
+		leave_all(s, "replaced");
 		return;
 	}
 	s->orphans->whole = whole;
@@ -268,6 +283,7 @@ static void on_timer(uv_timer_t *timer)
 
 	switch (s->orphans->phase) {
 	case PROVING: prove(s); break;
+	case DRAINING: ask_all(s, s->orphans->why); break;
 	case ASKED: kill_all(s, "stop timeout"); break;
 	case KILLED: give_up(s); break;
 	case SERVING:
@@ -286,7 +302,7 @@ void orphans_stop(struct supervisor *s, bool fast)
 	if (!s->orphans)
 		return;
 	if (!fast) {
-		ask_all(s, "stop");
+		leave_all(s, "stop");
 		return;
 	}
 	orphans_claim_paths(s);
@@ -302,9 +318,10 @@ bool orphans_hold(struct supervisor *s)
 		return false;
 	/* They alone serve unless they, or clusterd, were asked to stop. */
 	if (s->stop_asked || orphans->phase >= ASKED) {
-		ask_all(s, "stop");
+		leave_all(s, "stop");
 		return orphans->first && orphans->phase != GIVEN_UP;
 	}
+	orphans_seats(s, true);
 	sup_note(s, LOG_LEVEL_WARN,
 	         "the orphans of the clusterd that was killed are left as they are: they serve on");
 	return false;

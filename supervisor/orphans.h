@@ -34,7 +34,7 @@ struct orphan {
 };
 
 /* What the timer is armed for. */
-enum phase { SERVING, PROVING, ASKED, KILLED, GIVEN_UP };
+enum phase { SERVING, PROVING, DRAINING, ASKED, KILLED, GIVEN_UP };
 
 struct orphans {
 	struct orphan *first, **end;
@@ -44,6 +44,7 @@ struct orphans {
 	uv_timer_t timer;
 	bool timer_open;
 	enum phase phase;
+	const char *why; /* they drain */
 	bool whole; /* at the last look all workers were ready */
 };
 

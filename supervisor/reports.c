@@ -131,6 +131,14 @@ static void print_tail(struct supervisor *s, const struct worker *worker)
 	}
 }
 
+static void tell_more(struct supervisor *s, const struct report *r, const struct worker *worker)
+{
+	if (worker->output)
+		print_tail(s, worker);
+	if (r->cause == END_SELF)
+		adoption_missed(s, worker);
+}
+
 static void on_exit_report(struct supervisor *s, const struct report *r)
 {
 	const struct worker *known = worker_find(s, r->cookie);
@@ -160,8 +168,8 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 	       F_MS_IF(r->next == NEXT_RESPAWN, "delay_ms", r->delay_ms),
 	       F_TEXT_IF(more, "why", name_why(r->why)), F_TEXT_IF(rule != NULL, "rule", rule),
 	       F_TEXT_IF(last[0] != '\0', "last", last));
-	if (worker && worker->output && abnormal(r))
-		print_tail(s, worker);
+	if (worker && abnormal(r))
+		tell_more(s, r, worker);
 }
 
 static void on_stop(struct supervisor *s, const struct report *r)
@@ -196,12 +204,14 @@ static void on_unkillable(struct supervisor *s, const struct report *r)
 static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	const struct launch *launch = launch_find(s, r->generation);
-	bool exec = strcmp(s->spawn_step, "exec") == 0;
 	bool more = r->next == NEXT_RESPAWN;
 	char detail[256] = "";
 
-	if (exec && launch)
+	if (strcmp(s->spawn_step, "exec") == 0 && launch)
 		spawn_explain(launch->path, r->error, detail, sizeof detail);
+	else if (strncmp(s->spawn_step, "seccomp", 7) == 0 && r->error == EBUSY)
+		snprintf(detail, sizeof detail, "something around clusterd traps system calls already, such as "
+		         "another clusterd with adopt, and only one can: leave out adopt here and listen on fd 3");
 	if (strcmp(detail, strerror(r->error)) == 0)
 		detail[0] = '\0';
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),

@@ -310,6 +310,7 @@ void sock_close(struct supervisor *s, struct sock *sock)
 		/* A worker may hold them open, and then they would go on to be watched. */
 		for (uint32_t seat = 0; s->hangup_fd >= 0 && seat < s->steer.size; seat++)
 			hangup_forget(s->hangup_fd, reuseport_fd(sock->group, seat), &failed);
+		steer_forget(s, sock);
 		reuseport_destroy(sock->group);
 		sock->group = NULL;
 	} else if (sock->listening.fd >= 0) {

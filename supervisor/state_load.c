@@ -306,6 +306,7 @@ static bool fill_worker(struct worker *worker, const struct tlv *in)
 	worker->seat = (uint32_t)seat;
 	worker->generation = (uint32_t)generation;
 	worker->launch = launch_find(worker->s, worker->generation);
+	worker->served = true; /* for all we know */
 	(void)tlv_number(in, STATE_WORKER_LEAVING_MS, &worker->leaving_ms); /* nor this */
 	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
 	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&

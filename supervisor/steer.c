@@ -148,12 +148,45 @@ void steer_seat(struct supervisor *s, uint32_t seat, bool on)
 		steer->place[steer->list[at]] = at + 1;
 }
 
+uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
+{
+	uint64_t handed = 0;
+
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].group && seat < s->steer.size)
+			handed += reuseport_handed(s->socks[i].group, seat);
+	return handed;
+}
+
+/* Without datagrams, of which the queue tells nothing. */
+uint64_t steer_connections(const struct supervisor *s, uint32_t seat)
+{
+	uint64_t handed = 0;
+
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].group && s->socks[i].config.address.kind == ADDRESS_TCP &&
+		    seat < s->steer.size)
+			handed += reuseport_handed(s->socks[i].group, seat);
+	return handed;
+}
+
+/* What it was handed so far is the slot's for good. */
+static void credit(struct supervisor *s, struct worker *worker)
+{
+	uint64_t handed = steer_handed(s, worker->seat);
+
+	if (worker->seat < s->steer.size && s->steer.owner[worker->seat] == worker->cookie)
+		s->memory[worker->slot].handed += handed - worker->handed_before;
+	worker->handed_before = handed;
+}
+
 /* Of two that share a seat only the owner takes it off the list. */
-void steer_worker(struct supervisor *s, const struct worker *worker, bool on)
+void steer_worker(struct supervisor *s, struct worker *worker, bool on)
 {
 	if (worker->seat < s->steer.size && any_steered(s) &&
 	    (on || s->steer.owner[worker->seat] == worker->cookie))
 		steer_seat(s, worker->seat, on);
+	credit(s, worker);
 }
 
 /* Hands what waits in the seat's queues to those on the list; they wait where they are if there is
@@ -193,16 +226,6 @@ void steer_reattach(struct supervisor *s)
 			         s->socks[i].config.name, failed);
 }
 
-uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
-{
-	uint64_t handed = 0;
-
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].group && seat < s->steer.size)
-			handed += reuseport_handed(s->socks[i].group, seat);
-	return handed;
-}
-
 /* The owner has ended. A seat beyond the slots' own goes with it. */
 static void give_up_seat(struct supervisor *s, uint32_t seat)
 {
@@ -224,8 +247,18 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker)
 
 	if (!any_steered(s) || seat >= steer->size || steer->owner[seat] != worker->cookie)
 		return;
-	s->memory[worker->slot].handed += steer_handed(s, seat) - worker->handed_before;
+	credit(s, worker);
 	give_up_seat(s, seat);
+}
+
+/* The counts of the listener go with it; what it has handed out so far must not. */
+void steer_forget(struct supervisor *s, const struct sock *sock)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w; w = w->hash_next) {
+			credit(s, w);
+			w->handed_before -= reuseport_handed(sock->group, w->seat);
+		}
 }
 
 /* ---- orphans ---- */

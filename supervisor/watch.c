@@ -81,7 +81,7 @@ static void is_well(struct supervisor *s, struct worker *worker)
 static bool look_at(struct supervisor *s, struct worker *worker, uint64_t now)
 {
 	struct accepting *a = &worker->accepting;
-	uint64_t handed = steer_handed(s, worker->seat), taken;
+	uint64_t handed = steer_connections(s, worker->seat), taken;
 	int64_t queue;
 
 	if (a->out) {

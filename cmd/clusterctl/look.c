@@ -105,7 +105,8 @@ static void put_listener(const json_t *listener, FILE *out)
 /* ---- the table ---- */
 
 enum {
-	C_SLOT, C_STATE, C_PID, C_GEN, C_FOR, C_CPU, C_RSS, C_QUEUE, C_STARTS, C_ENDS, C_LAST, C_TEXT,
+	C_SLOT, C_STATE, C_PID, C_GEN, C_FOR, C_CPU, C_RSS, C_QUEUE, C_HANDED, C_STARTS, C_ENDS,
+	C_LAST, C_TEXT,
 	C_COUNT,
 };
 
@@ -114,8 +115,9 @@ static const struct column columns[C_COUNT] = {
 	[C_PID] = { "PID", true, 0 },     [C_GEN] = { "GEN", true, 3 },
 	[C_FOR] = { "FOR", true, 0 },     [C_CPU] = { "CPU", true, 1 },
 	[C_RSS] = { "RSS", true, 1 },     [C_QUEUE] = { "QUEUE", true, 4 },
-	[C_STARTS] = { "STARTS", true, 6 }, [C_ENDS] = { "ENDS", true, 2 },
-	[C_LAST] = { "LAST END", false, 0 }, [C_TEXT] = { "SAYS", false, 7 },
+	[C_HANDED] = { "HANDED", true, 5 }, [C_STARTS] = { "STARTS", true, 6 },
+	[C_ENDS] = { "ENDS", true, 2 },   [C_LAST] = { "LAST END", false, 0 },
+	[C_TEXT] = { "SAYS", false, 7 },
 };
 
 static void put_state(struct table *table, const json_t *slot)
@@ -138,7 +140,7 @@ static void put_state(struct table *table, const json_t *slot)
 		table_cell(table, C_STATE, state_hue(state), "%s", state);
 }
 
-static void put_figures(struct table *table, const json_t *slot)
+static void put_figures(struct table *table, const json_t *slot, bool steered)
 {
 	int64_t pid = number_of(slot, "pid"), cpu = number_of(slot, "cpu_permille");
 	int64_t rss = number_of(slot, "rss_kb"), queue = number_of(slot, "queue");
@@ -157,6 +159,8 @@ static void put_figures(struct table *table, const json_t *slot)
 	table_cell(table, C_RSS, HUE_NONE, "%s", rss >= 0 && pid ? brief_size((uint64_t)rss, text) : "-");
 	if (queue >= 0)
 		table_cell(table, C_QUEUE, HUE_NONE, "%lld", (long long)queue);
+	if (steered)
+		table_cell(table, C_HANDED, HUE_NONE, "%lld", (long long)number_of(slot, "handed"));
 	table_cell(table, C_STARTS, HUE_NONE, "%lld", (long long)number_of(slot, "starts"));
 	table_cell(table, C_ENDS, HUE_NONE, "%lld", (long long)number_of(slot, "ends"));
 }
@@ -179,7 +183,7 @@ static const char *asked_words(const char *cause)
 	return "ended as asked";
 }
 
-static void put_slot(struct table *table, const json_t *slot)
+static void put_slot(struct table *table, const json_t *slot, bool steered)
 {
 	const char *end = text_of(slot, "end"), *status = text_of(slot, "status");
 	char age[BRIEF_TEXT_MAX];
@@ -187,7 +191,7 @@ static void put_slot(struct table *table, const json_t *slot)
 	table_row(table);
 	table_cell(table, C_SLOT, HUE_NONE, "%lld", (long long)number_of(slot, "slot"));
 	put_state(table, slot);
-	put_figures(table, slot);
+	put_figures(table, slot, steered);
 	if (flag_of(slot, "asked"))
 		end = asked_words(text_of(slot, "cause"));
 	if (end[0])
@@ -207,6 +211,14 @@ static bool any(const struct status *status, const char *key, bool number)
 		if (number ? number_of(slot, key) >= 0 : text_of(slot, key)[0] != '\0')
 			return true;
 	}
+	return false;
+}
+
+static bool any_steered(const struct status *status)
+{
+	for (size_t i = 0; i < json_array_size(status->listeners); i++)
+		if (strcmp(text_of(json_array_get(status->listeners, i), "balance"), "round-robin") == 0)
+			return true;
 	return false;
 }
 
@@ -260,6 +272,7 @@ static void put_left_out(const struct status *status, FILE *out)
 void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out)
 {
 	struct column shown[C_COUNT];
+	bool steered = any_steered(status);
 	struct table table;
 
 	put_cluster(status->cluster, ctl->paint, out);
@@ -272,9 +285,11 @@ void status_print(const struct status *status, const struct ctl *ctl, bool top, 
 		shown[C_TEXT].title = "";
 	if (!any(status, "queue", true))
 		shown[C_QUEUE].title = "";
+	if (!steered)
+		shown[C_HANDED].title = "";
 	table_init(&table, shown, C_COUNT);
 	for (size_t i = 0; i < json_array_size(status->slots); i++)
-		put_slot(&table, json_array_get(status->slots, i));
+		put_slot(&table, json_array_get(status->slots, i), steered);
 	table_print(&table, ctl->columns, ctl->paint, out);
 	table_free(&table);
 	if (top)

@@ -69,6 +69,14 @@ static void verify_listener(struct verifier *v, uint32_t i)
 				what);
 }
 
+static bool policy_adopts(const struct policy *policy)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (policy->listeners[i].adopt)
+			return true;
+	return false;
+}
+
 static void verify_user(struct verifier *v)
 {
 	const struct policy *policy = &v->config->policy;
@@ -77,6 +85,11 @@ static void verify_user(struct verifier *v)
 	if (geteuid() != 0 && user && user->pw_uid != geteuid())
 		verify_complain(v, verify_origin(v, "cluster.user"),
 				"%.64s: only root may run workers as another user",
+				policy->cluster_user);
+	else if (user && user->pw_uid != geteuid() && policy_adopts(policy) && !is_capable(CAP_SYS_PTRACE))
+		verify_complain(v, verify_origin(v, "cluster.user"),
+				"adopt of workers that run as %.64s needs the capability CAP_SYS_PTRACE "
+				"(container: --cap-add SYS_PTRACE), or leave out user",
 				policy->cluster_user);
 }
 

@@ -165,6 +165,50 @@ time.sleep(1000)
         c.stop(signal.SIGQUIT)
         c.expected_status = c.stopped
 
+    def test_a_bind_that_is_not_seen_is_said_clearly(self):
+        """Of io_uring, say: then the program only tells that its address is in use, and ends. Said once."""
+        c = self.cluster("/bin/sh", "-c", "exit 3", flags=("-a", "-n", 2), policy=POLICY)
+        c.announce("note", "worker.exit", "give_up", "stop")
+        c.expected_status = 69
+        c.wait_event("stop")
+        (note,) = [e for e in c.all("note") if "adopt" in e.text]
+        self.assertIn("io_uring", note.text)
+        self.assertIn("fd 3", note.text)
+        c.wait()
+
+    def test_what_ends_when_it_has_served_is_only_told_as_such(self):
+        c = self.cluster(*python(), flags=("-a", "-n", 1), policy=POLICY)
+        c.announce("worker.exit")
+        c.ready(1)
+        mark = c.mark()
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.ready", since=mark)
+
+    def test_a_filter_in_a_filter_is_said_clearly(self):
+        outer = ("-a", "-n", 1, "--set", "restart.when=never")
+        inner = (harness.CLUSTERD, "-a", "-n", "1", "-l", "%{address}", "--set", "control.socket=off", "--", *python())
+        c = self.cluster(*inner, flags=outer, policy=POLICY)
+        c.announce("worker.exit", "stop", "give_up", "note")
+        c.expected_status = 69
+        c.wait_event("stop")
+        c.wait()
+        self.assertTrue([line for line in c.other if "leave out adopt here and listen on fd 3" in line], c.other)
+
+    @unittest.skipUnless(clients.nobody_can("/usr/bin/python3"), "root and user nobody are needed")
+    def test_another_user_without_the_right_is_said_clearly(self):
+        """Docker's default: root, but not CAP_SYS_PTRACE."""
+        without, options = ("setpriv", "--bounding-set=-sys_ptrace"), ("--set", "cluster.user=nobody", "-a", "-n", 1)
+        checked = subprocess.run((*without, harness.CLUSTERD, "-t", *map(str, options), "--", "/bin/sleep", "1"),
+                                 capture_output=True, text=True, check=False)
+        self.assertEqual(checked.returncode, 78, checked.stderr)
+        self.assertIn("CAP_SYS_PTRACE", checked.stderr)
+        c = self.cluster("/usr/bin/python3", *python()[1:], flags=options, policy=POLICY, prefix=without)
+        c.announce("note", "worker.exit", "give_up", "stop")
+        c.expected_status = 69
+        c.wait_event("stop")
+        self.assertIn("CAP_SYS_PTRACE", next(e.text for e in c.all("note") if "adopt" in e.text))
+        c.wait()
+
     @unittest.skipUnless(clients.nobody_can(harness.CLUSTERD) and
                          clients.nobody_can("/usr/bin/python3"), "user nobody can not execute clusterd or python")
     def test_unprivileged(self):

@@ -1,9 +1,11 @@
 """balance: which worker gets a connection, from the first one on and whatever happens."""
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -190,6 +192,48 @@ class RoundRobin(Balance):
         clients.count(c.port, 100)
         lines = map(json.loads, c.ctl("--json", "status").splitlines())
         self.assertEqual([line["handed"] for line in lines if "handed" in line], [25, 25, 25, 25])
+        self.assertEqual(len(re.findall(r"(?m)^ +\d  ready +\d+ .* 0 +25 +1 +0  -$", c.ctl("status"))), 4)
+        self.assertIn('clusterd_worker_handed_total{slot="3"} 25\n', c.ctl("metrics"))
+        self.assertIn('clusterd_worker_backlog{slot="3"} 0\n', c.ctl("metrics"))
+
+    def handed(self, c):
+        lines = map(json.loads, c.ctl("--json", "status").splitlines())
+        return [line["handed"] for line in lines if "handed" in line]
+
+    def is_free(self, port):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("127.0.0.1", port))
+            return True
+        return False
+
+    def test_what_was_handed_out_never_gets_less(self):
+        section = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = round-robin\n"
+        a, b = harness.free_port(), harness.free_port()
+        policy = POLICY + section % ("b", b)
+        c = self.start(workers=2, listen=False, policy=policy + section % ("a", a))
+        clients.count(a, 10)
+        self.assertEqual(self.handed(c), [5, 5])
+        c.ctl("roll")
+        c.wait_events(2, "worker.exit")  # their seats are free for the next ones
+        c.policy_file.write_text(policy, encoding="utf-8")
+        c.ctl("reload")
+        c.wait_events(4, "worker.exit")  # and then the listener is closed
+        harness.eventually(lambda: self.is_free(a), "the listener is gone")
+        self.assertEqual(self.handed(c), [5, 5])
+        clients.count(b, 10)
+        self.assertEqual(self.handed(c), [10, 10])
+
+    def test_what_was_handed_out_counts_while_they_drain(self):
+        c = self.start(program=(harness.PROBE, "ready", "drain=60000"), workers=2,
+                       policy=POLICY.replace("timeout = 5s", "timeout = 60s"))
+        clients.count(c.port, 10)
+        c.ctl("--no-wait", "roll")
+        c.wait_event("roll.end")
+        self.assertIn("1 old", c.ctl("status"))
+        self.assertEqual(self.handed(c), [5, 5])
+        c.announce("worker.exit")
+        c.stop(signal.SIGQUIT)
 
     def test_a_stranger_of_the_same_uid_gets_nothing(self):
         c = self.start()
@@ -354,6 +398,26 @@ class WithoutTheRight(Balance):
         event = c.wait_event("listen")
         self.assertIn("hash", str(event))
         self.assertEqual(len(clients.count(c.port, 400)), 4)
+
+    def granted(self, *before):
+        """Whether nobody's workers have the right too."""
+        prefix, preexec = clients.as_nobody()
+        c = self.start(prefix=(*prefix, *before), preexec=preexec)
+        exact(self, clients.count(c.port, 40), 4)
+        return int(harness.status_field(c.pid_of(0), "CapEff"), 16) != 0
+
+    @unittest.skipUnless(clients.has_bpf() and clients.nobody_can(harness.CLUSTERD), "nothing to give to nobody")
+    def test_nobody_with_what_the_unit_grants(self):
+        self.assertTrue(self.granted("--inh-caps=+bpf", "--ambient-caps=+bpf"))
+
+    @unittest.skipUnless(clients.has_bpf() and clients.nobody_can(harness.CLUSTERD), "nothing to give to nobody")
+    def test_nobody_with_what_setcap_grants(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            own = shutil.copy(harness.CLUSTERD, folder)
+            if not shutil.which("setcap") or subprocess.run(("setcap", "cap_bpf+ep", own), check=False).returncode:
+                self.skipTest("no capabilities of files here")
+            self.assertFalse(self.granted("sh", "-c", f'shift; exec {own} "$@"', "sh"))
 
     @unittest.skipUnless(clients.nobody_can(harness.CLUSTERD), "user nobody can not execute clusterd")
     def test_nobody_falls_back_too(self):

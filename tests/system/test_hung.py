@@ -1,8 +1,10 @@
 """A worker that hangs costs nobody else, and one that only idles is left in peace."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import unittest
@@ -15,9 +17,9 @@ POLICY = "[ready]\nwhen = notify\n[restart]\ndelay = 50ms\n[stop]\ntimeout = 1s\
 
 @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
 class Hung(harness.TestCase):
-    def start(self, more="", workers=4):
-        c = self.cluster(harness.PROBE, "ready", policy=POLICY + more,
-                         flags=("-n", workers, "-b", "round-robin"))
+    def start(self, more="", workers=4, words=("ready",), flags=()):
+        c = self.cluster(harness.PROBE, *words, policy=POLICY + more,
+                         flags=("-n", workers, "-b", "round-robin", *flags))
         c.ready(workers)
         return c
 
@@ -66,6 +68,26 @@ while True:
         counts = clients.count(c.port, 300)  # noticed: from now on nobody waits
         self.assertLess(time.monotonic() - begun, 3 * harness.SLOW + self.slack())
         self.assertNotIn(str(victim), counts)
+        c.kill(signal.SIGCONT, victim)
+
+    def test_datagrams_do_not_hide_it(self):
+        """They are handed to a worker too, but none of them waits in the queue of its connections."""
+        datagrams = harness.free_port()
+        c = self.start(words=("close=4", "ready"), flags=("-l", f"udp:127.0.0.1:{datagrams}"))
+        c.announce("balance")
+        victim = c.pid_of(2)
+        c.kill(signal.SIGSTOP, victim)
+        waiting = clients.queue(c.port, 20)
+        with contextlib.ExitStack() as flows:
+            senders = [flows.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(40)]
+
+            def left_out():
+                for sender in senders:
+                    sender.sendto(b"?", ("127.0.0.1", datagrams))
+                return [e for e in c.all("balance", slot=2) if "left out" in e.state]
+
+            harness.eventually(left_out, "it is left out while datagrams come")
+        self.assertEqual(len(clients.answers(waiting)[0]), 20)
         c.kill(signal.SIGCONT, victim)
 
     def wakes(self, c):

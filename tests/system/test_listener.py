@@ -407,6 +407,19 @@ while True: time.sleep(1000)
                 self.assertEqual(done.returncode, 73, done.stderr)
                 self.assertIn(str(c.port), done.stderr)
 
+    def test_a_port_that_a_connection_uses(self):
+        """ss -l does not show what keeps it then, and nobody can be named."""
+        port = harness.free_port()
+        with socket.socket() as server, socket.socket() as client:
+            server.bind(("127.0.0.1", 0))
+            server.listen()
+            client.bind(("127.0.0.1", port))
+            client.connect(server.getsockname())
+            done = self.run_clusterd("--set", "control.socket=off", "-l", f"127.0.0.1:{port}", "--", "/bin/sleep", "1")
+        self.assertEqual(done.returncode, 73, done.stderr)
+        self.assertIn("bind: Address already in use; nobody listens there, but a connection of this machine has the "
+                      f"port: `ss -tan 'sport = :{port}'` shows it", done.stderr)
+
     def test_stale_and_foreign_unix_paths(self):
         folder = harness.tempfile.mkdtemp(prefix="unix-")
         self.addCleanup(harness.shutil.rmtree, folder)

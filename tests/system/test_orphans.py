@@ -7,6 +7,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import unittest
 
@@ -110,6 +112,46 @@ class RowN7(Case):
         self.assert_rows(c, clusters[-1].workers())
         for d in reversed(clusters):
             d.finish()
+
+    SUDDEN = """
+import os, socket, time
+listener = socket.socket(fileno=3)
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+while True:
+    client, _ = listener.accept()
+    client.recv(4096)
+    time.sleep(0.1)
+    client.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok')
+    client.close()
+"""
+
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_N7_orphans_drain_as_workers_do(self):
+        """Of a program that dies of SIGTERM at once nothing is lost either, if it has a drain_delay."""
+        program, flags = (sys.executable, "-c", self.SUDDEN), ("-b", "round-robin", "--set", "stop.drain_delay=2s")
+        c = self.first(*program, flags=flags)
+        over, lost = threading.Event(), []
+        threads = [threading.Thread(target=self.ask_until, args=(over, c.port, lost)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        try:
+            orphans = self.murder(c)
+            d = self.again(c, *program, flags=flags)
+            d.ready(3)
+            self.gone(orphans)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(lost, [])
+
+    def ask_until(self, over, port, lost):
+        while not over.is_set():
+            try:
+                clients.ask(port)
+            except OSError as error:
+                lost.append(repr(error))
 
     def test_N7_every_kind_of_socket(self):
         """The very same sockets, with what waits in them."""

@@ -203,6 +203,28 @@ START_TEST(scale_waits_for_readiness)
 }
 END_TEST
 
+/* A thousand workers stop in one turn: the verdict must not be lost for what happens on the way. */
+START_TEST(steps_that_come_too_fast_cost_no_verdict)
+{
+	int fd = dial();
+
+	s->view.pool.slots_max = 5;
+	s->view.pool.ready = 3;
+	say(fd, "scale 5\n");
+	for (int i = 0; i < 1000 && s->scales == 0; i++)
+		turns(1);
+	for (int i = 0; i < 10000; i++)
+		control_report(s->control, &(struct report){ .what = REPORT_STOP, .slot = 9, .cookie = 1 });
+	s->view.pool.ready = 5;
+	control_report(s->control, &(struct report){ .what = REPORT_READY, .slot = 4, .cookie = 1 });
+	listen_for(fd, 1);
+	HAS("\"what\":\"worker.stop\",\"slot\":9");
+	HAS(" steps are not shown: they came faster than they were read\"}\n");
+	HAS("\"ready\":5,\"wanted\":5,\"ok\":true");
+	close(fd);
+}
+END_TEST
+
 START_TEST(stop_is_told_its_end)
 {
 	int stopper = dial(), roller = dial();
@@ -335,6 +357,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, ends_and_why);
 	tcase_add_test(tests, roll_is_followed_to_its_end);
 	tcase_add_test(tests, scale_waits_for_readiness);
+	tcase_add_test(tests, steps_that_come_too_fast_cost_no_verdict);
 	tcase_add_test(tests, stop_is_told_its_end);
 	tcase_add_test(tests, upgrade_tells_to_connect_again);
 	tcase_add_test(tests, events_are_kept_and_followed);
