@@ -349,6 +349,8 @@ void notice_prepare(struct supervisor *s); /* what the next spawn need not do wh
  * sentence */
 int launch_create(struct supervisor *s, const struct policy *policy, uint32_t generation,
                   struct launch **ret, char *problem, size_t size);
+/* Writes where the file of a program is for clusterd, whose directory is not that of the workers. */
+void launch_file(const struct policy *policy, const char *path, char *ret, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
 void launch_limits(const struct supervisor *s, struct launch *launch);
 /* rehearse.c: 0, or -EPERM and a sentence if the priority or a limit is not for us to give. */

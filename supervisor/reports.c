@@ -196,16 +196,19 @@ static void on_unkillable(struct supervisor *s, const struct report *r)
 static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	const struct launch *launch = launch_find(s, r->generation);
-	bool exec = strcmp(s->spawn_step, "exec") == 0;
 	bool more = r->next == NEXT_RESPAWN;
-	char detail[256] = "";
+	char detail[256] = "", file[PATH_MAX] = "";
 
-	if (exec && launch)
-		spawn_explain(launch->path, r->error, detail, sizeof detail);
+	if (launch && strcmp(s->spawn_step, "chdir") == 0)
+		snprintf(file, sizeof file, "%s", launch->policy.cluster_directory);
+	if (launch && strcmp(s->spawn_step, "exec") == 0) {
+		launch_file(&launch->policy, launch->path, file, sizeof file);
+		spawn_explain(file, r->error, detail, sizeof detail);
+	}
 	if (strcmp(detail, strerror(r->error)) == 0)
 		detail[0] = '\0';
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
-	    F_TEXT("step", s->spawn_step),
+	    F_TEXT("step", s->spawn_step), F_TEXT_IF(file[0] != '\0', "file", file),
 	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(detail[0] != '\0', "detail", detail),
 	    F_MS_IF(more, "retry_ms", r->delay_ms),
 	    F_TEXT_IF(!more && r->next != NEXT_NONE, "action", name_next_action(r->next)),
