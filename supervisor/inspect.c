@@ -135,13 +135,15 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 	struct worker *current, *next;
 
 	*ret = (struct sup_slot){ .queue = -1, .status = "",
-		                  .last_line = "" };
+		                  .last_line = "", .problem = "" };
 	if (!pool_slot(s->pool, slot, &ret->slot))
 		return false;
 	ret->starts = s->memory[slot].starts;
 	ret->ends = s->memory[slot].unasked;
 	if (s->memory[slot].last_line)
 		ret->last_line = s->memory[slot].last_line;
+	if (s->memory[slot].problem)
+		ret->problem = s->memory[slot].problem;
 	current = ret->slot.cookie ? worker_find(s, ret->slot.cookie) : NULL;
 	next = ret->slot.next_cookie ? worker_find(s, ret->slot.next_cookie) : NULL;
 	ret->handed = s->memory[slot].handed;

@@ -50,7 +50,7 @@ enum {
 	WORKERS_EXTRA = 8,       /* instances beyond two per slot */
 	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
 	STATUS_TEXT_MAX = NOTIFY_STATUS_MAX,
-	LAST_LINE_MAX = 200,     /* of the last words kept per slot */
+	LAST_LINE_MAX = 200,     /* of the last words and of the problem kept per slot */
 	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
 	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
 	STRANGERS_TURN = 256,
@@ -141,6 +141,7 @@ struct slot_memory {
 	uint64_t starts, unasked;
 	uint64_t handed; /* connections steered to its former workers */
 	char *last_line; /* of its captured stderr, if the last one that died wrote any; else NULL */
+	char *problem;   /* why its last start failed; NULL if it did not */
 };
 
 /* A listening socket, or a group of them with one for each slot. */
@@ -454,6 +455,7 @@ void signals_stop(struct supervisor *s);
 int memory_grow(struct supervisor *s, uint32_t slots);
 void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record *end);
 void memory_last_line(struct supervisor *s, uint32_t slot, const char *line);
+void memory_problem(struct supervisor *s, uint32_t slot, const char *problem); /* "": none */
 void memory_free(struct supervisor *s);
 
 #endif

@@ -197,7 +197,7 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	const struct launch *launch = launch_find(s, r->generation);
 	bool more = r->next == NEXT_RESPAWN;
-	char detail[256] = "", file[PATH_MAX] = "";
+	char detail[256] = "", file[PATH_MAX] = "", problem[PATH_MAX + 512];
 
 	if (launch && strcmp(s->spawn_step, "chdir") == 0)
 		snprintf(file, sizeof file, "%s", launch->policy.cluster_directory);
@@ -207,6 +207,9 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 	}
 	if (strcmp(detail, strerror(r->error)) == 0)
 		detail[0] = '\0';
+	snprintf(problem, sizeof problem, "%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "", file,
+	         strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
+	memory_problem(s, r->slot, problem);
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
 	    F_TEXT("step", s->spawn_step), F_TEXT_IF(file[0] != '\0', "file", file),
 	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(detail[0] != '\0', "detail", detail),
