@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/scope.h"
 
 /* ---- what is to do, and when ---- */
@@ -84,6 +85,14 @@ void client_close(struct client *client)
 
 /* ---- writing ---- */
 
+static size_t out_max(const struct client *client)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	return OUT_MAX + (size_t)view.pool.slots_max * OUT_SLOT;
+}
+
 /* Makes room for `size` more bytes of output. A client that left too much unread is dropped. */
 bool client_room(struct client *client, size_t size)
 {
@@ -102,7 +111,7 @@ bool client_room(struct client *client, size_t size)
 		return true;
 	for (want = REPLY_SIZE; want < used + size; want *= 2)
 		;
-	more = used + size > OUT_MAX ? NULL : realloc(client->out, want);
+	more = used + size > out_max(client) ? NULL : realloc(client->out, want);
 	if (!more) {
 		client_drop(client);
 		return false;
@@ -142,6 +151,19 @@ void client_write(struct client *client)
 			client->out_start += (size_t)n;
 			client->deadline_ms = sup_now_ms(client->control->s) + IDLE_MS;
 		}
+	}
+}
+
+/* With hundreds of workers the steps of a stop alone fill the socket, and the verdict comes behind them. */
+void client_write_all(struct client *client, uint64_t deadline_ms)
+{
+	struct pollfd look = { .fd = client->fd, .events = POLLOUT };
+
+	for (client_write(client); client_pending(client) && !client->dead; client_write(client)) {
+		uint64_t now = clock_ms();
+
+		if (now >= deadline_ms || poll(&look, 1, (int)(deadline_ms - now)) <= 0)
+			return;
 	}
 }
 

@@ -22,12 +22,14 @@
 #include "supervisor/os/listen.h"
 
 enum {
-	OUT_MAX = 262144,  /* bytes a client may leave unread before it is dropped */
+	OUT_MAX = 262144,  /* bytes a client may leave unread before it is dropped, */
+	OUT_SLOT = 512,    /* and for each slot: a stop tells of all at once, and then of their ends */
 	CHUNK_SIZE = 16384, /* of a long answer, each turn */
 	REPLY_SIZE = 8192, /* room for one line that holds no long text */
 	ACCEPTS_TURN = 4,
 	TICK_MS = 250,
 	CONTROL_PATH_MAX = 108, /* a unix socket's, with its NUL */
+	FAREWELL_MS = 1000, /* for all who wait for the end, together, to read what they have not yet */
 	GRACE_MS = 20, /* what a new client has to ask in before it may be asked to make room */
 };
 
@@ -132,6 +134,7 @@ void client_drop(struct client *client);
 void client_close(struct client *client);
 void client_read(struct client *client);
 void client_write(struct client *client);
+void client_write_all(struct client *client, uint64_t deadline_ms); /* waits for its reader */
 void client_step(struct client *client); /* one request, or one part of an answer */
 void client_arm(struct client *client);
 bool client_room(struct client *client, size_t size);
