@@ -220,6 +220,9 @@ int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
 	struct pool_view view;
 	int rc = 0;
 
+	*failed = "the cluster is stopping";
+	if (s->stopping)
+		return -ECANCELED;
 	pool_view(s->pool, &view);
 	*failed = "more workers than 16384";
 	if (count > SLOTS_LIMIT)
