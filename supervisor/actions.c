@@ -72,6 +72,7 @@ static void act_spawn(struct supervisor *s, const struct action *action)
 		struct worker *worker = worker_find(s, action->cookie);
 
 		s->memory[action->slot].starts++;
+		memory_problem(s, action->slot, "");
 		/* An adopted program is known to be ready: by its listen(2). */
 		event.told = policy_adopts(&worker->launch->policy);
 		event.policy = &worker->launch->policy;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/peersock.h"
 #include "supervisor/os/scope.h"
 
@@ -333,6 +334,8 @@ static void on_control_closed(uv_handle_t *handle)
 
 void control_stop(struct control *control, int status)
 {
+	uint64_t deadline_ms = clock_ms() + FAREWELL_MS;
+
 	if (!control)
 		return;
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
@@ -340,9 +343,12 @@ void control_stop(struct control *control, int status)
 
 		if (!client)
 			continue;
-		if (client->wait.what != WAIT_NOTHING)
+		if (client->wait.what != WAIT_NOTHING) {
 			wait_ended(client, status);
-		client_write(client);
+			client_write_all(client, deadline_ms);
+		} else {
+			client_write(client);
+		}
 		client_close(client);
 	}
 	uv_close((uv_handle_t *)&control->accept_poll, on_control_closed);

@@ -5,7 +5,9 @@
 #include <sys/socket.h>
 
 #include "supervisor/control_internal.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/peersock.h"
+#include "supervisor/os/scope.h"
 
 /* ---- what is to do, and when ---- */
 
@@ -141,6 +143,19 @@ void client_write(struct client *client)
 			client->out_start += (size_t)n;
 			client->deadline_ms = sup_now_ms(client->control->s) + IDLE_MS;
 		}
+	}
+}
+
+/* With hundreds of workers the steps of a stop alone fill the socket, and the verdict comes behind them. */
+void client_write_all(struct client *client, uint64_t deadline_ms)
+{
+	struct pollfd look = { .fd = client->fd, .events = POLLOUT };
+
+	for (client_write(client); client_pending(client) && !client->dead; client_write(client)) {
+		uint64_t now = clock_ms();
+
+		if (now >= deadline_ms || poll(&look, 1, (int)(deadline_ms - now)) <= 0)
+			return;
 	}
 }
 

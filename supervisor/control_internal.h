@@ -29,6 +29,7 @@ enum {
 	ACCEPTS_TURN = 4,
 	TICK_MS = 250,
 	CONTROL_PATH_MAX = 108, /* a unix socket's, with its NUL */
+	FAREWELL_MS = 1000, /* for all who wait for the end, together, to read what they have not yet */
 	GRACE_MS = 20, /* what a new client has to ask in before it may be asked to make room */
 };
 
@@ -135,6 +136,7 @@ void client_drop(struct client *client);
 void client_close(struct client *client);
 void client_read(struct client *client);
 void client_write(struct client *client);
+void client_write_all(struct client *client, uint64_t deadline_ms); /* waits for its reader */
 void client_step(struct client *client); /* one request, or one part of an answer */
 void client_arm(struct client *client);
 bool client_room(struct client *client, size_t size);

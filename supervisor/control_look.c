@@ -99,6 +99,12 @@ static bool put_due(struct json *j, uint64_t now_ms, uint64_t due_ms)
 	return due_ms != NEVER_MS;
 }
 
+/* Why a slot is without a worker, if that could not be started. */
+static const char *problem_of(const struct sup_slot *slot)
+{
+	return slot->slot.state == SLOT_LIVE ? "" : slot->problem;
+}
+
 static void put_slot(struct client *client, uint32_t index, const struct sup_slot *slot)
 {
 	struct sup_usage usage = { .rss_kb = -1, .cpu_permille = -1 };
@@ -127,6 +133,7 @@ static void put_slot(struct client *client, uint32_t index, const struct sup_slo
 	json_number(&j, "streak", slot->slot.streak);
 	json_word(&j, "status", slot->status);
 	json_word(&j, "last_line", slot->last_line);
+	json_word(&j, "problem", problem_of(slot));
 	if (sup_end(client->control->s, index, 0, &end))
 		put_end(&j, &end);
 	reply_end(client, &j);
@@ -297,7 +304,7 @@ void serve_why(struct client *client)
 	struct supervisor *s = client->control->s;
 	char sentence[EXPLAIN_TEXT_MAX];
 	struct end_record end;
-	struct sup_slot view;
+	struct sup_slot view = { .problem = "" };
 	bool is_due = false;
 	struct json j;
 	uint32_t slot;
@@ -310,6 +317,7 @@ void serve_why(struct client *client)
 		json_word(&j, "state", slot_word(&view));
 		json_number(&j, "for_ms", (int64_t)view.state_ms);
 		is_due = put_due(&j, sup_now_ms(s), view.slot.due_ms);
+		json_word(&j, "problem", problem_of(&view));
 	}
 	if (sup_end(s, slot, 0, &end)) {
 		json_word(&j, "last_line", end.asked ? "" : view.last_line);

@@ -81,13 +81,24 @@ static void serve_roll(struct client *client)
 	begun(client);
 }
 
+/* What would begin nothing any more, and be told as done or waited for in vain. */
+static bool too_late(struct client *client)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	if (view.pool.stopping)
+		client_fail(client, CODE_FAILED, "the cluster is stopping");
+	return view.pool.stopping;
+}
+
 static void serve_restart(struct client *client)
 {
 	struct supervisor *s = client->control->s;
 	struct event event = { .what = EV_ROLL };
 	struct sup_view view;
 
-	if (!slot_argument(client, client->request.words[0], &event.slot))
+	if (!slot_argument(client, client->request.words[0], &event.slot) || too_late(client))
 		return;
 	sup_look(s, &view);
 	event.generation = view.pool.generation;
@@ -206,7 +217,7 @@ static void serve_reset(struct client *client)
 {
 	struct event event = { .what = EV_RESET };
 
-	if (!slots_argument(client, 0, &event.slot))
+	if (!slots_argument(client, 0, &event.slot) || too_late(client))
 		return;
 	sup_request(client->control->s, &event);
 	client_ok(client);

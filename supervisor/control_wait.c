@@ -51,6 +51,14 @@ static void put_last_line(struct client *client, struct json *j, uint32_t slot)
 		json_word(j, "last_line", view.last_line);
 }
 
+static void put_problem(struct client *client, struct json *j, uint32_t slot)
+{
+	struct sup_slot view;
+
+	if (sup_slot(client->control->s, slot, &view))
+		json_word(j, "problem", view.problem);
+}
+
 static void put_exit(struct client *client, struct json *j, const struct report *report)
 {
 	struct end_record end = {
@@ -80,7 +88,10 @@ static void put_details(struct client *client, struct json *j, const struct repo
 	case REPORT_STOP:
 	case REPORT_RECYCLE:
 	case REPORT_RECYCLE_HELD: json_word(j, "cause", name_end_cause(report->cause)); break;
-	case REPORT_SPAWN_ERROR: json_word(j, "error", strerror(report->error)); break;
+	case REPORT_SPAWN_ERROR:
+		json_word(j, "error", strerror(report->error));
+		put_problem(client, j, report->slot);
+		break;
 	case REPORT_ROLL_BEGIN:
 		json_number(j, "roll", report->roll);
 		json_number(j, "generation", report->generation);

@@ -135,13 +135,15 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 	struct worker *current, *next;
 
 	*ret = (struct sup_slot){ .queue = -1, .status = "",
-		                  .last_line = "" };
+		                  .last_line = "", .problem = "" };
 	if (!pool_slot(s->pool, slot, &ret->slot))
 		return false;
 	ret->starts = s->memory[slot].starts;
 	ret->ends = s->memory[slot].unasked;
 	if (s->memory[slot].last_line)
 		ret->last_line = s->memory[slot].last_line;
+	if (s->memory[slot].problem)
+		ret->problem = s->memory[slot].problem;
 	current = ret->slot.cookie ? worker_find(s, ret->slot.cookie) : NULL;
 	next = ret->slot.next_cookie ? worker_find(s, ret->slot.next_cookie) : NULL;
 	ret->handed = s->memory[slot].handed;
@@ -218,6 +220,9 @@ int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
 	struct pool_view view;
 	int rc = 0;
 
+	*failed = "the cluster is stopping";
+	if (s->stopping)
+		return -ECANCELED;
 	pool_view(s->pool, &view);
 	*failed = "more workers than 16384";
 	if (count > SLOTS_LIMIT)

@@ -78,6 +78,7 @@ struct sup_slot {
 	uint64_t left_out_ms;     /* since when no connections are steered to it, 0 if they are */
 	const char *status;       /* its last STATUS=, or "" */
 	const char *last_line;    /* last line of stderr of the last process that ended abnormally, or "" */
+	const char *problem;      /* why its last start failed, or "" */
 };
 
 /* What /proc says of the current process of a slot. */

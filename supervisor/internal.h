@@ -50,7 +50,7 @@ enum {
 	WORKERS_EXTRA = 8,       /* instances beyond two per slot */
 	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
 	STATUS_TEXT_MAX = NOTIFY_STATUS_MAX,
-	LAST_LINE_MAX = 200,     /* of the last words kept per slot */
+	LAST_LINE_MAX = 200,     /* of the last words and of the problem kept per slot */
 	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
 	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
 	STRANGERS_TURN = 256,
@@ -142,6 +142,7 @@ struct slot_memory {
 	uint64_t starts, unasked;
 	uint64_t handed; /* connections steered to its former workers */
 	char *last_line; /* of its captured stderr, if the last one that died wrote any; else NULL */
+	char *problem;   /* why its last start failed; NULL if it did not */
 };
 
 /* A listening socket, or a group of them with one for each slot. */
@@ -353,6 +354,8 @@ void notice_prepare(struct supervisor *s); /* what the next spawn need not do wh
  * sentence */
 int launch_create(struct supervisor *s, const struct policy *policy, uint32_t generation,
                   struct launch **ret, char *problem, size_t size);
+/* Writes where the file of a program is for clusterd, whose directory is not that of the workers. */
+void launch_file(const struct policy *policy, const char *path, char *ret, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
 void launch_limits(const struct supervisor *s, struct launch *launch);
 /* rehearse.c: 0, or -EPERM and a sentence if the priority or a limit is not for us to give. */
@@ -468,6 +471,7 @@ void signals_stop(struct supervisor *s);
 int memory_grow(struct supervisor *s, uint32_t slots);
 void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record *end);
 void memory_last_line(struct supervisor *s, uint32_t slot, const char *line);
+void memory_problem(struct supervisor *s, uint32_t slot, const char *problem); /* "": none */
 void memory_free(struct supervisor *s);
 
 #endif

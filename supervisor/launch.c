@@ -42,6 +42,14 @@ static int may_run(const char *path)
 	return S_ISREG(info.st_mode) ? 0 : -EACCES;
 }
 
+/* The program is executed in its directory, so a relative path begins there. */
+void launch_file(const struct policy *policy, const char *path, char *ret, size_t size)
+{
+	bool whole = path[0] == '/' || !policy->cluster_directory[0];
+
+	snprintf(ret, size, "%s%s%s", whole ? "" : policy->cluster_directory, whole ? "" : "/", path);
+}
+
 static int find_program(const struct policy *policy, char *path, char *problem, size_t size)
 {
 	const char *program = policy->cluster_command.text;
@@ -53,9 +61,7 @@ static int find_program(const struct policy *policy, char *path, char *problem, 
 		         rc == -ENOENT ? "not found in PATH" : strerror(-rc));
 		return rc;
 	}
-	/* The program is executed in its directory, so a relative path begins there. */
-	snprintf(where, sizeof where, "%s%s%s", path[0] == '/' ? "" : policy->cluster_directory,
-	         path[0] == '/' || !policy->cluster_directory[0] ? "" : "/", path);
+	launch_file(policy, path, where, sizeof where);
 	rc = may_run(where);
 	if (rc == 0)
 		return 0;

@@ -127,12 +127,22 @@ bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_rec
 	return true;
 }
 
+static void keep_text(char **at, const char *text)
+{
+	char *copy = *text ? strndup(text, LAST_LINE_MAX) : NULL;
+
+	free(*at);
+	*at = copy;
+}
+
 void memory_last_line(struct supervisor *s, uint32_t slot, const char *line)
 {
-	char *copy = *line ? strndup(line, LAST_LINE_MAX) : NULL;
+	keep_text(&s->memory[slot].last_line, line);
+}
 
-	free(s->memory[slot].last_line);
-	s->memory[slot].last_line = copy;
+void memory_problem(struct supervisor *s, uint32_t slot, const char *problem)
+{
+	keep_text(&s->memory[slot].problem, problem);
 }
 
 void memory_free(struct supervisor *s)
@@ -141,6 +151,7 @@ void memory_free(struct supervisor *s)
 		for (uint32_t chunk = 0; chunk < ENDS_CHUNKS; chunk++)
 			free(s->memory[i].ends[chunk]);
 		free(s->memory[i].last_line);
+		free(s->memory[i].problem);
 	}
 	free(s->memory);
 	steer_free(s);

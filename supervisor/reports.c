@@ -205,17 +205,24 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	const struct launch *launch = launch_find(s, r->generation);
 	bool more = r->next == NEXT_RESPAWN;
-	char detail[256] = "";
+	char detail[256] = "", file[PATH_MAX] = "", problem[PATH_MAX + 512];
 
-	if (strcmp(s->spawn_step, "exec") == 0 && launch)
-		spawn_explain(launch->path, r->error, detail, sizeof detail);
-	else if (strncmp(s->spawn_step, "seccomp", 7) == 0 && r->error == EBUSY)
+	if (launch && strcmp(s->spawn_step, "chdir") == 0)
+		snprintf(file, sizeof file, "%s", launch->policy.cluster_directory);
+	if (launch && strcmp(s->spawn_step, "exec") == 0) {
+		launch_file(&launch->policy, launch->path, file, sizeof file);
+		spawn_explain(file, r->error, detail, sizeof detail);
+	} else if (strncmp(s->spawn_step, "seccomp", 7) == 0 && r->error == EBUSY) {
 		snprintf(detail, sizeof detail, "something around clusterd traps system calls already, such as "
 		         "another clusterd with adopt, and only one can: leave out adopt here and listen on fd 3");
+	}
 	if (strcmp(detail, strerror(r->error)) == 0)
 		detail[0] = '\0';
+	snprintf(problem, sizeof problem, "%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "", file,
+	         strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
+	memory_problem(s, r->slot, problem);
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
-	    F_TEXT("step", s->spawn_step),
+	    F_TEXT("step", s->spawn_step), F_TEXT_IF(file[0] != '\0', "file", file),
 	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(detail[0] != '\0', "detail", detail),
 	    F_MS_IF(more, "retry_ms", r->delay_ms),
 	    F_TEXT_IF(!more && r->next != NEXT_NONE, "action", name_next_action(r->next)),

@@ -174,7 +174,10 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	return 0;
 }
 
-/* The address that the kernel really gave: what a worker's environment and the log name. */
+/*
+ * The address that the kernel really gave: what a worker's environment and the log name. A path stays as it was
+ * written: what has replaced a dead socket the kernel goes on calling by the name it had beside that.
+ */
 static void note_bound(struct sock *sock)
 {
 	struct address *bound = &sock->bound;
@@ -183,7 +186,7 @@ static void note_bound(struct sock *sock)
 	int fd = socket_fd(sock, 0, 0);
 
 	*bound = sock->form;
-	if (fd < 0 || listen_inspect(fd, &facts, &failed) < 0)
+	if (bound->kind == ADDRESS_UNIX || fd < 0 || listen_inspect(fd, &facts, &failed) < 0)
 		return;
 	bound->port = (uint16_t)facts.port;
 	bound->sa = facts.sa;

@@ -239,9 +239,13 @@ static void put_hint(const struct status *status, FILE *out)
 			continue;
 		fprintf(out, "\nslot %lld is %s%s", index,
 		        strcmp(text_of(slot, "state"), "backoff") == 0 ? "in " : "", text_of(slot, "state"));
-		if (streak > 0)
+		if (text_of(slot, "problem")[0]) {
+			fputs(": its last start failed: ", out);
+			put_clean(out, text_of(slot, "problem"));
+		} else if (streak > 0) {
 			fprintf(out, " after %lld short li%s in a row", streak,
 			        streak == 1 ? "fe" : "ves");
+		}
 		fprintf(out, "; next: clusterctl why %lld\n", index);
 		if (text_of(slot, "last_line")[0]) {
 			fputs("last words: ", out);

@@ -151,6 +151,11 @@ static void put_why(void *context, json_t *line)
 	(void)context;
 	put_clean(stdout, text_of(line, "sentence"));
 	putchar('\n');
+	if (text_of(line, "problem")[0]) {
+		fputs("its last start failed: ", stdout);
+		put_clean(stdout, text_of(line, "problem"));
+		putchar('\n');
+	}
 	put_now(line);
 	if (last[0]) {
 		fputs("last words: ", stdout);

@@ -93,7 +93,7 @@ static void say_roll_slot(const json_t *line, char *text, size_t size)
 /* What one event means for its slot; "" when it is of no interest. */
 static void describe(const json_t *line, char *text, size_t size)
 {
-	const char *what = text_of(line, "what");
+	const char *what = text_of(line, "what"), *problem = text_of(line, "problem");
 	long long pid = number_of(line, "pid");
 	char ms[BRIEF_TEXT_MAX];
 
@@ -109,7 +109,7 @@ static void describe(const json_t *line, char *text, size_t size)
 	else if (strcmp(what, "worker.unkillable") == 0)
 		snprintf(text, size, "%lld survives SIGKILL for %s now", pid, duration_of(line, "ms", ms));
 	else if (strcmp(what, "spawn.error") == 0)
-		snprintf(text, size, "could not be started: %s", text_of(line, "error"));
+		snprintf(text, size, "could not be started: %s", text_of(line, problem[0] ? "problem" : "error"));
 	else if (strcmp(what, "roll.slot") == 0)
 		say_roll_slot(line, text, size);
 	else if (strcmp(what, "slot.give_up") == 0)

@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -31,12 +32,13 @@ GOLDEN = {
                  "repaired": int},
     "slot": {"slot": int, "state": str, "pid": int, "next_pid": int, "old": int, "generation": int,
              "for_ms": int, "cpu_permille": int, "cpu_ms": int, "rss_kb": int, "queue": int,
-             "handed": int, "starts": int, "ends": int, "streak": int, "status": str, "last_line": str},
+             "handed": int, "starts": int, "ends": int, "streak": int, "status": str, "last_line": str,
+             "problem": str},
     "end": {"slot": int, "time_ms": int, "pid": int, "generation": int, "end": str, "end_age_ms": int,
             "asked": bool, "cause": str, "next": str, "why": str, "delay_ms": int, "code": int,
             "signal": int, "core": bool, "oom": bool, "lived_ms": int, "cpu_user_ms": int,
             "cpu_sys_ms": int, "max_rss_kb": int, "streak": int},
-    "why": {"slot": int, "state": str, "for_ms": int, "last_line": str, "sentence": str},
+    "why": {"slot": int, "state": str, "for_ms": int, "last_line": str, "problem": str, "sentence": str},
     "version": {"version": str, "libuv": str, "pid": int, "name": str, "upgrade_problem": str},
     "config": {"text": str},
     "metrics": {"text": str},
@@ -121,6 +123,32 @@ class Ctl(harness.TestCase):
                               check=False)
         self.assertEqual(done.returncode, 3)
         self.assertIn("not running (no socket at", done.stderr)
+
+    def test_a_start_that_failed(self):
+        """What keeps a slot empty is not the end of its last worker, but that no other can be executed."""
+        folder = harness.tempfile.mkdtemp(prefix="ctl-")
+        self.addCleanup(shutil.rmtree, folder)
+        program = f"{folder}/program"
+        shutil.copy("/bin/sleep", program)
+        c = self.cluster(program, "1000", policy=QUICK + "[roll]\ntries = 1\n", flags=("-n", "1"))
+        c.announce("spawn.error", "worker.exit", "roll.slot", "roll.end")
+        c.ready(1)
+        shutil.copy("/dev/null", f"{program}.new")
+        os.chmod(f"{program}.new", 0o755)
+        os.rename(f"{program}.new", program)
+        failed = f"its last start failed: exec {program}: Exec format error (the file is empty)"
+        self.assertIn(failed[len("its last start "):].replace("failed", "could not be started"),
+                      c.ctl("restart", "0", status=1))
+        self.assertNotIn("failed:", c.ctl("status"))  # the old one serves on
+        c.ctl("kill", "0", "--no-wait")
+        eventually(lambda: c.all("spawn.error")[-1].retry_ms, "a start that is tried again")
+        self.assertIn(f"slot 0 is in backoff: {failed}; next: clusterctl why 0\n", c.ctl("status", status=1))
+        self.assertIn(f"\n{failed}\nslot 0 waits (backoff)", c.ctl("why", "0"))
+        shutil.copy("/bin/sleep", f"{program}.new")
+        os.rename(f"{program}.new", program)
+        c.ctl("reset", "0")
+        c.ctl("wait", "ready")
+        self.assertNotIn("failed", c.ctl("why", "0"))
 
     def test_status_can_not_tell(self):
         """A server that says nothing, or nonsense: 4, and in the time that was given."""

@@ -428,8 +428,12 @@ while True: time.sleep(1000)
         stale.bind(str(path))
         stale.close()
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, listen=False,
-                         flags=("-n", "1", "-l", f"unix:{path}"))
-        c.ready(1)
+                         flags=("-n", "1", "-l", f"unix:{path}", "--set", "cluster.activation=server-starter"))
+        pid = c.ready(1)[0].pid
+        # What replaces a dead socket is called by the path, wherever it was made.
+        self.assertEqual(c.all("listen")[0].address, f"unix:{path}")
+        environ = pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")
+        self.assertIn(f"SERVER_STARTER_PORT={path}=3", environ)
         done = self.run_clusterd("--set", "control.socket=off", "-l", f"unix:{path}", "--", "/bin/sleep", "1000")
         self.assertEqual(done.returncode, 73, done.stderr)
         self.assertTrue(path.exists())  # the refused one took nothing away

@@ -40,6 +40,21 @@ class RowO(harness.TestCase):
         if harness.SLOW == 1:
             self.assertLess(rss, 16384)
 
+    def test_O1_a_request_about_two_thousand(self):
+        """Each step of each worker is told, and the verdict behind them, although more than a socket takes is told at once."""
+        count = 2000
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", count))
+        c.ready(count, deadline=40 * harness.SLOW)
+        for request, drains, verdict in (("drain all", count, f"drain: done; 0 of {count} ready"),
+                                         ("reset", 0, "reset: done"),
+                                         ("wait ready", 0, f"wait: done; {count} of {count} ready"),
+                                         ("stop", count, "control: stopped, exit status 0")):
+            with self.subTest(request=request):
+                said = c.ctl(*request.split(), deadline=40 * harness.SLOW).splitlines()
+                self.assertEqual(said[-1], verdict)
+                self.assertEqual(sum(" drains (" in line for line in said), drains)
+        self.assertEqual(c.wait(), 0)
+
     def test_O3_restarts_leave_nothing_behind(self):
         c = self.cluster("/bin/sh", "-c", "[ $CLUSTERD_SLOT = 0 ] && exit 0; exec sleep 1000",
                          policy=AT_ONCE + "[restart]\ndelay = 0\n", flags=("-n", "2"))

@@ -57,7 +57,7 @@ class RowD(harness.TestCase):
         c.announce("spawn.error", "give_up", "stop", "note")
         c.expected_status = c.wait()
         self.assertIn(c.expected_status, (69, 71, 78, 126, 127))
-        self.assertIn("chdir", c.tail())
+        self.assertIn(("chdir", "/nonexistent"), {(e.step, e.file) for e in c.all("spawn.error")})
 
     def test_D2_no_execute_permission(self):
         self.first_start(self.file("data", b"#!/bin/sh\n", 0o644), 126, "not executable")
@@ -70,7 +70,16 @@ class RowD(harness.TestCase):
         """An empty file is no shell script: a truncated deploy must not look healthy."""
         for name, text in (("empty", b""), ("garbage", b"\x01\x02garbag")):
             with self.subTest(file=name):
-                self.first_start(self.file(name, text), 126, "Exec format error")
+                program = self.file(name, text)
+                c = self.first_start(program, 126, "Exec format error")
+                self.assertEqual({(e.step, e.file) for e in c.all("spawn.error")}, {("exec", program)})
+
+    def test_D3_in_the_directory_of_the_workers(self):
+        """What is told about a relative path is about the one beside the workers, not beside clusterd."""
+        self.file("script", b"#!/nonexistent/interpreter\n")
+        c = self.first_start("./script", 127, "/nonexistent/interpreter of its first line is missing",
+                             policy=f"[cluster]\ndirectory = {self.folder}\n")
+        self.assertEqual(c.all("spawn.error")[0].file, f"{self.folder}/./script")
 
     def test_D5_arguments_too_long(self):
         """A small stack limits what execve takes: a quarter of it."""
