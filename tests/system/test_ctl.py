@@ -317,7 +317,9 @@ class Ctl(harness.TestCase):
         self.assertEqual(len(c.workers()), 3)
         mark = c.mark()
         c.ctl("scale", "-0")  # changes nothing, and says so in no line
-        c.ctl("scale", "4")
+        first = json.loads(c.ctl("--json", "scale", "4").splitlines()[0])
+        self.assertEqual({k: first.get(k) for k in ("what", "from", "to", "slot")},
+                         {"what": "scale", "from": 3, "to": 4, "slot": None})  # it is no slot's
         self.assertEqual(c.wait_event("scale", since=mark).to, 4)
         c.ctl("scale", "3")
         c.rebase()
