@@ -67,7 +67,8 @@ enum wait_what {
 struct wait {
 	enum wait_what what;
 	uint32_t slot, roll, count;
-	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS */
+	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS; not on its way back */
+	bool back;
 };
 
 struct client {

@@ -78,6 +78,16 @@ static void say_exit(const json_t *line, char *text, size_t size)
 		         last[0] ? "; last words: " : "", last);
 }
 
+static void say_roll_back(const json_t *line, char *text, size_t size)
+{
+	long long generation = number_of(line, "generation");
+
+	if (flag_of(line, "ok"))
+		snprintf(text, size, "failed; what was replaced goes back to generation %lld", generation);
+	else
+		snprintf(text, size, "failed on the way back to generation %lld too", generation);
+}
+
 static void say_roll_slot(const json_t *line, char *text, size_t size)
 {
 	long long old = number_of(line, "old_pid"), pid = number_of(line, "pid");
@@ -112,6 +122,8 @@ static void describe(const json_t *line, char *text, size_t size)
 		snprintf(text, size, "could not be started: %s", text_of(line, "error"));
 	else if (strcmp(what, "roll.slot") == 0)
 		say_roll_slot(line, text, size);
+	else if (strcmp(what, "roll.back") == 0)
+		say_roll_back(line, text, size);
 	else if (strcmp(what, "slot.give_up") == 0)
 		snprintf(text, size, "given up (%s)", text_of(line, "why"));
 	else if (strcmp(what, "slot.drained") == 0)

@@ -263,7 +263,17 @@ static void drop_roll(struct pool *pool)
 			replace_drop(pool, s);
 }
 
-void roll_failed(struct pool *pool)
+void roll_report_back(struct pool *pool, uint32_t s, bool begins)
+{
+	pool_report(pool, &(struct report){ .what = REPORT_ROLL_BACK,
+					    .roll = pool->roll.number,
+					    .slot = s,
+					    .generation = pool->generation,
+					    .count = pool->slots[s].replace_tries,
+					    .ok = begins });
+}
+
+void roll_failed(struct pool *pool, uint32_t s)
 {
 	struct roll *roll = &pool->roll;
 
@@ -273,6 +283,8 @@ void roll_failed(struct pool *pool)
 		end(pool, VERDICT_FAILED);
 		return;
 	}
+	if (roll->proven)
+		roll_report_back(pool, s, true);
 	drop_all(pool, VERDICT_SUPERSEDED);
 	roll_set_pause(pool, NEVER_MS);
 	roll->back = true;

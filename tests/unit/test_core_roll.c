@@ -21,9 +21,9 @@ static const struct story stories[] = {
 	  "end 4 1 > died #4 unasked, try 0 2, generation 1, rolled back; at 99999 > " },
 	{ "a later slot fails: what was switched goes back", QUIET "roll.tries=1", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; spawned 4; "
-	  "end 4 1 > died #4 unasked, try 1 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
+	  "end 4 1 > died #4 unasked, try 1 1, back 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
 	{ "the way back tries as often as it takes", QUIET "roll.tries=1", 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 unasked, try 0 1; "
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 unasked, try 0 1, no way back 0; "
 	  "at 104 > spawn 0#6; spawned 6; end 6 1 > died #6 unasked, try 0 2" },
 	{ "on_failure = stop: each slot keeps what it runs", QUIET "roll.tries=1 roll.on_failure=stop", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1 > died #4 unasked, try 1 1, rolled failed; "
