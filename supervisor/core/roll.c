@@ -178,7 +178,8 @@ static void begin_all(struct pool *pool, uint32_t generation)
 static void begin_one(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
-	bool covered = slot->replace == REPLACE_ROLL;
+	/* On the way back a slot may be queued that stays as it is. */
+	bool covered = slot->replace == REPLACE_ROLL && (!pool->roll.back || roll_needs(pool, s));
 
 	if (slot->replace == REPLACE_RESTART) {
 		replace_drop(pool, s);
