@@ -80,7 +80,10 @@ static void put_details(struct client *client, struct json *j, const struct repo
 	case REPORT_STOP:
 	case REPORT_RECYCLE:
 	case REPORT_RECYCLE_HELD: json_word(j, "cause", name_end_cause(report->cause)); break;
-	case REPORT_SPAWN_ERROR: json_word(j, "error", strerror(report->error)); break;
+	case REPORT_SPAWN_ERROR:
+		json_word(j, "step", sup_spawn_step(client->control->s));
+		json_word(j, "error", strerror(report->error));
+		break;
 	case REPORT_ROLL_BEGIN:
 		json_number(j, "roll", report->roll);
 		json_number(j, "generation", report->generation);

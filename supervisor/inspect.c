@@ -271,6 +271,11 @@ pid_t sup_pid(struct supervisor *s, uint32_t cookie)
 	return worker ? worker->pid : 0;
 }
 
+const char *sup_spawn_step(const struct supervisor *s)
+{
+	return s->spawn_step ? s->spawn_step : "";
+}
+
 struct metrics *sup_metrics(struct supervisor *s)
 {
 	return s->metrics;

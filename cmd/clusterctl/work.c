@@ -119,7 +119,8 @@ static void describe(const json_t *line, char *text, size_t size)
 	else if (strcmp(what, "worker.unkillable") == 0)
 		snprintf(text, size, "%lld survives SIGKILL for %s now", pid, duration_of(line, "ms", ms));
 	else if (strcmp(what, "spawn.error") == 0)
-		snprintf(text, size, "could not be started: %s", text_of(line, "error"));
+		snprintf(text, size, "could not be started: %s: %s", text_of(line, "step"),
+		         text_of(line, "error"));
 	else if (strcmp(what, "roll.slot") == 0)
 		say_roll_slot(line, text, size);
 	else if (strcmp(what, "roll.back") == 0)

@@ -107,6 +107,13 @@ class Reload(harness.TestCase):
         self.assertIn("sleep", self.in_force(c, "cluster.command"))
         self.assertEqual(self.in_force(c, "cluster.workers"), "2")
 
+    def test_who_asked_is_told_which_step_failed(self):
+        """No such file is not the program here."""
+        c = self.start()
+        c.announce("roll.slot", "roll.end", "spawn.error")
+        self.write(c, GOOD.replace("[cluster]\n", "[cluster]\ndirectory = /nonexistent\n") % 2)
+        self.assertIn("\n  slot 0  could not be started: chdir: No such file or directory\n", c.ctl("reload", status=1))
+
     # -- the policy of a roll that fails --
 
     def failing(self, c, extra=""):
