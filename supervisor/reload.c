@@ -189,6 +189,8 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		s->socks[i].fresh = false;
+	s->socket_tell = r->tell;
+	s->socket_context = r->context;
 	for (uint32_t i = 0; status == 0 && i < r->fresh->listener_count; i++) {
 		const struct listener *listener = &r->fresh->listeners[i];
 
@@ -197,6 +199,7 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		if (status != 0)
 			object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
 	}
+	s->socket_tell = NULL;
 	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {
 		object(r, "%s; nothing was changed", problem);
 		status = -1;

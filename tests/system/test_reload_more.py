@@ -272,7 +272,8 @@ class Reload(harness.TestCase):
             before = sorted(c.workers())
             self.write(c, base + f"[listen a]\naddress = 127.0.0.1:{free}\n"
                        f"[listen b]\naddress = 127.0.0.1:{taken.getsockname()[1]}\n[health]\ninterval = 77s\n")
-            c.ctl("reload", status=1)
+            self.assertRegex(c.ctl("reload", status=1), r"\nlistener b 127\.0\.0\.1:\d+: bind: Address already in use, "
+                             rf"by \S+ \(pid {os.getpid()}\)\n\[listen b\]: could not be opened; nothing was changed\n$")
             self.assertEqual(sorted(c.workers()), before)
             self.assertFalse(reachable(free))
             self.assertEqual(self.in_force(c, "health.interval"), "10s")
