@@ -86,6 +86,19 @@ class Reload(harness.TestCase):
         self.assertEqual(sorted(c.workers()), before)
         self.assertEqual(self.in_force(c, "metrics.listen"), "off")
 
+    def test_F3_what_can_not_change_of_an_open_socket_is_named(self):
+        listen = f"[listen web]\naddress = 127.0.0.1:{harness.free_port()}\nbacklog = %d\nbalance = %s\n%s"
+        c = self.start(GOOD % 2 + listen % (64, "shared", ""), listen=False)
+        self.write(c, GOOD % 2 + listen % (128, "hash", "nonblock = yes\n"))
+        self.assertEqual(c.ctl("reload"), """\
+[listen web]: backlog: 64 -> 128: applies at once
+[listen web]: nonblock: keep -> yes: needs a restart of clusterd; the old value stays
+[listen web]: balance: shared -> hash: needs a restart of clusterd; the old value stays
+reload: done
+""")
+        self.assertEqual(self.in_force(c, "listen web.balance"), "shared")
+        self.assertEqual(self.in_force(c, "listen web.backlog"), "128")
+
     def test_F3_dry_run_touches_nothing(self):
         c = self.start()
         before = sorted(c.workers())
