@@ -435,6 +435,7 @@ void starved_spare(struct supervisor *s);
 
 /* upgrade.c */
 int upgrade_load(struct supervisor *s, int fd, const char **problem);
+void upgrade_agree(int fd); /* of the trial run, to its parent: this state is understood */
 void upgrade_stop(struct supervisor *s);
 pid_t upgrade_trial(const struct supervisor *s); /* its pid, or -1 */
 
