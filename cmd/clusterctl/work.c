@@ -253,12 +253,14 @@ static int ask_again(struct ctl *ctl, struct question *question, ctl_line *line,
 	do {
 		question->fd = connect_again(ctl);
 		if (question->fd < 0) {
-			ctl_say("%s: clusterd did not come back", ctl->shown);
-			return CTL_FAILED;
+			r = CTL_FAILED;
+			break;
 		}
 		r = ctl_ask(question, line, context, ret_last);
 		close(question->fd);
 	} while (r == LINK_RECONNECT || r == LINK_AGAIN);
+	if (r == CTL_FAILED)
+		ctl_say("%s: clusterd did not come back; see its log, and: clusterctl status", ctl->shown);
 	return r;
 }
 

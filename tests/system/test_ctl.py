@@ -415,6 +415,24 @@ class Ctl(harness.TestCase):
         self.assertIn("2 of 2 ready", c.ctl("status"))
         self.assertIn("web", c.ctl("version"))
 
+    def test_upgrade_that_nobody_comes_back_from(self):
+        """The new program has the sockets, so it can be reached once more; then it is gone."""
+        folder = harness.tempfile.mkdtemp(prefix="ctl-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{folder}/s.sock")
+            server.listen()
+            asked = subprocess.Popen([harness.CLUSTERCTL, "-s", f"{folder}/s.sock", "upgrade"], text=True,
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            server.settimeout(DEADLINE)
+            for answer in (b'{"v":1,"kind":"reconnect","begun":true}\n', b""):
+                with server.accept()[0] as connection:
+                    connection.recv(100)
+                    connection.sendall(answer)
+        said = asked.communicate(timeout=DEADLINE)[0]
+        self.assertEqual((said, asked.returncode),
+                         ("s: clusterd did not come back; see its log, and: clusterctl status\n", 1))
+
     def test_upgrade_while_another_rolls(self):
         """Whoever waits for the roll hears how it ended, over as many upgrades as there are; of the rest some may be missed."""
         c = self.cluster(harness.PROBE, "after=250", "ready", "drain=250", "serve", flags=("-n", "4"),
