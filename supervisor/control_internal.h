@@ -69,8 +69,9 @@ enum wait_what {
 struct wait {
 	enum wait_what what;
 	uint32_t slot, roll, count;
-	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS */
+	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS; not on its way back */
 	uint32_t skipped;     /* steps left out since the last one that was told */
+	bool back;
 };
 
 struct client {

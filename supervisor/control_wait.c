@@ -32,6 +32,7 @@ static const char *report_name(enum report_what what)
 		[REPORT_SPAWN_ERROR] = "spawn.error",
 		[REPORT_ROLL_BEGIN] = "roll.begin",
 		[REPORT_ROLL_SLOT] = "roll.slot",
+		[REPORT_ROLL_BACK] = "roll.back",
 		[REPORT_ROLL_END] = "roll.end",
 		[REPORT_SCALE] = "scale",
 		[REPORT_GIVE_UP] = "slot.give_up",
@@ -89,6 +90,7 @@ static void put_details(struct client *client, struct json *j, const struct repo
 	case REPORT_RECYCLE:
 	case REPORT_RECYCLE_HELD: json_word(j, "cause", name_end_cause(report->cause)); break;
 	case REPORT_SPAWN_ERROR:
+		json_word(j, "step", sup_spawn_step(client->control->s));
 		json_word(j, "error", strerror(report->error));
 		put_problem(client, j, report->slot);
 		break;
@@ -100,6 +102,12 @@ static void put_details(struct client *client, struct json *j, const struct repo
 	case REPORT_ROLL_SLOT:
 		json_number(j, "roll", report->roll);
 		json_number(j, "old_pid", sup_pid(client->control->s, report->other));
+		json_flag(j, "ok", report->ok);
+		json_number(j, "tries", report->count);
+		break;
+	case REPORT_ROLL_BACK:
+		json_number(j, "roll", report->roll);
+		json_number(j, "generation", report->generation);
 		json_flag(j, "ok", report->ok);
 		json_number(j, "tries", report->count);
 		break;
@@ -194,7 +202,7 @@ static void roll_ended(struct client *client, const struct report *report)
 static bool roll_is_ours(struct wait *wait, const struct report *report)
 {
 	if (report->what != REPORT_ROLL_BEGIN && report->what != REPORT_ROLL_SLOT &&
-	    report->what != REPORT_ROLL_END)
+	    report->what != REPORT_ROLL_BACK && report->what != REPORT_ROLL_END)
 		return false;
 	if (wait->roll == 0 && report->what == REPORT_ROLL_BEGIN && report->slot == wait->slot)
 		wait->roll = report->roll;
@@ -211,10 +219,16 @@ static void report_to_roll(struct client *client, const struct report *report)
 		return;
 	}
 	put_progress(client, report);
-	if (report->what == REPORT_ROLL_SLOT && !report->ok)
+	if (report->what == REPORT_ROLL_BACK)
+		wait->back = true;
+	if (report->what == REPORT_ROLL_SLOT && !report->ok && !wait->back)
 		wait->failed_slot = report->slot;
 	if (report->what == REPORT_ROLL_END)
 		roll_ended(client, report);
+	/* It has failed, whatever comes; nobody is kept waiting for the old program to be put back. */
+	if (report->what == REPORT_ROLL_BACK && !report->ok)
+		client_fail(client, CODE_FAILED, "the roll failed, and the old program does not get ready either; "
+			    "clusterd tries on; see: clusterctl status");
 }
 
 void wait_report(struct client *client, const struct report *report)

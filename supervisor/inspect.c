@@ -13,6 +13,7 @@
 #include "supervisor/os/filelimit.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
+#include "supervisor/os/unixdiag.h"
 
 enum {
 	LOOK_MIN_MS = 100,  /* a share of CPU over less is noise: the kernel counts in ticks */
@@ -62,6 +63,16 @@ static void add_queue(int fd, int64_t *queue, int64_t *limit)
 	*limit = (*limit < 0 ? 0 : *limit) + most;
 }
 
+static void unix_queue(int fd, struct sup_listener *ret)
+{
+	uint32_t waiting, most;
+
+	if (fd < 0 || unixdiag_queue(fd, &waiting, &most) < 0)
+		return;
+	ret->queue = waiting;
+	ret->limit = most;
+}
+
 /* As place_sockets() of launch.c counts: what is adopted has no number of ours. */
 static int fd_of(const struct supervisor *s, uint32_t index)
 {
@@ -89,7 +100,9 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 	};
 	memcpy(ret->name, sock->config.name, sizeof ret->name);
 	address_format(&sock->home, ret->address);
-	if (!sock->group)
+	if (sock->home.kind == ADDRESS_UNIX)
+		unix_queue(sock->listening.fd, ret);
+	else if (!sock->group)
 		add_queue(sock->listening.fd, &ret->queue, &ret->limit);
 	for (uint32_t seat = 0; sock->group && seat < s->steer.size; seat++)
 		add_queue(reuseport_fd(sock->group, seat), &ret->queue, &ret->limit);
@@ -261,6 +274,11 @@ pid_t sup_pid(struct supervisor *s, uint32_t cookie)
 	const struct worker *worker = cookie ? worker_find(s, cookie) : NULL;
 
 	return worker ? worker->pid : 0;
+}
+
+const char *sup_spawn_step(const struct supervisor *s)
+{
+	return s->spawn_step ? s->spawn_step : "";
 }
 
 struct metrics *sup_metrics(struct supervisor *s)

@@ -99,6 +99,8 @@ const struct policy *sup_policy(struct supervisor *s);
 uint64_t sup_now_ms(struct supervisor *s);
 /* 0 when the process is gone, or was never there. */
 pid_t sup_pid(struct supervisor *s, uint32_t cookie);
+/* The step at which the last process failed that could not be started. */
+const char *sup_spawn_step(const struct supervisor *s);
 struct metrics *sup_metrics(struct supervisor *s);
 struct uv_loop_s *sup_loop(struct supervisor *s);
 

@@ -277,6 +277,8 @@ struct supervisor {
 	int oom_fd;           /* their counter, or -1 */
 	uint64_t oom_seen, oom_seen_ms; /* what it said last, and since when */
 	const char *spawn_step; /* of the last spawn that failed */
+	sup_tell *socket_tell;  /* who asked for the reload that opens sockets, or NULL */
+	void *socket_context;
 	const struct launch *settle_policy; /* whose policy is to be in force, or NULL */
 	uint32_t told_workers; /* CLUSTERD_WORKERS of the next one to start */
 	uint64_t refused, refused_ms; /* notify messages of strangers; when that was last said */
@@ -452,6 +454,7 @@ void starved_spare(struct supervisor *s);
 
 /* upgrade.c */
 int upgrade_load(struct supervisor *s, int fd, const char **problem);
+void upgrade_agree(int fd); /* of the trial run, to its parent: this state is understood */
 void upgrade_stop(struct supervisor *s);
 pid_t upgrade_trial(const struct supervisor *s); /* its pid, or -1 */
 

@@ -134,6 +134,7 @@ void metrics_report(struct metrics *metrics, const struct report *report)
 	case REPORT_UNKILLABLE:
 	case REPORT_ROLL_BEGIN:
 	case REPORT_ROLL_SLOT:
+	case REPORT_ROLL_BACK:
 	case REPORT_SCALE:
 	case REPORT_GIVE_UP:
 	case REPORT_RECYCLE:

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,19 +66,20 @@ __attribute__((format(printf, 2, 3))) static void object(const struct reload *r,
 
 /* ---- what has changed ---- */
 
+static const char *const when_text[] = {
+	[KEY_LIVE] = "applies at once",
+	[KEY_ROLL] = "replaces the workers",
+	[KEY_BOOT] = "needs a restart of clusterd; the old value stays",
+};
+
 static void count_key(struct reload *r, const struct key *key)
 {
-	static const char *const words[] = {
-		[KEY_LIVE] = "applies at once",
-		[KEY_ROLL] = "replaces the workers",
-		[KEY_BOOT] = "needs a restart of clusterd; the old value stays",
-	};
 	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX]; /* too big for the stack */
 
 	key->type->format(key, key_field(key, &r->s->policy), before);
 	key->type->format(key, key_field(key, r->fresh), after);
 	say(r, "%s.%s: %.128s -> %.128s: %s", key->section, key->name, before, after,
-	    words[key->when]);
+	    when_text[key->when]);
 	if (key->when == KEY_LIVE)
 		r->live++;
 	else if (key->when == KEY_ROLL)
@@ -120,19 +122,23 @@ static const struct listener *listener_of(const struct policy *policy, const cha
 /* An open socket stays as it is; only its backlog may change. */
 static void compare_open(struct reload *r, struct listener *fresh, const struct listener *was)
 {
-	uint32_t backlog = fresh->backlog;
+	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX];
+	const struct listener asked = *fresh;
 
-	fresh->backlog = was->backlog;
-	if (memcmp(was, fresh, sizeof *was) != 0) {
-		say(r, "[listen %s]: other settings of an open socket need a restart of "
-		       "clusterd; the old ones stay", fresh->name);
-		*fresh = *was;
-		r->boot++;
-	}
-	if (backlog != was->backlog) {
-		say(r, "[listen %s]: backlog: %u -> %u: applies at once", fresh->name, was->backlog, backlog);
-		fresh->backlog = backlog;
-		r->live++;
+	*fresh = *was;
+	fresh->backlog = asked.backlog;
+	for (size_t i = 0; i < LISTEN_KEYS_MAX; i++) {
+		const struct key *key = &listen_keys[i];
+		bool live = key->offset == offsetof(struct listener, backlog);
+
+		key->type->format(key, key_field(key, was), before);
+		key->type->format(key, key_field(key, &asked), after);
+		if (strcmp(before, after) == 0)
+			continue;
+		say(r, "[listen %s]: %s: %.128s -> %.128s: %s", fresh->name, key->name, before, after,
+		    when_text[live ? KEY_LIVE : KEY_BOOT]);
+		r->live += live;
+		r->boot += !live;
 	}
 }
 
@@ -228,6 +234,8 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		s->socks[i].fresh = false;
+	s->socket_tell = r->tell;
+	s->socket_context = r->context;
 	for (uint32_t i = 0; status == 0 && i < r->fresh->listener_count; i++) {
 		const struct listener *listener = &r->fresh->listeners[i];
 
@@ -236,6 +244,7 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		if (status != 0)
 			object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
 	}
+	s->socket_tell = NULL;
 	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {
 		object(r, "%s; nothing was changed", problem);
 		status = -1;

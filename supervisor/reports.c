@@ -285,6 +285,13 @@ static void on_roll_slot(struct supervisor *s, const struct report *r)
 	       F_FLAG("ok", r->ok), F_NUM_IF(!r->ok, "tries", r->count));
 }
 
+static void on_roll_back(struct supervisor *s, const struct report *r)
+{
+	LOG_AT(&s->log, LOG_ROLL_BACK, r->ok ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR,
+	       F_NUM("roll", r->roll), F_NUM("slot", r->slot), F_NUM("generation", r->generation),
+	       F_NUM("tries", r->count), F_FLAG("ok", r->ok));
+}
+
 static void on_roll_end(struct supervisor *s, const struct report *r)
 {
 	bool good = r->verdict == VERDICT_DONE || r->verdict == VERDICT_SUPERSEDED;
@@ -377,6 +384,7 @@ void sup_report(struct supervisor *s, const struct report *report)
 		[REPORT_SPAWN_ERROR] = on_spawn_error,
 		[REPORT_ROLL_BEGIN] = on_roll_begin,
 		[REPORT_ROLL_SLOT] = on_roll_slot,
+		[REPORT_ROLL_BACK] = on_roll_back,
 		[REPORT_ROLL_END] = on_roll_end,
 		[REPORT_SCALE] = on_scale,
 		[REPORT_GIVE_UP] = on_give_up,

@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,6 +35,20 @@ int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat)
 	return reuseport_fd(sock->group, sock->mode == BALANCE_HASH ? slot : seat);
 }
 
+/* Into the log, and to who asked for the reload that opens it. */
+__attribute__((format(printf, 2, 3))) static void note(struct supervisor *s, const char *format, ...)
+{
+	char line[512];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(line, sizeof line, format, list);
+	va_end(list);
+	sup_note(s, LOG_LEVEL_ERROR, "%s", line);
+	if (s->socket_tell)
+		s->socket_tell(s->socket_context, line);
+}
+
 static void complain(struct supervisor *s, const struct sock *sock, const char *step, int error)
 {
 	char address[ADDRESS_TEXT_MAX], holder[HOLDER_TEXT_MAX] = "";
@@ -41,8 +56,7 @@ static void complain(struct supervisor *s, const struct sock *sock, const char *
 	address_format(&sock->config.address, address);
 	if (error == -EADDRINUSE)
 		holder_text(&sock->config.address, holder, sizeof holder);
-	sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: %s: %s%s", sock->config.name, address, step,
-	         strerror(-error), holder);
+	note(s, "listener %s %s: %s: %s%s", sock->config.name, address, step, strerror(-error), holder);
 }
 
 /* ---- opening ---- */
@@ -236,26 +250,21 @@ static void explain(struct supervisor *s, struct sock *sock, const char *step, i
 	complain(s, sock, step, error);
 	orphans_explain(s, error);
 	if (error == -EPERM && strncmp(step, "bpf", 3) == 0)
-		sup_note(s, LOG_LEVEL_ERROR,
-		         "balance = round-robin needs the capability CAP_BPF: grant it "
-		         "(systemd: AmbientCapabilities=CAP_BPF, file: setcap cap_bpf+ep, container: "
-		         "--cap-add BPF), or use round-robin? or hash");
+		note(s, "balance = round-robin needs the capability CAP_BPF: grant it "
+		     "(systemd: AmbientCapabilities=CAP_BPF, file: setcap cap_bpf+ep, container: "
+		     "--cap-add BPF), or use round-robin? or hash");
 	if (error == -EACCES && sock->config.address.port > 0)
-		sup_note(s, LOG_LEVEL_ERROR,
-		         "ports below net.ipv4.ip_unprivileged_port_start (1024, if not changed) need "
-		         "root or CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=, file: setcap)");
+		note(s, "ports below net.ipv4.ip_unprivileged_port_start (1024, if not changed) need "
+		     "root or CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=, file: setcap)");
 	if (error == -ENOENT && sock->config.address.kind == ADDRESS_UNIX)
-		sup_note(s, LOG_LEVEL_ERROR,
-		         "the folder of a unix socket is not made: create it first (systemd: "
-		         "RuntimeDirectory=)");
+		note(s, "the folder of a unix socket is not made: create it first (systemd: "
+		     "RuntimeDirectory=)");
 	if (error == -ENOTSOCK)
-		sup_note(s, LOG_LEVEL_ERROR,
-		         "there is a file of that name that is no socket, and it is not touched: "
-		         "remove it, or choose another path");
+		note(s, "there is a file of that name that is no socket, and it is not touched: "
+		     "remove it, or choose another path");
 	if (error == -EADDRNOTAVAIL)
-		sup_note(s, LOG_LEVEL_ERROR,
-		         "no interface of this machine has that address, or not yet (systemd: "
-		         "After=network-online.target); * stands for all");
+		note(s, "no interface of this machine has that address, or not yet (systemd: "
+		     "After=network-online.target); * stands for all");
 }
 
 /* Places are reused, so that the tag of a socket never changes. */

@@ -355,6 +355,8 @@ int supervisor_check_state(int state_fd)
 	rc = upgrade_load(s, state_fd, &problem);
 	if (rc < 0)
 		log_early(LOG_LEVEL_ERROR, "clusterd " CLUSTERD_VERSION ": %s", problem);
+	else
+		upgrade_agree(state_fd);
 	state_forget(s);
 	free(s);
 	return rc < 0 ? EXIT_SYSTEM : 0;

@@ -4,6 +4,8 @@
  * GLUE. Same pid, same sockets, same workers: execve(2) keeps the fds, a sealed
  * memfd carries the rest (state.h). First the new program is run as a child that
  * only reads the state (trial); unless it says yes within TRIAL_MS nothing happens.
+ * Exit status 0 alone is no yes, for any program may have that: a clusterd that
+ * understands the state has wound back the memfd, whose position the two share.
  * Should execve itself fail, it returns and clusterd goes on as before.
  *
  * Between the two programs no signal is lost: all are blocked, stay so over
@@ -38,6 +40,7 @@ struct trial {
 	unsigned handles;
 	pid_t pid;
 	int pidfd;
+	int state_fd;
 	bool hung; /* for TRIAL_MS, and was killed for it */
 };
 
@@ -48,6 +51,7 @@ static void on_trial_closed(uv_handle_t *handle)
 	if (--trial->handles > 0)
 		return;
 	fd_close(&trial->pidfd);
+	fd_close(&trial->state_fd);
 	free(trial);
 }
 
@@ -160,13 +164,23 @@ static void step_over(struct supervisor *s)
 
 /* ---- the trial ---- */
 
+void upgrade_agree(int fd)
+{
+	lseek(fd, 0, SEEK_SET);
+}
+
+static bool agreed(const struct trial *trial)
+{
+	return lseek(trial->state_fd, 0, SEEK_CUR) == 0;
+}
+
 static void on_trial_end(uv_poll_t *poll, int status, int events)
 {
 	struct trial *trial = poll->data;
 	struct supervisor *s = trial->s;
 	char signal[SIGNAL_TEXT_MAX];
 	struct reaped reaped;
-	bool hung;
+	bool hung, yes;
 	int rc;
 
 	(void)events;
@@ -174,6 +188,7 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	if (rc == 0)
 		return;
 	hung = trial->hung;
+	yes = agreed(trial);
 	trial_close(trial);
 	if (rc < 0)
 		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
@@ -185,6 +200,9 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 		       signal_name(reaped.signal, signal));
 	else if (reaped.code)
 		refuse(s, "the trial run of %s failed with exit status %d", s->options->self, reaped.code);
+	else if (!yes)
+		refuse(s, "the trial run of %s ended well without a word about the state: is that a clusterd?",
+		       s->options->self);
 	else if (s->stopping)
 		refuse(s, "the cluster is stopping");
 	else
@@ -230,13 +248,15 @@ static int run_trial(struct supervisor *s, int fd, struct spawned *ret, const ch
 	return rc;
 }
 
-static int watch_trial(struct supervisor *s, const struct spawned *spawned)
+/* Takes the fd of the state over, on success. */
+static int watch_trial(struct supervisor *s, const struct spawned *spawned, int state_fd)
 {
 	struct trial *trial = calloc(1, sizeof *trial);
 
 	if (!trial)
 		return -ENOMEM;
-	*trial = (struct trial){ .s = s, .pid = spawned->pid, .pidfd = spawned->pidfd, .handles = 2 };
+	*trial = (struct trial){ .s = s, .pid = spawned->pid, .pidfd = spawned->pidfd,
+	                          .state_fd = -1, .handles = 2 };
 	trial->poll.data = trial->timer.data = trial;
 	uv_timer_init(&s->loop, &trial->timer);
 	if (uv_poll_init(&s->loop, &trial->poll, spawned->pidfd) < 0) {
@@ -247,6 +267,7 @@ static int watch_trial(struct supervisor *s, const struct spawned *spawned)
 	}
 	uv_timer_start(&trial->timer, on_trial_timeout, TRIAL_MS, 0);
 	uv_poll_start(&trial->poll, UV_READABLE, on_trial_end);
+	trial->state_fd = state_fd;
 	s->trial = trial;
 	return 0;
 }
@@ -256,7 +277,8 @@ static int begin(struct supervisor *s, const char **failed)
 	static char problem[UPGRADE_PROBLEM_MAX];
 	struct spawned spawned;
 	struct reaped reaped;
-	int fd = -1, rc;
+	scoped_fd fd = -1;
+	int rc;
 
 	*failed = "an upgrade is under way";
 	if (s->trial)
@@ -271,7 +293,6 @@ static int begin(struct supervisor *s, const char **failed)
 		return -1;
 	}
 	rc = run_trial(s, fd, &spawned, failed);
-	close(fd);
 	if (rc < 0) {
 		snprintf(problem, sizeof problem, "trial run of %s: %s: %s", s->options->self, *failed,
 		         strerror(-rc));
@@ -280,8 +301,10 @@ static int begin(struct supervisor *s, const char **failed)
 	}
 	*failed = "no memory for the trial run";
 	s->upgrade_problem[0] = '\0';
-	if (watch_trial(s, &spawned) == 0)
+	if (watch_trial(s, &spawned, fd) == 0) {
+		fd_take(&fd);
 		return 0;
+	}
 	reap_signal(spawned.pidfd, SIGKILL);
 	reap_wait(spawned.pidfd, KILLED_MS, &reaped);
 	close(spawned.pidfd);

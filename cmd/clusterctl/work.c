@@ -78,6 +78,16 @@ static void say_exit(const json_t *line, char *text, size_t size)
 		         last[0] ? "; last words: " : "", last);
 }
 
+static void say_roll_back(const json_t *line, char *text, size_t size)
+{
+	long long generation = number_of(line, "generation");
+
+	if (flag_of(line, "ok"))
+		snprintf(text, size, "failed; what was replaced goes back to generation %lld", generation);
+	else
+		snprintf(text, size, "failed on the way back to generation %lld too", generation);
+}
+
 static void say_roll_slot(const json_t *line, char *text, size_t size)
 {
 	long long old = number_of(line, "old_pid"), pid = number_of(line, "pid");
@@ -112,6 +122,8 @@ static void describe(const json_t *line, char *text, size_t size)
 		snprintf(text, size, "could not be started: %s", text_of(line, problem[0] ? "problem" : "error"));
 	else if (strcmp(what, "roll.slot") == 0)
 		say_roll_slot(line, text, size);
+	else if (strcmp(what, "roll.back") == 0)
+		say_roll_back(line, text, size);
 	else if (strcmp(what, "slot.give_up") == 0)
 		snprintf(text, size, "given up (%s)", text_of(line, "why"));
 	else if (strcmp(what, "slot.drained") == 0)
@@ -240,12 +252,14 @@ static int ask_again(struct ctl *ctl, struct question *question, ctl_line *line,
 	do {
 		question->fd = connect_again(ctl);
 		if (question->fd < 0) {
-			ctl_say("%s: clusterd did not come back", ctl->shown);
-			return CTL_FAILED;
+			r = CTL_FAILED;
+			break;
 		}
 		r = ctl_ask(question, line, context, ret_last);
 		close(question->fd);
 	} while (r == LINK_RECONNECT || r == LINK_AGAIN);
+	if (r == CTL_FAILED)
+		ctl_say("%s: clusterd did not come back; see its log, and: clusterctl status", ctl->shown);
 	return r;
 }
 

@@ -164,8 +164,10 @@ enum report_what {
 	REPORT_ROLL_BEGIN,  /* roll, generation, slot or ALL_SLOTS, count */
 	REPORT_ROLL_SLOT, /* roll, slot, cookie (new), other (old cookie or 0), ok, count = tries so
 			     far */
+	REPORT_ROLL_BACK, /* roll, slot, generation it goes back to, count = tries that failed; ok, or
+			     not: those of the way back, which tries on */
 	REPORT_ROLL_END,  /* roll, verdict, ms, generation */
-	REPORT_SCALE,     /* count, other (before) */
+	REPORT_SCALE,     /* ALL_SLOTS, count, other (before) */
 	REPORT_GIVE_UP,   /* slot or ALL_SLOTS, next, why, delay_ms, ok = a planned end */
 	REPORT_RECYCLE,   /* cookie, cause */
 	REPORT_RECYCLE_HELD, /* cookie, cause, delay_ms: over its limit again, not replaced before

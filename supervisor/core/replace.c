@@ -186,9 +186,11 @@ void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie)
 		return;
 	}
 	if (slot->replace == REPLACE_ROLL && !pool->roll.back && last) {
-		roll_failed(pool);
+		roll_failed(pool, s);
 		return;
 	}
+	if (slot->replace == REPLACE_ROLL && slot->replace_tries == pool->policy->roll_tries)
+		roll_report_back(pool, s, false);
 	if (slot->replace == REPLACE_RESTART && last) {
 		done(pool, s);
 		roll_restart_end(pool, s, VERDICT_FAILED);

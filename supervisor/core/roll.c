@@ -178,7 +178,8 @@ static void begin_all(struct pool *pool, uint32_t generation)
 static void begin_one(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
-	bool covered = slot->replace == REPLACE_ROLL;
+	/* On the way back a slot may be queued that stays as it is. */
+	bool covered = slot->replace == REPLACE_ROLL && (!pool->roll.back || roll_needs(pool, s));
 
 	if (slot->replace == REPLACE_RESTART) {
 		replace_drop(pool, s);
@@ -263,7 +264,17 @@ static void drop_roll(struct pool *pool)
 			replace_drop(pool, s);
 }
 
-void roll_failed(struct pool *pool)
+void roll_report_back(struct pool *pool, uint32_t s, bool begins)
+{
+	pool_report(pool, &(struct report){ .what = REPORT_ROLL_BACK,
+					    .roll = pool->roll.number,
+					    .slot = s,
+					    .generation = pool->generation,
+					    .count = pool->slots[s].replace_tries,
+					    .ok = begins });
+}
+
+void roll_failed(struct pool *pool, uint32_t s)
 {
 	struct roll *roll = &pool->roll;
 
@@ -273,6 +284,8 @@ void roll_failed(struct pool *pool)
 		end(pool, VERDICT_FAILED);
 		return;
 	}
+	if (roll->proven)
+		roll_report_back(pool, s, true);
 	drop_all(pool, VERDICT_SUPERSEDED);
 	roll_set_pause(pool, NEVER_MS);
 	roll->back = true;

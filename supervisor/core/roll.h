@@ -9,7 +9,8 @@
  * A slot whose new worker fails `tries` times fails the roll:
  *   on_failure = rollback  what was switched goes back to the generation that counted
  *                          before, by the same machinery, as often as it takes; then
- *                          VERDICT_ROLLED_BACK
+ *                          VERDICT_ROLLED_BACK. REPORT_ROLL_BACK tells that this
+ *                          begins, and where `tries` of it fail in a slot, once
  *   on_failure = stop      VERDICT_FAILED; each slot keeps what it runs
  * A roll to the present generation (a restart) has nothing to go back to: it stops.
  *
@@ -37,7 +38,9 @@ void roll_include(struct pool *pool, uint32_t s);
 bool roll_may_start(const struct pool *pool, uint32_t busy);
 bool roll_needs(const struct pool *pool, uint32_t s);
 void roll_switched(struct pool *pool);
-void roll_failed(struct pool *pool);
+/* The slot has failed `tries` times, not on the way back. */
+void roll_failed(struct pool *pool, uint32_t s);
+void roll_report_back(struct pool *pool, uint32_t s, bool begins);
 void roll_restart_end(struct pool *pool, uint32_t s, enum verdict verdict);
 void roll_set_pause(struct pool *pool, uint64_t at_ms);
 

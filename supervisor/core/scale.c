@@ -61,7 +61,10 @@ void on_scale(struct pool *pool, const struct event *event)
 
 	if (pool->stopping)
 		return;
-	pool_report(pool, &(struct report){ .what = REPORT_SCALE, .count = count, .other = before });
+	pool_report(pool, &(struct report){ .what = REPORT_SCALE,
+					    .slot = ALL_SLOTS,
+					    .count = count,
+					    .other = before });
 	while (pool->wanted > count)
 		remove_slot(pool);
 	for (uint32_t s = 0; s < pool->wanted; s++)

@@ -32,6 +32,7 @@
 #include "supervisor/os/reap.h"
 #include "supervisor/os/sdnotify.h"
 #include "supervisor/os/spawn.h"
+#include "supervisor/os/unixdiag.h"
 #include "tests/fault/fault.h"
 
 enum { DEADLINE_MS = 10000 };
@@ -221,6 +222,20 @@ static int put_back(int fd, const char **failed)
 	return error < 0 ? error : 0;
 }
 
+static int unix_waits(const char **failed)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), error;
+	uint32_t queue, limit;
+
+	bind(fd, (const struct sockaddr *)&name, sizeof name.sun_family);
+	listen(fd, 8);
+	*failed = "unixdiag_queue";
+	error = unixdiag_queue(fd, &queue, &limit);
+	close(fd);
+	return error;
+}
+
 static int attack_and_repair(const struct listening *made, const char **failed)
 {
 	uint32_t queue, limit;
@@ -240,7 +255,8 @@ static int attack_and_repair(const struct listening *made, const char **failed)
 	if (error)
 		return error;
 	*failed = "listen_queue";
-	return listen_queue(made->fd, &queue, &limit);
+	error = listen_queue(made->fd, &queue, &limit);
+	return error ? error : unix_waits(failed);
 }
 
 static int watch(const char **failed)

@@ -345,7 +345,9 @@ class Ctl(harness.TestCase):
         self.assertEqual(len(c.workers()), 3)
         mark = c.mark()
         c.ctl("scale", "-0")  # changes nothing, and says so in no line
-        c.ctl("scale", "4")
+        first = json.loads(c.ctl("--json", "scale", "4").splitlines()[0])
+        self.assertEqual({k: first.get(k) for k in ("what", "from", "to", "slot")},
+                         {"what": "scale", "from": 3, "to": 4, "slot": None})  # it is no slot's
         self.assertEqual(c.wait_event("scale", since=mark).to, 4)
         c.ctl("scale", "3")
         c.rebase()
@@ -440,6 +442,24 @@ class Ctl(harness.TestCase):
         self.assertEqual(sorted(c.workers()), workers)
         self.assertIn("2 of 2 ready", c.ctl("status"))
         self.assertIn("web", c.ctl("version"))
+
+    def test_upgrade_that_nobody_comes_back_from(self):
+        """The new program has the sockets, so it can be reached once more; then it is gone."""
+        folder = harness.tempfile.mkdtemp(prefix="ctl-")
+        self.addCleanup(harness.shutil.rmtree, folder)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{folder}/s.sock")
+            server.listen()
+            asked = subprocess.Popen([harness.CLUSTERCTL, "-s", f"{folder}/s.sock", "upgrade"], text=True,
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            server.settimeout(DEADLINE)
+            for answer in (b'{"v":1,"kind":"reconnect","begun":true}\n', b""):
+                with server.accept()[0] as connection:
+                    connection.recv(100)
+                    connection.sendall(answer)
+        said = asked.communicate(timeout=DEADLINE)[0]
+        self.assertEqual((said, asked.returncode),
+                         ("s: clusterd did not come back; see its log, and: clusterctl status\n", 1))
 
     def test_upgrade_while_another_rolls(self):
         """Whoever waits for the roll hears how it ended, over as many upgrades as there are; of the rest some may be missed."""

@@ -86,6 +86,19 @@ class Reload(harness.TestCase):
         self.assertEqual(sorted(c.workers()), before)
         self.assertEqual(self.in_force(c, "metrics.listen"), "off")
 
+    def test_F3_what_can_not_change_of_an_open_socket_is_named(self):
+        listen = f"[listen web]\naddress = 127.0.0.1:{harness.free_port()}\nbacklog = %d\nbalance = %s\n%s"
+        c = self.start(GOOD % 2 + listen % (64, "shared", ""), listen=False)
+        self.write(c, GOOD % 2 + listen % (128, "hash", "nonblock = yes\n"))
+        self.assertEqual(c.ctl("reload"), """\
+[listen web]: backlog: 64 -> 128: applies at once
+[listen web]: nonblock: keep -> yes: needs a restart of clusterd; the old value stays
+[listen web]: balance: shared -> hash: needs a restart of clusterd; the old value stays
+reload: done
+""")
+        self.assertEqual(self.in_force(c, "listen web.balance"), "shared")
+        self.assertEqual(self.in_force(c, "listen web.backlog"), "128")
+
     def test_F3_dry_run_touches_nothing(self):
         c = self.start()
         before = sorted(c.workers())
@@ -106,6 +119,13 @@ class Reload(harness.TestCase):
         self.assertEqual(sorted(c.workers()), before)
         self.assertIn("sleep", self.in_force(c, "cluster.command"))
         self.assertEqual(self.in_force(c, "cluster.workers"), "2")
+
+    def test_who_asked_is_told_which_step_failed(self):
+        """No such file is not the program here."""
+        c = self.start()
+        c.announce("roll.slot", "roll.end", "spawn.error")
+        self.write(c, GOOD.replace("[cluster]\n", "[cluster]\ndirectory = /nonexistent\n") % 2)
+        self.assertIn("\n  slot 0  could not be started: chdir: No such file or directory\n", c.ctl("reload", status=1))
 
     # -- the policy of a roll that fails --
 
@@ -265,7 +285,8 @@ class Reload(harness.TestCase):
             before = sorted(c.workers())
             self.write(c, base + f"[listen a]\naddress = 127.0.0.1:{free}\n"
                        f"[listen b]\naddress = 127.0.0.1:{taken.getsockname()[1]}\n[health]\ninterval = 77s\n")
-            c.ctl("reload", status=1)
+            self.assertRegex(c.ctl("reload", status=1), r"\nlistener b 127\.0\.0\.1:\d+: bind: Address already in use, "
+                             rf"by \S+ \(pid {os.getpid()}\)\n\[listen b\]: could not be opened; nothing was changed\n$")
             self.assertEqual(sorted(c.workers()), before)
             self.assertFalse(reachable(free))
             self.assertEqual(self.in_force(c, "health.interval"), "10s")

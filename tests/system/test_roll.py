@@ -127,6 +127,31 @@ class RowG(harness.TestCase):
         self.assertIn("no database here", c.ctl("roll", status=1))
         self.assertEqual(c.wait_event("worker.exit").last, "no database here")
 
+    def test_G2_the_way_back_fails_too(self):
+        """The file is broken in mid-roll. Caller and log are told that it goes back, and that it can not."""
+        folder = self.folder()
+        program = folder / "program"
+        good = f"exec {harness.PROBE} ready serve\n"
+        self.script(program, good)
+        c = self.start(program, extra="delay_max = 50ms\n[log]\noutput = capture\n")
+        c.announce("worker.exit", "roll.slot", "roll.back", "roll.end", "note")
+        once = folder / "once"
+        self.script(program, f'[ -e {once} ] && {{ echo no database "in slot" $CLUSTERD_SLOT >&2; exit 1; }}\n'
+                             f": > {once}\n" + good)
+        text = c.ctl("roll", status=1)
+        self.assertIn("\n  slot 1  failed; what was replaced goes back to generation 1\n", text)
+        self.assertIn("\n  slot 0  failed on the way back to generation 1 too\n", text)
+        self.assertEqual(text.splitlines()[-1].strip(), "slot 0  failed on the way back to generation 1 too")
+        back = c.wait_event("roll.back")
+        self.assertEqual((back.roll, back.slot, back.generation, back.tries, back.ok, back.level),
+                         (1, 1, 1, 2, True, "warn"))
+        stuck = c.wait_event("roll.back", ok=False)
+        self.assertEqual((stuck.slot, stuck.level), (0, "error"))
+        self.assertEqual(c.all("roll.end"), [])
+        self.script(program, good)
+        self.assertEqual(c.wait_event("roll.end").verdict, "rolled-back")
+        self.assertEqual(len(c.all("roll.back")), 2)
+
     def test_G3_G4_capacity_stays_between_floor_and_ceiling(self):
         for workers, surge in ((4, 1), (12, 1), (12, 4)):
             with self.subTest(workers=workers, surge=surge):

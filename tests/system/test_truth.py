@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import time
+import urllib.request
 
 import harness
 
@@ -194,6 +198,26 @@ while True: time.sleep(1000)
         self.assertEqual(shown, {"own": -1, "given": 3})
         self.assertEqual(c.wait_event("listen", listener="given").fd, 3)
         self.assertTrue(os.readlink(f"/proc/{c.pid_of(0)}/fd/3").startswith("socket:"))
+
+    def test_the_queue_of_a_unix_listener(self):
+        """By path and abstract, in status and in the metrics; of UDP there is none."""
+        folder = tempfile.mkdtemp(prefix="queue-")
+        self.addCleanup(shutil.rmtree, folder)
+        name, port = f"@queue-of-{os.getpid()}", harness.free_port()
+        flags = ("-n", "1", "-l", f"path=unix:{folder}/s", "-l", f"name=unix:{name}", "--set", "listen.name.backlog=7",
+                 "-l", "udp=udp:127.0.0.1:0", "--set", f"metrics.listen=127.0.0.1:{port}")
+        c = self.sh("exec sleep 1000", listen=False, flags=flags, policy=AT_ONCE)
+        c.ready(1)
+        for address in 3 * [f"{folder}/s"] + 2 * [name.replace("@", "\0")]:
+            client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(client.close)
+            client.connect(address)
+        shown = {line["name"]: (line["queue"], line["limit"]) for line in self.lines(c, "listener", "status")}
+        self.assertEqual(shown, {"path": (3, 4096), "name": (2, 7), "udp": (-1, -1)})
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=harness.DEADLINE) as answer:
+            metrics = answer.read().decode().splitlines()
+        self.assertEqual([line for line in metrics if line.startswith("clusterd_listen_backlog{")],
+                         ['clusterd_listen_backlog{listener="path"} 3', 'clusterd_listen_backlog{listener="name"} 2'])
 
 
 harness.main()

@@ -106,6 +106,7 @@ class RowN(harness.TestCase):
         script = "#!/bin/sh\n".encode()
         bad = {"empty": b"", "garbage": b"\x7fELF" + bytes(range(256)) * 16, "exits": script + b"exit 1\n",
                "aborts": script + b"kill -ABRT $$\n", "no interpreter": b"#!/nonexistent/sh\n",
+               "is no clusterd, and well": script + b"exit 0\n",
                "another architecture": b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\0\xf3\0" + b"\0" * 200}
         binary = self.own_binary()
         good = binary.read_bytes()

@@ -75,6 +75,7 @@ static inline void play_report(struct play *play, const struct report *r)
 		if (!r->ok)
 			play_say(play, "try %u %u", r->slot, r->count);
 		break;
+	case REPORT_ROLL_BACK: play_say(play, r->ok ? "back %u" : "no way back %u", r->slot); break;
 	case REPORT_READY:
 	case REPORT_STOP:
 	case REPORT_ROLL_BEGIN:

@@ -21,10 +21,15 @@ static const struct story stories[] = {
 	  "end 4 1 > died #4 unasked, try 0 2, generation 1, rolled back; at 99999 > " },
 	{ "a later slot fails: what was switched goes back", QUIET "roll.tries=1", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; spawned 4; "
-	  "end 4 1 > died #4 unasked, try 1 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
+	  "end 4 1 > died #4 unasked, try 1 1, back 1, spawn 0#5; spawned 5; ready 5; at 201 > term #3, generation 1, rolled back" },
 	{ "the way back tries as often as it takes", QUIET "roll.tries=1", 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 unasked, try 0 1; "
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; spawned 5; end 5 1 > died #5 unasked, try 0 1, no way back 0; "
 	  "at 104 > spawn 0#6; spawned 6; end 6 1 > died #6 unasked, try 0 2" },
+	{ "on the way back a restart waits where the slot stays as it is, a drained one too", QUIET "roll.tries=1", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101 > term #1, spawn 1#5g2; end 1 0; spawned 5; drain 2; end 3 0; "
+	  "end 5 1 > died #5 unasked, try 1 1, back 1, spawn 0#6; restart 0 > rolled superseded; restart 1 > ; restart 2 > ; "
+	  "spawned 6; ready 6; at 201 > term #4, generation 1, rolled back, spawn 1#7; end 4 0; spawned 7; ready 7; "
+	  "at 301 > rolled done, term #2, spawn 2#8; end 2 0; spawned 8; ready 8 > +2, rolled done" },
 	{ "on_failure = stop: each slot keeps what it runs", QUIET "roll.tries=1 roll.on_failure=stop", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1 > died #4 unasked, try 1 1, rolled failed; "
 	  "end 3 1 > -0, move 0, died #3 respawn 3; at 104 > spawn 0#5g2; scale 3 > spawn 2#6" },

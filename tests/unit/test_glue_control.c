@@ -183,6 +183,33 @@ START_TEST(roll_is_followed_to_its_end)
 }
 END_TEST
 
+START_TEST(a_roll_on_its_way_back)
+{
+	struct report report = { .what = REPORT_ROLL_BEGIN, .slot = ALL_SLOTS, .roll = 1, .count = 3 };
+	int fd = dial();
+
+	say(fd, "roll\n");
+	for (int i = 0; i < 1000 && s->rolls == 0; i++)
+		turns(1);
+	control_report(s->control, &report);
+	report = (struct report){ .what = REPORT_ROLL_SLOT, .slot = 2, .roll = 1, .count = 2 };
+	control_report(s->control, &report);
+	report = (struct report){ .what = REPORT_ROLL_BACK, .slot = 2, .roll = 1, .generation = 4,
+				  .count = 2, .ok = true };
+	control_report(s->control, &report);
+	report = (struct report){ .what = REPORT_ROLL_SLOT, .slot = 1, .roll = 1, .count = 1 };
+	control_report(s->control, &report);
+	report = (struct report){ .what = REPORT_ROLL_END, .slot = ALL_SLOTS, .roll = 1,
+				  .verdict = VERDICT_ROLLED_BACK };
+	control_report(s->control, &report);
+	listen_for(fd, 1);
+	HAS("\"what\":\"roll.back\",\"slot\":2,\"ms\":0,\"roll\":1,\"generation\":4,\"ok\":true,\"tries\":2");
+	/* What failed is the new program, in slot 2. */
+	HAS("\"verdict\":\"rolled-back\",\"ms\":0,\"ready\":3,\"wanted\":3,\"slot\":2,");
+	close(fd);
+}
+END_TEST
+
 START_TEST(scale_waits_for_readiness)
 {
 	int fd = dial();
@@ -356,6 +383,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, refusals_reach_the_client);
 	tcase_add_test(tests, ends_and_why);
 	tcase_add_test(tests, roll_is_followed_to_its_end);
+	tcase_add_test(tests, a_roll_on_its_way_back);
 	tcase_add_test(tests, scale_waits_for_readiness);
 	tcase_add_test(tests, steps_that_come_too_fast_cost_no_verdict);
 	tcase_add_test(tests, stop_is_told_its_end);

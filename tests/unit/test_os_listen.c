@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "supervisor/os/listen.h"
+#include "supervisor/os/unixdiag.h"
 #include "tests/unit/suite.h"
 
 enum { DEADLINE_MS = 10000, NOBODY = 65534 };
@@ -545,6 +546,29 @@ static struct listen_keep keep_of(int fd, int backlog)
 	return keep;
 }
 
+START_TEST(what_waits_at_a_unix_socket)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	socklen_t size = sizeof name;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	uint32_t queue = 9, limit = 9;
+
+	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&name, sizeof name.sun_family), 0);
+	ck_assert_int_eq(unixdiag_queue(fd, &queue, &limit), -EOPNOTSUPP);
+	ck_assert_uint_eq(queue, 9);
+	ck_assert_int_eq(listen(fd, 77), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_ge(connect_to((const struct sockaddr *)&name, size), 0);
+	ck_assert_int_eq(unixdiag_queue(fd, &queue, &limit), 0);
+	ck_assert_uint_eq(queue, 3);
+	ck_assert_uint_eq(limit, 77);
+	ck_assert_int_eq(unixdiag_queue(0, &queue, &limit), -ENOENT); /* no unix socket */
+	ck_assert_int_eq(unixdiag_queue(-1, &queue, &limit), -EBADF);
+	close(fd);
+}
+END_TEST
+
 START_TEST(backlog_is_put_back)
 {
 	struct address address = inet4(ADDRESS_TCP, 0);
@@ -699,6 +723,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, abstract);
 	tcase_add_loop_test(tests, repair, 0, 3);
 	tcase_add_loop_test(tests, unix_shutdown, 0, 2);
+	tcase_add_test(tests, what_waits_at_a_unix_socket);
 	tcase_add_test(tests, backlog_is_put_back);
 	tcase_add_test(tests, backlog_beyond_somaxconn);
 	tcase_add_test(tests, keep_leaves_a_dead_socket_alone);
