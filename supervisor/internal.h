@@ -164,6 +164,7 @@ struct sock {
 	int *image_fds;
 	bool fresh; /* opened by a reload that may yet be refused */
 	bool down; /* it, or one of the group, could not be made to listen again yet */
+	bool gone; /* its unix path is, and that was told */
 	bool kept; /* keep is filled in */
 	struct listen_keep keep;
 	uint64_t kept_told_ms;
@@ -368,6 +369,8 @@ struct sock *sock_place(struct supervisor *s);
 int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed);
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
 void sockets_close(struct supervisor *s);
+/* Binds a unix path anew; only new workers get that socket. 2, or -errno. */
+int sock_replace(struct supervisor *s, struct sock *sock, const char **failed);
 void sock_close(struct supervisor *s, struct sock *sock);
 /* The fd that the worker of a slot, in a seat, gets. */
 int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
@@ -376,9 +379,11 @@ int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
 void holder_text(const struct address *address, char *text, size_t size);
 void holders_left(struct supervisor *s);
 
-/* keep.c: now; after the policy in force has changed; each time the loop has slept */
+/* keep.c: now; after the policy in force has changed; before workers are replaced; each time the loop
+ * has slept */
 void keep_all(struct supervisor *s);
 void keep_policy(struct supervisor *s);
+void keep_roll(struct supervisor *s);
 void keep_start(struct supervisor *s);
 
 /* steer.c */

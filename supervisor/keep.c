@@ -6,7 +6,7 @@
  * accept(2) waits is the policy's too, unless [listen] nonblock = keep leaves it,
  * and with it time limits and buffer sizes, to the workers.
  *
- * When it has woken up the path of the control socket is looked at too.
+ * When it has woken up the paths of unix sockets are looked at too.
  *
  * Left alone: sockets that one worker has to itself, the options of a socket that
  * took the place of one which its program had made (adopt), and the backlog and
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "supervisor/adoption.h"
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
@@ -141,6 +142,56 @@ void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat)
 	    F_TEXT("address", address), F_TEXT_IF(known, "by", by));
 }
 
+/* ---- a unix path that is gone ---- */
+
+/* A new socket is of no use to workers that have the old one, so that is left to who rolls them. */
+static void look_for_path(struct supervisor *s, struct sock *sock)
+{
+	bool gone = listen_path_gone(&sock->listening);
+	char address[ADDRESS_TEXT_MAX];
+
+	if (gone && !sock->gone) {
+		address_format(&sock->bound, address);
+		sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: its path was removed, and nobody can connect any more; "
+		         "clusterctl roll binds it anew", sock->config.name, address);
+	}
+	sock->gone = gone;
+}
+
+static void rebind(struct supervisor *s, struct sock *sock)
+{
+	char address[ADDRESS_TEXT_MAX];
+	const char *failed = "";
+	int rc = sock_replace(s, sock, &failed);
+
+	address_format(&sock->bound, address);
+	sock->gone = rc < 0;
+	if (rc < 0)
+		sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: its path was removed, and can not be bound anew: %s: %s",
+		         sock->config.name, address, failed, strerror(-rc));
+	else
+		sup_note(s, LOG_LEVEL_WARN, "listener %s %s: its path was removed, and is bound anew",
+		         sock->config.name, address);
+}
+
+static void each_path(struct supervisor *s, void (*act)(struct supervisor *s, struct sock *sock))
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (s->socks[i].in_use && !adopts_path(&s->socks[i]))
+			act(s, &s->socks[i]);
+}
+
+static void rebind_if_gone(struct supervisor *s, struct sock *sock)
+{
+	if (listen_path_gone(&sock->listening))
+		rebind(s, sock);
+}
+
+void keep_roll(struct supervisor *s)
+{
+	each_path(s, rebind_if_gone);
+}
+
 /* ---- the control socket ---- */
 
 static void keep_control(struct supervisor *s)
@@ -158,6 +209,7 @@ static void keep_control(struct supervisor *s)
 static void on_awake(uv_check_t *check)
 {
 	keep_all(check->data);
+	each_path(check->data, look_for_path);
 	keep_control(check->data);
 }
 

@@ -313,6 +313,7 @@ static void begin_roll(struct supervisor *s, struct launch *launch, uint32_t *re
 {
 	struct pool_view view;
 
+	keep_roll(s);
 	launch->next = s->launches;
 	s->launches = launch;
 	s->generation = launch->generation;

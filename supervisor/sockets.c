@@ -327,7 +327,7 @@ void sockets_close(struct supervisor *s)
  * A unix listener that was shut down can not listen again: a new socket takes its
  * path, and the workers, who hold the old one, are replaced.
  */
-static int replace_unix(struct supervisor *s, struct sock *sock, const char **failed)
+int sock_replace(struct supervisor *s, struct sock *sock, const char **failed)
 {
 	struct listening fresh = { .fd = -1 };
 	struct listening old = sock->listening;
@@ -349,7 +349,7 @@ static int repair(struct supervisor *s, struct sock *sock, uint32_t slot, const 
 	int rc;
 
 	if (sock->listening.sa.ss_family == AF_UNIX)
-		return sock->inherited ? -ENOTCONN : replace_unix(s, sock, failed);
+		return sock->inherited ? -ENOTCONN : sock_replace(s, sock, failed);
 	if (listen_is_down(socket_fd(sock, slot, slot)) <= 0)
 		return 0;
 	rc = per_slot(sock)

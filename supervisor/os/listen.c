@@ -118,6 +118,14 @@ void listen_close(struct listening *listening)
 	fd_close(&listening->fd);
 }
 
+bool listen_path_gone(const struct listening *listening)
+{
+	struct stat info;
+
+	return listening->path[0] && listening->ino && sys_lstat(listening->path, &info) < 0 &&
+	       errno == ENOENT;
+}
+
 int listen_unlink_own(const struct listening *listening, const char **failed)
 {
 	struct stat info;

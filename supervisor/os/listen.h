@@ -61,6 +61,9 @@ int listen_open(const struct listen_spec *spec, struct listening *ret, const cha
 void listen_close(struct listening *listening);
 int listen_unlink_own(const struct listening *listening, const char **failed);
 
+/* Is the unix path that we made gone, with nothing in its place? */
+bool listen_path_gone(const struct listening *listening);
+
 /* Port of a TCP or UDP socket, 0 for others, or -errno. */
 int listen_port(int fd);
 
