@@ -166,6 +166,7 @@ struct sock {
 	int *image_fds;
 	bool fresh; /* opened by a reload that may yet be refused */
 	bool down; /* it, or one of the group, could not be made to listen again yet */
+	bool lost; /* its unix path is, and that was told */
 	bool kept; /* keep is filled in */
 	struct listen_keep keep;
 	uint64_t kept_told_ms;

@@ -6,7 +6,7 @@
  * accept(2) waits is the policy's too, unless [listen] nonblock = keep leaves it,
  * and with it time limits and buffer sizes, to the workers.
  *
- * When it has woken up the path of the control socket is looked at too.
+ * When it has woken up the paths of unix sockets are looked at too.
  *
  * Left alone: sockets that one worker has to itself, the options of a socket that
  * took the place of one which its program had made (adopt), and the backlog and
@@ -141,6 +141,28 @@ void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat)
 	    F_TEXT("address", address), F_TEXT_IF(known, "by", by));
 }
 
+/* ---- a unix path that is gone ---- */
+
+/* A new socket is of no use to workers that have the old one, so that is left to who rolls them. */
+static void look_for_path(struct supervisor *s, struct sock *sock)
+{
+	bool lost = sock_path_lost(sock);
+	char address[ADDRESS_TEXT_MAX];
+
+	if (lost && !sock->lost) {
+		address_format(&sock->bound, address);
+		sup_note(s, LOG_LEVEL_ERROR, "listener %s %s: its file was removed, and nobody can connect any more; "
+		         "clusterctl roll makes it again", sock->config.name, address);
+	}
+	sock->lost = lost;
+}
+
+static void look_for_paths(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		look_for_path(s, &s->socks[i]);
+}
+
 /* ---- the control socket ---- */
 
 static void keep_control(struct supervisor *s)
@@ -158,6 +180,7 @@ static void keep_control(struct supervisor *s)
 static void on_awake(uv_check_t *check)
 {
 	keep_all(check->data);
+	look_for_paths(check->data);
 	keep_control(check->data);
 }
 

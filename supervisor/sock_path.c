@@ -2,8 +2,9 @@
  * sock_path - the file of a unix listener.
  *
  * GLUE. A socket whose file was removed (by a cleaner of /tmp, by a worker when it ended) lives on, but
- * nobody can connect to it, and no event tells of it: a reload and a roll look. A new socket takes the
- * path, as it does after a shutdown(2), and the workers, who hold the old one, are replaced.
+ * nobody can connect to it, and no event tells of it: keep.c looks when clusterd wakes up and tells it,
+ * a reload and a roll make it again. A new socket takes the path, as it does after a shutdown(2), and
+ * the workers, who hold the old one, are replaced.
  */
 #include <string.h>
 #include <sys/un.h>
@@ -21,7 +22,7 @@ int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed
 	if (rc < 0)
 		return rc;
 	sock->listening = fresh;
-	sock->kept = false;
+	sock->kept = sock->lost = false;
 	hangup_forget(s->hangup_fd, old.fd, failed);
 	close(old.fd);
 	sockets_watch_slot(s, sock, 0);

@@ -260,6 +260,15 @@ static void on_resolved(uv_getaddrinfo_t *resolver, int status, struct addrinfo 
 	uv_freeaddrinfo(list);
 }
 
+/* The resolver takes threads, and libuv ends a process that can not have them. */
+static bool needs_no_resolver(const struct redis_url *url)
+{
+	unsigned char address[16];
+
+	return url->port == 0 || uv_inet_pton(AF_INET, url->host, address) == 0 ||
+	       uv_inet_pton(AF_INET6, url->host, address) == 0;
+}
+
 static const char *begin(struct visits *v)
 {
 	static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
@@ -267,7 +276,7 @@ static const char *begin(struct visits *v)
 
 	if (uv_now(v->loop) < v->retry_ms)
 		return away;
-	if (v->url.port == 0) {
+	if (needs_no_resolver(&v->url)) {
 		error = connect_to(v, v->url.host);
 	} else {
 		v->resolver.data = v;

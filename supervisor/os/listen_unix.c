@@ -70,7 +70,7 @@ static int dress(const char *path, const struct listen_spec *spec, struct listen
 	    sys_fchownat(fd, "", spec->owner, spec->group, AT_EMPTY_PATH) < 0)
 		return -errno;
 
-	*failed = "chmod";
+	*failed = "chmod through /proc";
 	snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
 	return sys_chmod(self, spec->mode) < 0 ? -errno : 0;
 }

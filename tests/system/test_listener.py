@@ -248,6 +248,30 @@ while True: time.sleep(1000)
         self.assertEqual(self.ask(path, family=socket.AF_UNIX).split()[0], b"slot")
         self.assertEqual([c.pid_of(slot) for slot in range(2)], before)
 
+    def test_K2_a_path_that_was_removed(self):
+        """The log says so once, with the cure: a roll of any kind. Workers that have the old socket are no help."""
+        path = f"/tmp/clusterd-k2-{os.getpid()}.sock"
+        c = self.server(listen=False, flags=("-l", f"unix:{path}"))
+        c.announce("note", "listen.restored")
+        for upgrade, roll in ((False, lambda: c.ctl("roll")), (False, lambda: c.kill(signal.SIGHUP)),
+                              (True, lambda: c.ctl("roll"))):
+            os.unlink(path)
+            mark = c.mark()
+            for _ in range(3):
+                c.kill(signal.SIGUSR1)
+            told = c.wait_event("note", since=mark, level="error").text
+            self.assertIn(path, told)
+            self.assertIn("clusterctl roll", told)
+            if upgrade:
+                c.ctl("upgrade")
+            roll()
+            c.wait_event("roll.end", since=mark, verdict="done")
+            self.assertTrue(self.ask(path, family=socket.AF_UNIX).startswith(b"slot"))
+            self.assertEqual(len(c.all("note", since=mark, level="error")), 2 if upgrade else 1)
+            self.assertEqual(len(c.all("listen.restored", since=mark)), 1)
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(os.path.exists(path))
+
     def look(self, c):
         """(backlog, O_NONBLOCK, O_ASYNC, SO_RCVTIMEO, SO_RCVBUF) of the shared socket, seen by a worker."""
         return tuple(map(int, self.ask(("127.0.0.1", c.port), b"look").split()))

@@ -4,6 +4,7 @@
     APP=path/of/app python3 tests/system/test_visits.py [Class.test]
 """
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 import unittest
 
+import harness
 from test_app import GET, HOST, PATIENCE, Case, Reply, ask, wait_for
 
 
@@ -68,6 +70,17 @@ class Visits(Case):
         self.start_redis()
         wait_for(lambda: self.visit(app).status == 200, "a visit after the return")
         self.assertGreater(self.visit(app).json()["visits"], count)
+
+    @unittest.skipIf(harness.SLOW > 1, "a sanitizer needs address space")
+    def test_an_address_needs_no_thread(self):
+        """Where there can be none, as with too many processes, a resolver would end the app."""
+        app = self.start(env={"REDIS_URL": "redis://127.0.0.1:1"})
+        used = int(harness.status_field(app.pid, "VmSize").split()[0]) * 1024
+        limit = resource.prlimit(app.pid, resource.RLIMIT_AS)
+        resource.prlimit(app.pid, resource.RLIMIT_AS, (used + (1 << 20), limit[1]))
+        for _ in range(2):
+            self.assertEqual(self.visit(app).status, 503)
+        self.assertEqual(ask(app, GET + "\r\n").status, 200)
 
     def test_hung_redis_costs_a_second(self):
         self.start_redis()
