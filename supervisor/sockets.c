@@ -338,7 +338,7 @@ static int replace_unix(struct supervisor *s, struct sock *sock, const char **fa
 	sock->listening = fresh;
 	sock->kept = false;
 	hangup_forget(s->hangup_fd, old.fd, failed);
-	close(old.fd);
+	listen_let_go(&old.fd);
 	hangup_watch(s->hangup_fd, fresh.fd, (uint32_t)(sock - s->socks) * TAG_SLOTS, failed);
 	return 2;
 }
