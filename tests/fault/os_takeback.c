@@ -8,17 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "supervisor/os/closer.h"
 #include "supervisor/os/proc.h"
 #include "supervisor/os/rowfile.h"
 #include "supervisor/os/takeback.h"
 #include "tests/fault/fault.h"
+#include "tests/fault/wait_for_closer.h"
 
 static char folder[] = "/tmp/clusterd-fault-XXXXXX";
 static char path[64];
@@ -85,18 +83,6 @@ static int use(pid_t pid, int pidfd, const struct address *address, const char *
 	return error < 0 ? error : 0;
 }
 
-/* A socket with a connection in its queue is closed by a thread: that of listen_pid_at() is there. */
-static void wait_for_closer(void)
-{
-	struct stat threads;
-
-	do {
-		closer_has_room();
-		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
-	} while (stat("/proc/self/task", &threads) == 0 && threads.st_nlink > 3);
-	closer_has_room();
-}
-
 static int take(const struct address *address, int type, const char **failed)
 {
 	pid_t pid = holder(address, type);
@@ -112,7 +98,7 @@ static int take(const struct address *address, int type, const char **failed)
 	if (pidfd >= 0)
 		close(pidfd);
 	unlink(path);
-	wait_for_closer();
+	wait_for_closer(); /* that of listen_pid_at() is still in the queue */
 	return error;
 }
 
