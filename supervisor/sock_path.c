@@ -8,7 +8,6 @@
  */
 #include <string.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "supervisor/internal.h"
 #include "supervisor/os/hangup.h"
@@ -24,7 +23,7 @@ int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed
 	sock->listening = fresh;
 	sock->kept = sock->lost = false;
 	hangup_forget(s->hangup_fd, old.fd, failed);
-	close(old.fd);
+	listen_let_go(&old.fd);
 	sockets_watch_slot(s, sock, 0);
 	return 2;
 }

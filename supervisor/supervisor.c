@@ -18,6 +18,7 @@
 #include "supervisor/metrics.h"
 #include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/notifysock.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/state.h"
 
@@ -268,7 +269,7 @@ static void free_all(struct supervisor *s)
 	free(s->orphans);
 	fd_close(&s->oom_fd);
 	fd_close(&s->null_fd);
-	fd_close(&s->spare_fd);
+	notifysock_close(&s->spare_fd);
 	sdnotify_finish(&s->sd);
 	if (s->pidfile.fd >= 0)
 		pidfile_close(&s->pidfile, s->policy.supervisor_pid_file);

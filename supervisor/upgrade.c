@@ -27,6 +27,7 @@
 #include "supervisor/control.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/notifysock.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
@@ -142,6 +143,8 @@ static void step_over(struct supervisor *s)
 
 	s->upgrade_us = clock_us();
 	control_reconnect(s->control);
+	/* execve(2) would wait for what somebody has put into it. */
+	notifysock_close(&s->spare_fd);
 	probes_interrupt(s);
 	log_flush(&s->log, 100);
 	sigfillset(&all);

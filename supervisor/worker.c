@@ -11,6 +11,7 @@
 #include "supervisor/internal.h"
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/notifysock.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
 
@@ -47,7 +48,7 @@ static void unlink_worker(struct worker *worker)
 static void worker_free(struct worker *worker)
 {
 	fd_close(&worker->pidfd);
-	fd_close(&worker->notify_fd);
+	notifysock_close(&worker->notify_fd);
 	fd_close(&worker->ready_fd);
 	free(worker);
 }

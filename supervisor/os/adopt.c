@@ -7,6 +7,7 @@
 
 #include "supervisor/os/adopt_option.h"
 #include "supervisor/os/adopt_peer.h"
+#include "supervisor/os/closer.h"
 #include "supervisor/os/sys.h"
 
 enum { NOTIFICATION_ROOM = 512 }; /* the kernel's structs may be larger than ours */
@@ -74,6 +75,9 @@ int adopt_receive(int notify_fd, struct adopt_request *ret, const char **failed)
 
 int adopt_look(int notify_fd, struct adopt_request *request, const char **failed)
 {
+	*failed = "closer";
+	if (!closer_has_room())
+		return -EBUSY;
 	adopt_peer_look(request);
 	return still_valid(notify_fd, request->id, failed);
 }

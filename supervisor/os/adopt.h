@@ -115,7 +115,8 @@ int adopt_receive(int notify_fd, struct adopt_request *ret, const char **failed)
 
 /*
  * Looks at the caller's socket: a step of its own, because it costs more than the rest and binds
- * of no interest (a resolver's, one a query) should not pay for it. -ENOENT as above.
+ * of no interest (a resolver's, one a query) should not pay for it. -ENOENT as above. -EBUSY: not now,
+ * too much that was looked at is still being closed (closer.h); let the call go on.
  */
 int adopt_look(int notify_fd, struct adopt_request *request, const char **failed);
 

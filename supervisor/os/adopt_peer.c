@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "supervisor/os/adopt_option.h"
+#include "supervisor/os/closer.h"
+#include "supervisor/os/proc.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
 
@@ -82,9 +84,11 @@ static void look_at_both(struct adopt_request *request, int fd)
 
 static void look_inside(struct adopt_request *request, int fd)
 {
+	request->domain = option(fd, SOL_SOCKET, SO_DOMAIN);
+	if (request->domain < 0)
+		return; /* by now it is something else, and fstat(2) of a file may wait for ever */
 	request->looked_inside = true;
 	look_at_both(request, fd);
-	request->domain = option(fd, SOL_SOCKET, SO_DOMAIN);
 	request->type = option(fd, SOL_SOCKET, SO_TYPE);
 	request->protocol = option(fd, SOL_SOCKET, SO_PROTOCOL);
 	request->v6only = request->domain == AF_INET6 && option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1;
@@ -125,8 +129,8 @@ static void look_outside(struct adopt_request *request, const char *path)
 void adopt_peer_look(struct adopt_request *request)
 {
 	char path[PATH_SIZE];
-	struct stat info;
-	scoped_fd fd = -1;
+	int is_socket, fd;
+	ino_t inode;
 	long flags;
 
 	request->pid = process_of(request->tid);
@@ -136,13 +140,18 @@ void adopt_peer_look(struct adopt_request *request)
 	request->cloexec = flags >= 0 && (flags & O_CLOEXEC) != 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)request->tid, request->fd);
-	if (sys_stat(path, &info) == 0 && S_ISSOCK(info.st_mode))
-		request->inode = info.st_ino;
+	is_socket = proc_socket(path, &inode);
+	if (is_socket == 0)
+		return;
+	if (is_socket > 0)
+		request->inode = inode;
 	fd = duplicate(request);
-	if (fd >= 0)
-		look_inside(request, fd);
-	else
+	if (fd < 0) {
 		look_outside(request, path);
+		return;
+	}
+	look_inside(request, fd);
+	closer_take(fd); /* the worker may have closed its own */
 }
 
 void adopt_peer_address(struct adopt_request *request, uint64_t at, uint64_t length)

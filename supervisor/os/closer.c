@@ -17,6 +17,10 @@ struct lot {
 };
 
 static struct lot lots[CLOSER_LOTS];
+static struct {
+	int *fds;
+	size_t count, size;
+} waiting; /* for a lot that is free */
 
 /* Asks the pipe, and not the file: fstat(2) may wait for a file system as well. */
 static bool is_pipe(int fd)
@@ -89,12 +93,32 @@ static void cancel_old(void)
 	}
 }
 
+static void fill(struct lot *lot, const int *fds, size_t count)
+{
+	memcpy(lot->fds, fds, count * sizeof *fds);
+	lot->count = count;
+	lot->next = 0;
+	if (!start(lot))
+		close_in_place(fds, count);
+}
+
+static void fill_with_waiting(struct lot *lot)
+{
+	size_t count = waiting.count < CLOSER_FDS_MAX ? waiting.count : CLOSER_FDS_MAX;
+
+	waiting.count -= count;
+	if (count > 0)
+		fill(lot, waiting.fds + waiting.count, count);
+}
+
 bool closer_has_room(void)
 {
 	size_t under_way = 0;
 
 	for (size_t i = 0; i < CLOSER_LOTS; i++) {
 		reap(&lots[i]);
+		if (!lots[i].busy)
+			fill_with_waiting(&lots[i]);
 		under_way += lots[i].busy ? lots[i].count : 0;
 	}
 	if (free_lot() && under_way < CLOSER_FDS)
@@ -114,12 +138,26 @@ void closer_close(const int *fds, size_t count)
 	count -= first;
 	if (count == 0)
 		return;
-	if (lot && count <= CLOSER_FDS_MAX) {
-		memcpy(lot->fds, fds, count * sizeof *fds);
-		lot->count = count;
-		lot->next = 0;
-		if (start(lot))
+	if (lot && count <= CLOSER_FDS_MAX)
+		fill(lot, fds, count);
+	else
+		close_in_place(fds, count);
+}
+
+void closer_take(int fd)
+{
+	size_t size = waiting.size ? 2 * waiting.size : CLOSER_LOTS;
+	int *fds = waiting.fds;
+
+	if (waiting.count == waiting.size) {
+		fds = realloc(waiting.fds, size * sizeof *fds);
+		if (!fds) {
+			close_in_place(&fd, 1);
 			return;
+		}
+		waiting.fds = fds;
+		waiting.size = size;
 	}
-	close_in_place(fds, count);
+	fds[waiting.count++] = fd;
+	closer_has_room();
 }

@@ -1,5 +1,5 @@
 /*
- * closer - closes descriptors that somebody else has sent.
+ * closer - closes descriptors that somebody else has sent, or has sent something to.
  *
  * close(2) of the last copy of a file takes as long as whoever made it likes: that of a TCP
  * connection with SO_LINGER waits for its peer, whatever O_NONBLOCK says, and a unix socket may
@@ -28,5 +28,12 @@ bool closer_has_room(void);
  * there are no resources for a thread: then they are closed in place, sockets without their linger.
  */
 void closer_close(const int *fds, size_t count);
+
+/*
+ * Takes over a socket of ours with something in it that nobody has read. It does not wait: one that
+ * finds no room stays open until one of these is called and there is some. Without memory for that
+ * it is closed in place.
+ */
+void closer_take(int fd);
 
 #endif

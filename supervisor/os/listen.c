@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "supervisor/os/closer.h"
 #include "supervisor/os/listen_unix.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
@@ -110,12 +111,24 @@ int listen_open(const struct listen_spec *spec, struct listening *ret, const cha
 	return -EINVAL;
 }
 
+void listen_let_go(int *fd)
+{
+	struct pollfd look = { .fd = *fd, .events = POLLIN };
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof domain;
+
+	if (*fd >= 0 && getsockopt(*fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
+	    poll(&look, 1, 0) != 0)
+		closer_take(fd_take(fd));
+	fd_close(fd);
+}
+
 void listen_close(struct listening *listening)
 {
 	const char *failed;
 
 	listen_unlink_own(listening, &failed);
-	fd_close(&listening->fd);
+	listen_let_go(&listening->fd);
 }
 
 int listen_path_lost(const struct listening *listening, const char *path)

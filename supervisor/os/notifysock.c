@@ -113,3 +113,13 @@ int notifysock_receive(int fd, struct notifysock_message *ret)
 	read_control(&message, ret);
 	return 1;
 }
+
+void notifysock_close(int *fd)
+{
+	char byte;
+
+	/* Nothing can be added behind the look. */
+	if (*fd >= 0 && shutdown(*fd, SHUT_RDWR) == 0 && recv(*fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+		closer_take(fd_take(fd));
+	fd_close(fd);
+}

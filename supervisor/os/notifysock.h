@@ -43,4 +43,7 @@ int notifysock_open(char name[NOTIFYSOCK_NAME_MAX], int *ret_fd, const char **fa
  */
 int notifysock_receive(int fd, struct notifysock_message *ret);
 
+/* Closes it and forgets it. What nobody has read may hold fds, so that is left to closer.h. */
+void notifysock_close(int *fd);
+
 #endif

@@ -55,10 +55,7 @@ void peersock_close(int *fd)
 	int unread = 0;
 
 	/* Nothing can be added behind the look. */
-	if (*fd >= 0 && shutdown(*fd, SHUT_RDWR) == 0 && ioctl(*fd, FIONREAD, &unread) == 0 && unread > 0) {
-		closer_has_room();
-		closer_close(fd, 1);
-		*fd = -1;
-	}
+	if (*fd >= 0 && shutdown(*fd, SHUT_RDWR) == 0 && ioctl(*fd, FIONREAD, &unread) == 0 && unread > 0)
+		closer_take(fd_take(fd));
 	fd_close(fd);
 }

@@ -14,6 +14,7 @@
 #include "supervisor/os/adopt.h"
 #include "supervisor/os/reuseport.h"
 #include "tests/fault/fault.h"
+#include "tests/fault/wait_for_closer.h"
 
 enum { SLOTS = 3 };
 
@@ -215,6 +216,7 @@ static int run_adopt(const char **failed)
 		close(notify);
 	close(ours);
 	waitpid(pid, NULL, 0);
+	wait_for_closer(); /* our copy of the worker's socket */
 	return error;
 }
 

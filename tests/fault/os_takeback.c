@@ -16,6 +16,7 @@
 #include "supervisor/os/rowfile.h"
 #include "supervisor/os/takeback.h"
 #include "tests/fault/fault.h"
+#include "tests/fault/wait_for_closer.h"
 
 static char folder[] = "/tmp/clusterd-fault-XXXXXX";
 static char path[64];
@@ -97,6 +98,7 @@ static int take(const struct address *address, int type, const char **failed)
 	if (pidfd >= 0)
 		close(pidfd);
 	unlink(path);
+	wait_for_closer(); /* that of listen_pid_at() is still in the queue */
 	return error;
 }
 

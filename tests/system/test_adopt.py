@@ -48,6 +48,29 @@ while True:
         c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s" % (len(body), body))
 """
 
+# Binds connections that linger, and another thread closes each while the call is looked at.
+LINGERER = """
+import os, random, signal, socket, struct, sys, threading, time
+listener = socket.create_server(("127.0.0.1", 0))
+wanted = ("127.0.0.1", int(sys.argv[1]))
+def try_to_bind(s):
+    try: s.bind(wanted)
+    except OSError: pass
+for turn in range(100):
+    s = socket.create_connection(listener.getsockname())
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+    s.setblocking(False)
+    try:
+        while True: s.send(b"x" * 65536)
+    except BlockingIOError: pass
+    threading.Thread(target=try_to_bind, args=(s,), daemon=True).start()
+    time.sleep(random.random() * 0.0004)
+    threading.Thread(target=os.close, args=(s.detach(),), daemon=True).start()
+    time.sleep(0.002)
+open("done", "w").close()
+signal.pause()
+"""
+
 GO = """
 package main
 
@@ -79,6 +102,16 @@ time.sleep(1000)
         self.assertEqual(len(told), 65)
         self.assertEqual({e.result for e in told[:-1]}, {"gets our socket"})
         self.assertEqual(told[-1].result, "again; no more is told of what it binds")
+
+    def test_a_connection_that_lingers_holds_nobody_up(self):
+        """What a program binds is looked at through a copy of ours, which may be the last when it is closed."""
+        port = harness.free_port()
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", LINGERER, str(port), listen=False,
+                         policy=POLICY + "[ready]\ntimeout = 60s\n", flags=("-n", "1", "-a", "-l", f"127.0.0.1:{port}"))
+        harness.eventually((c.folder / "done").exists, "all its binds have been answered")
+        c.ctl("is-ready", status=1)
+        c.announce("worker.escalate", "note", "adopt", "worker.exit")
+        c.stop(signal.SIGQUIT)
 
     def start(self, *program, workers=4, mode=EVEN, flags=(), **options):
         c = self.cluster(*program, policy=options.pop("policy", POLICY),

@@ -235,6 +235,48 @@ time.sleep(1000)
         c.ready(3)
         c.ctl("status")
 
+    def test_E6_nor_in_the_queue_of_one_that_has_died(self):
+        """The worker has said too much, so its queue is full and unread when it ends, with the only copies left."""
+        c = self.python("""
+import array, struct
+if os.path.exists('done'):
+    say('READY=1')
+    time.sleep(1000)
+listener = socket.create_server(('127.0.0.1', 0))
+sender = socket.create_connection(listener.getsockname())
+peer = listener.accept()[0]
+sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
+sender.setblocking(False)
+try:
+    while True: sender.send(b'x' * 65536)
+except BlockingIOError:
+    pass
+if os.fork() == 0:  # the peer outlives the worker, and reads nothing
+    os.setsid()
+    sender.close()
+    s.close()
+    while not os.path.exists('over'): time.sleep(0.01)
+    os._exit(0)
+peer.close()
+s.setblocking(False)
+refused = 0
+while refused < 50:
+    try:
+        s.sendmsg([b'X=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [sender.fileno()]))])
+        refused = 0
+    except BlockingIOError:
+        refused += 1
+        time.sleep(0.0002)
+open('done', 'w').close()
+os._exit(1)
+""", policy=NOTIFY % "60s" + "[restart]\ndelay = 0\n", flags=("-n", "1"))
+        c.announce("note", "worker.exit")
+        try:
+            c.ready(1)
+            c.ctl("status")
+        finally:
+            (c.folder / "over").touch()
+
     def test_E7_a_flood_mutes_nobody(self):
         c = self.python("""
 if slot == 0:

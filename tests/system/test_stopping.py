@@ -1,9 +1,12 @@
 """Row B: a stop ends everything in time, loses nothing, and is never mistaken for a crash."""
 
+import array
+import contextlib
 import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -199,6 +202,22 @@ wait; wait; wait; sleep 1000
             systemd.setblocking(False)
             with self.assertRaises(BlockingIOError):  # said once, and nothing after it
                 systemd.recv(4096)
+
+    def test_what_lingers_in_a_queue_holds_no_stop_up(self):
+        """Who may connect to a unix listener may send a connection along whose last close(2) waits for its peer."""
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+            path = f"{folder}/s"
+            c = self.sh("exec sleep 1000", policy=stop_policy("1s"), listen=False, flags=("-n", "1", "-l", f"unix:{path}"))
+            c.ready(1)
+            with socket.create_connection(listener.getsockname()) as sender, socket.socket(socket.AF_UNIX) as client:
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+                sender.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sender.send(b"x" * 65536)
+                client.connect(path)
+                client.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sender.fileno()]))])
+            self.assertLess(self.took(c), 5 * harness.SLOW)
 
     def test_drain_delay_comes_before_the_signal(self):
         c = self.sh("trap 'exit 0' TERM; echo armed; while :; do sleep 0.02; done",

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "supervisor/os/clock.h"
+#include "supervisor/os/closer.h"
 #include "supervisor/os/peersock.h"
 #include "tests/unit/lingering.h"
 #include "tests/unit/suite.h"
@@ -57,6 +58,24 @@ START_TEST(a_lingering_one_holds_nobody_up)
 }
 END_TEST
 
+/* Those that find no thread are not closed in place: nobody could take the linger of theirs away. */
+START_TEST(more_than_there_are_threads)
+{
+	uint64_t since = clock_ms();
+
+	for (int i = 0; i < 2 * CLOSER_LOTS + 1; i++) {
+		int ends[2];
+
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+		ck_assert_int_eq(lingering_pass(ends[1], lingering_fd()), 1);
+		close(ends[1]);
+		peersock_close(&ends[0]);
+	}
+	ck_assert_uint_lt(clock_ms() - since, AT_ONCE_MS);
+	ck_assert(!closer_has_room());
+}
+END_TEST
+
 START_TEST(a_kernel_that_can_forbid_it_does)
 {
 	int on = 1, ends[2];
@@ -77,6 +96,7 @@ static void add_tests(TCase *tests)
 	tcase_add_checked_fixture(tests, setup, NULL);
 	tcase_add_test(tests, what_comes_along_is_closed);
 	tcase_add_loop_test(tests, a_lingering_one_holds_nobody_up, 0, 2);
+	tcase_add_test(tests, more_than_there_are_threads);
 	tcase_add_test(tests, a_kernel_that_can_forbid_it_does);
 }
 
