@@ -326,22 +326,35 @@ void sockets_close(struct supervisor *s)
 
 /* ---- repair ---- */
 
+static void let_go(struct supervisor *s, int *fd)
+{
+	const char *failed;
+
+	if (*fd >= 0)
+		hangup_forget(s->hangup_fd, *fd, &failed);
+	fd_close(fd);
+}
+
 /*
  * A unix listener that was shut down can not listen again: a new socket takes its
- * path, and the workers, who hold the old one, are replaced.
+ * path, and the workers, who hold the old one, are replaced. An abstract name is taken as long as
+ * anybody holds the old one, so that has to wait until there is no worker.
  */
 static int replace_unix(struct supervisor *s, struct sock *sock, const char **failed)
 {
 	struct listening fresh = { .fd = -1 };
-	struct listening old = sock->listening;
-	int rc = open_shared(s, sock, &fresh, failed);
+	struct pool_view view;
+	int rc;
 
+	pool_view(s->pool, &view);
+	if (sock_is_abstract(sock) && view.live == 0)
+		let_go(s, &sock->listening.fd);
+	rc = open_shared(s, sock, &fresh, failed);
 	if (rc < 0)
 		return rc;
+	let_go(s, &sock->listening.fd);
 	sock->listening = fresh;
 	sock->kept = false;
-	hangup_forget(s->hangup_fd, old.fd, failed);
-	close(old.fd);
 	hangup_watch(s->hangup_fd, fresh.fd, (uint32_t)(sock - s->socks) * TAG_SLOTS, failed);
 	return 2;
 }
@@ -366,8 +379,6 @@ static void on_relisten(uv_timer_t *timer);
 /* Said once: as long as it is down, silence and another try every second. */
 static void repair_failed(struct supervisor *s, struct sock *sock, const char *step, int error)
 {
-	char address[ADDRESS_TEXT_MAX];
-
 	if (sock->inherited && error == -ENOTCONN) {
 		complain(s, sock, step, error); /* only who made it can make it anew */
 		return;
@@ -376,11 +387,7 @@ static void repair_failed(struct supervisor *s, struct sock *sock, const char *s
 	if (sock->down)
 		return;
 	sock->down = true;
-	address_format(&sock->bound, address);
-	sup_note(s, LOG_LEVEL_ERROR,
-	         "listener %s %s is down: %s: %s; next try in %ds, and then each %ds until it listens",
-	         sock->config.name, address, step, strerror(-error), RELISTEN_MS / 1000,
-	         RELISTEN_MS / 1000);
+	holders_down(s, sock, step, error, RELISTEN_MS / 1000);
 }
 
 /* False when it is down still. */
@@ -415,7 +422,7 @@ static void on_relisten(uv_timer_t *timer)
 		bool down = false;
 
 		for (uint32_t seat = 0; sock->in_use && sock->down && seat < seats; seat++)
-			if (socket_fd(sock, seat, seat) >= 0 && !hung_up(s, i * TAG_SLOTS + seat))
+			if ((!per_slot(sock) || socket_fd(sock, seat, seat) >= 0) && !hung_up(s, i * TAG_SLOTS + seat))
 				down = true;
 		sock->down = down;
 	}
