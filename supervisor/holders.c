@@ -3,9 +3,12 @@
  *
  * GLUE.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +100,27 @@ static void list_pids(const struct holder *holder, char *text, size_t size)
 
 	for (size_t i = 0; i < holder->more_count && used > 0 && (size_t)used < size; i++)
 		used += snprintf(text + used, size - (size_t)used, " %d", (int)holder->more[i]);
+}
+
+bool sock_is_abstract(const struct sock *sock)
+{
+	return sock->form.kind == ADDRESS_UNIX && ((const struct sockaddr_un *)&sock->form.sa)->sun_path[0] == '\0';
+}
+
+void holders_down(struct supervisor *s, const struct sock *sock, const char *step, int error, int retry_s)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	address_format(&sock->bound, address);
+	if (sock_is_abstract(sock) && error == -EADDRINUSE)
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "listener %s %s is down: a worker has shut it down, and its name is not free while a worker "
+		         "holds it: `clusterctl drain all` lets go of it, then it listens again and workers are started",
+		         sock->config.name, address);
+	else
+		sup_note(s, LOG_LEVEL_ERROR,
+		         "listener %s %s is down: %s: %s; next try in %ds, and then each %ds until it listens",
+		         sock->config.name, address, step, strerror(-error), retry_s, retry_s);
 }
 
 void holders_left(struct supervisor *s)

@@ -390,6 +390,9 @@ int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
 /* holders.c: ", by app (pid 12)", or how to find out; after the last worker has ended */
 void holder_text(const struct address *address, char *text, size_t size);
 void holders_left(struct supervisor *s);
+bool sock_is_abstract(const struct sock *sock);
+/* Says that a listener could not be made to listen again; it is tried each `retry_s` seconds. */
+void holders_down(struct supervisor *s, const struct sock *sock, const char *step, int error, int retry_s);
 
 /* keep.c: now; after the policy in force has changed; each time the loop has slept */
 void keep_all(struct supervisor *s);

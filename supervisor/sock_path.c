@@ -12,18 +12,31 @@
 #include "supervisor/internal.h"
 #include "supervisor/os/hangup.h"
 
+static void let_go(struct supervisor *s, int *fd)
+{
+	const char *failed;
+
+	if (*fd >= 0)
+		hangup_forget(s->hangup_fd, *fd, &failed);
+	listen_let_go(fd);
+}
+
+/* An abstract name is taken as long as anybody holds the old one: that has to wait until there is no worker. */
 int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed)
 {
 	struct listening fresh = { .fd = -1 };
-	struct listening old = sock->listening;
-	int rc = sock_open_shared(s, sock, &fresh, failed);
+	struct pool_view view;
+	int rc;
 
+	pool_view(s->pool, &view);
+	if (sock_is_abstract(sock) && view.live == 0)
+		let_go(s, &sock->listening.fd);
+	rc = sock_open_shared(s, sock, &fresh, failed);
 	if (rc < 0)
 		return rc;
+	let_go(s, &sock->listening.fd);
 	sock->listening = fresh;
 	sock->kept = sock->lost = false;
-	hangup_forget(s->hangup_fd, old.fd, failed);
-	listen_let_go(&old.fd);
 	sockets_watch_slot(s, sock, 0);
 	return 2;
 }

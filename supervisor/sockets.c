@@ -366,8 +366,6 @@ static void on_relisten(uv_timer_t *timer);
 /* Said once: as long as it is down, silence and another try every second. */
 static void repair_failed(struct supervisor *s, struct sock *sock, const char *step, int error)
 {
-	char address[ADDRESS_TEXT_MAX];
-
 	if (sock->inherited && error == -ENOTCONN) {
 		complain(s, sock, step, error); /* only who made it can make it anew */
 		return;
@@ -376,11 +374,7 @@ static void repair_failed(struct supervisor *s, struct sock *sock, const char *s
 	if (sock->down)
 		return;
 	sock->down = true;
-	address_format(&sock->bound, address);
-	sup_note(s, LOG_LEVEL_ERROR,
-	         "listener %s %s is down: %s: %s; next try in %ds, and then each %ds until it listens",
-	         sock->config.name, address, step, strerror(-error), RELISTEN_MS / 1000,
-	         RELISTEN_MS / 1000);
+	holders_down(s, sock, step, error, RELISTEN_MS / 1000);
 }
 
 /* False when it is down still. */
@@ -415,7 +409,7 @@ static void on_relisten(uv_timer_t *timer)
 		bool down = false;
 
 		for (uint32_t seat = 0; sock->in_use && sock->down && seat < seats; seat++)
-			if (socket_fd(sock, seat, seat) >= 0 && !hung_up(s, i * TAG_SLOTS + seat))
+			if ((!per_slot(sock) || socket_fd(sock, seat, seat) >= 0) && !hung_up(s, i * TAG_SLOTS + seat))
 				down = true;
 		sock->down = down;
 	}

@@ -209,8 +209,6 @@ int options_load(const struct options *options, struct config *config, config_co
 	load_file(&l);
 	take_flags(&l);
 	take_program(&l);
-	if (l.complaints > 0 && !options->check)
-		return l.complaints;
 	if (config->policy.cluster_command.count == 0 && !options->dump &&
 	    !config_refused(config, "cluster.command"))
 		complain_about(&l, options->config_file ? options->config_file : COMMAND_LINE,

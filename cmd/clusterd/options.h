@@ -64,8 +64,7 @@ void options_finish(struct options *options);
 /*
  * Makes the policy anew, at start and at each reload; `config` may hold anything. Calls `complain` for
  * every problem and returns how many there were; without one, config->policy is checked and complete.
- * With one it may be looked at (verify_system), but is not to be run. A problem of the grammar hides
- * those of the whole, unless -t is given.
+ * With one it may be looked at (verify_system), but is not to be run.
  */
 int options_load(const struct options *options, struct config *config, config_complaint *complain,
 		 void *context);

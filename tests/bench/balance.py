@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Fairness, throughput and what is lost, of clusterd and of others, in one run.
 
-    python3 tests/bench/balance.py [PART ...]      parts: fair keepalive rate adopt harm roll visits
+    python3 tests/bench/balance.py BUILD [PART ...] [--quick]      parts: fair keepalive rate adopt harm roll visits
 
-The environment names the binaries: CLUSTERD, CLUSTERCTL, APP, PROBE. Other servers take part when they
-are installed: node, nginx, gunicorn, wrk, redis-server. Figures, never a pass or fail.
+Other servers take part when they are installed: node, nginx, gunicorn, wrk, redis-server. Figures, never a
+pass or fail.
 """
 import collections
 import json
@@ -24,12 +24,13 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 import clients  # noqa: E402
 
-CLUSTERD = os.environ.get("CLUSTERD", "clusterd")
-CLUSTERCTL = os.environ.get("CLUSTERCTL", "clusterctl")
-APP = os.environ.get("APP", "app")
-PROBE = os.environ.get("PROBE", "probe")
-CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
-SECONDS = int(os.environ.get("SECONDS", "4"))
+QUICK = "--quick" in sys.argv
+WORDS = [word for word in sys.argv[1:] if word != "--quick"]
+BUILD = pathlib.Path(WORDS.pop(0) if WORDS else "build").resolve()
+CLUSTERD, CLUSTERCTL, APP = (str(BUILD / "cmd" / name / name) for name in ("clusterd", "clusterctl", "app"))
+PROBE = str(BUILD / "tests/workers/probe")
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "400" if QUICK else "10000"))
+SECONDS = int(os.environ.get("SECONDS", "1" if QUICK else "4"))
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-bench."))
 RUNNING = []
 
@@ -363,7 +364,7 @@ def main():
     for name, text in (("app.js", NODE), ("cluster.js", CLUSTER), ("app.py", WSGI)):
         (FOLDER / name).write_text(text)
     try:
-        for name in sys.argv[1:] or PARTS:
+        for name in WORDS or (("fair",) if QUICK else PARTS):
             PARTS[name]()
     finally:
         for process in list(RUNNING):

@@ -11,6 +11,12 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=${BUILD_DIR:-$root/build-fuzz}
 seconds=${1:-60}
+case $seconds in
+*[!0-9]* | 0) # libFuzzer takes both for "for ever"
+    echo "usage: sh tests/fuzz/run.sh [SECONDS [TARGET ...]]" >&2
+    exit 64
+    ;;
+esac
 [ $# -eq 0 ] || shift
 if [ $# -eq 0 ]; then
     for source in "$root"/tests/fuzz/fuzz_*.c; do

@@ -64,6 +64,10 @@ class CommandLine(harness.TestCase):
         self.assertNotIn("has no address", done.stderr)
         self.assertNotIn("no listener to ask", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 7, done.stderr)
+        # Without -t only the system is not asked.
+        done = self.refuse(78, "-c", path, "--", "/nonexistent/app",
+                           says=(f"{path}:2:", f"{path}:4:", f"{path}:7:", f"{path}:11:", f"{path}:15:"))
+        self.assertEqual(len(done.stderr.splitlines()), 5, done.stderr)
 
     def test_check_tells_what_is_wrong_with_the_program(self):
         """The start and -t say the same; -t does not find it out by running it."""

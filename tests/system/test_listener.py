@@ -120,6 +120,21 @@ class RowK(harness.TestCase):
         print(f"{len(times)} attacks, back after p50 {times[50] * 1000:.2f} ms, max {times[-1] * 1000:.2f} ms")
         self.assertLess(times[50], 0.05 * harness.SLOW + self.slack())
 
+    def test_K2_an_abstract_name_comes_back_without_workers(self):
+        """It is taken as long as anybody holds the socket that was shut down. The log says what to do, and that is enough."""
+        name = f"clusterd-test-{os.getpid()}"
+        c = self.server(listen=False, flags=("-l", f"unix:@{name}"))
+        c.announce("note", "roll.end")
+        self.assertTrue(self.ask("\0" + name, family=socket.AF_UNIX).startswith(b"slot"))
+        self.ask("\0" + name, b"rdwr", socket.AF_UNIX)
+        told = c.wait_event("note", level="error").text
+        self.assertIn(f" unix:@{name} is down: ", told)
+        self.assertIn(f"`clusterctl {(do := 'drain all')}`", told)
+        c.ctl(*do.split())
+        c.wait_event("listen.repaired", address=f"unix:@{name}")
+        c.ctl("wait", "ready")
+        self.assertTrue(self.ask("\0" + name, family=socket.AF_UNIX).startswith(b"slot"))
+
     def test_K2_the_folder_of_a_unix_listener_is_locked(self):
         """Repairing it waits for the lock; clusterd does not."""
         folder = harness.tempfile.mkdtemp(prefix="unix-")
