@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fairness, throughput and what is lost, of clusterd and of others, in one run.
 
-    python3 tests/bench/balance.py [PART ...]      parts: fair keepalive rate adopt harm roll visits
+    python3 tests/bench/balance.py [PART ...] [--quick]      parts: fair keepalive rate adopt harm roll visits
 
 The environment names the binaries: CLUSTERD, CLUSTERCTL, APP, PROBE. Other servers take part when they
 are installed: node, nginx, gunicorn, wrk, redis-server. Figures, never a pass or fail.
@@ -28,8 +28,9 @@ CLUSTERD = os.environ.get("CLUSTERD", "clusterd")
 CLUSTERCTL = os.environ.get("CLUSTERCTL", "clusterctl")
 APP = os.environ.get("APP", "app")
 PROBE = os.environ.get("PROBE", "probe")
-CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
-SECONDS = int(os.environ.get("SECONDS", "4"))
+QUICK, WORDS = "--quick" in sys.argv, [word for word in sys.argv[1:] if word != "--quick"]
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "200" if QUICK else "10000"))
+SECONDS = int(os.environ.get("SECONDS", "1" if QUICK else "4"))
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-bench."))
 RUNNING = []
 
@@ -349,9 +350,9 @@ def visits():
     process, port = clusterd("round-robin", 4, APP, REDIS_URL=f"redis://127.0.0.1:{redis_port}")
     get = b"GET /visits HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
     first = json.loads(clients.ask(port, request=get))["visits"]
-    for _ in range(10000):
+    for _ in range(CONNECTIONS):
         last = json.loads(clients.ask(port, request=get))["visits"]
-    print(f"\nshared state: 4 workers, 10000 increments, the counter went up by {last - first}")
+    print(f"\nshared state: 4 workers, {CONNECTIONS} increments, the counter went up by {last - first}")
     stop(process)
     stop(redis)
 
@@ -363,7 +364,7 @@ def main():
     for name, text in (("app.js", NODE), ("cluster.js", CLUSTER), ("app.py", WSGI)):
         (FOLDER / name).write_text(text)
     try:
-        for name in sys.argv[1:] or PARTS:
+        for name in WORDS or PARTS:
             PARTS[name]()
     finally:
         for process in list(RUNNING):
