@@ -320,6 +320,17 @@ class Paused(Balance):
 
 
 class OtherModes(Balance):
+    def test_the_room_for_more_workers(self):
+        """At least four times the number of the start, and 64; in powers of two."""
+        for start, fits, too_many in ((2, 5, 65), (17, 4 * 17, 129)):
+            with self.subTest(start=start):
+                c = self.start("hash", workers=start)
+                self.assertIn("no room for so many", c.ctl("--json", "scale", str(too_many), status=1))
+                self.assertEqual(len(c.workers()), start)
+                c.ctl("scale", str(fits))
+                self.assertEqual(len(c.workers()), fits)
+                c.rebase()
+
     def test_hash_reaches_everybody(self):
         c = self.start(mode="hash")
         counts = clients.count(c.port, 800)
