@@ -410,7 +410,7 @@ bool probe_possible(struct supervisor *s, const struct policy *policy, char *pro
 		return true;
 	snprintf(problem, size,
 	         "%s asks one very worker, which needs a TCP listener with balance = round-robin and "
-	         "at most %d places for workers",
-	         policy->health_http[0] ? "health.http" : "ready.when = http", PROBE_SEATS_MAX);
+	         "at most %d workers at the start",
+	         policy->health_http[0] ? "health.http" : "ready.when = http", PROBE_WORKERS_MAX);
 	return false;
 }

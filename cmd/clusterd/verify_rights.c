@@ -52,6 +52,11 @@ static void verify_port(struct verifier *v, const struct origin *origin, const c
 			what, address->port, first);
 }
 
+static bool asks_by_http(const struct policy *policy)
+{
+	return policy->ready_when.when == READY_HTTP || policy->health_http[0];
+}
+
 static void verify_listener(struct verifier *v, uint32_t i)
 {
 	const struct listener *listener = &v->config->policy.listeners[i];
@@ -60,12 +65,19 @@ static void verify_listener(struct verifier *v, uint32_t i)
 
 	snprintf(what, sizeof(what), "listener %s", listener->name);
 	verify_port(v, origin, what, &listener->address);
-	if (listener->balance == BALANCE_ROUND_ROBIN && !is_capable(CAPABILITY_BPF) &&
-	    !is_capable(CAP_SYS_ADMIN))
+	if (is_capable(CAPABILITY_BPF) || is_capable(CAP_SYS_ADMIN))
+		return;
+	if (listener->balance == BALANCE_ROUND_ROBIN)
 		verify_complain(v, origin,
 				"%s: balance = round-robin needs root or the capability CAP_BPF "
 				"(systemd: AmbientCapabilities=, file: setcap), or use round-robin? "
 				"or hash",
+				what);
+	if (listener->balance == BALANCE_ROUND_ROBIN_OR_HASH && asks_by_http(&v->config->policy))
+		verify_complain(v, origin,
+				"%s: [ready] when = http and [health] http need round-robin, and that "
+				"root or the capability CAP_BPF (systemd: AmbientCapabilities=, file: "
+				"setcap)",
 				what);
 }
 

@@ -350,9 +350,9 @@ def visits():
     process, port = clusterd("round-robin", 4, APP, REDIS_URL=f"redis://127.0.0.1:{redis_port}")
     get = b"GET /visits HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
     first = json.loads(clients.ask(port, request=get))["visits"]
-    for _ in range(10000):
+    for _ in range(CONNECTIONS):
         last = json.loads(clients.ask(port, request=get))["visits"]
-    print(f"\nshared state: 4 workers, 10000 increments, the counter went up by {last - first}")
+    print(f"\nshared state: 4 workers, {CONNECTIONS} increments, the counter went up by {last - first}")
     stop(process)
     stop(redis)
 

@@ -57,6 +57,12 @@ class RoundRobin(Balance):
                 exact(self, clients.count(c.port, workers), workers)
                 exact(self, clients.count(c.port, 100 * workers), workers)
 
+    def test_more_workers_than_can_be_asked_by_http(self):
+        done = self.run_clusterd("-n", 1025, "-b", "round-robin", "-l", f"127.0.0.1:{harness.free_port()}", "--set",
+                                 "control.socket=off", "--set", "health.http=/", "--", "/bin/sleep", "1000")
+        self.assertEqual(done.returncode, 78, done.stderr)
+        self.assertIn("at most 1024 workers at the start", done.stderr)
+
     def test_exact_right_after_a_respawn(self):
         c = self.start()
         c.announce("worker.exit")
@@ -320,6 +326,17 @@ class Paused(Balance):
 
 
 class OtherModes(Balance):
+    def test_the_room_for_more_workers(self):
+        """At least four times the number of the start, and 64; in powers of two."""
+        for start, fits, too_many in ((2, 5, 65), (17, 4 * 17, 129)):
+            with self.subTest(start=start):
+                c = self.start("hash", workers=start)
+                self.assertIn("no room for so many", c.ctl("--json", "scale", str(too_many), status=1))
+                self.assertEqual(len(c.workers()), start)
+                c.ctl("scale", str(fits))
+                self.assertEqual(len(c.workers()), fits)
+                c.rebase()
+
     def test_hash_reaches_everybody(self):
         c = self.start(mode="hash")
         counts = clients.count(c.port, 800)
@@ -391,6 +408,16 @@ class WithoutTheRight(Balance):
         self.assertEqual(done.returncode, 77, done.stderr)
         self.assertIn("CAP_BPF", done.stderr)
         self.assertIn("hash", done.stderr)  # the way out
+
+    def test_probes_do_not_fall_back(self):
+        """Only round-robin reaches one very worker: -t and the start say so."""
+        words = ("-b", "round-robin?", "-l", f"127.0.0.1:{harness.free_port()}", "--set", "control.socket=off",
+                 "--set", "health.http=/", "--", "/bin/sleep", "1000")
+        for more in ("-t",), ():
+            done = subprocess.run([*WITHOUT_BPF, harness.CLUSTERD, *more, *words], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=10, check=False)
+            self.assertEqual(done.returncode, 78, done.stderr)
+            self.assertIn("round-robin", done.stderr)
 
     def test_falls_back_and_says_so(self):
         c = self.start(mode="round-robin?", prefix=WITHOUT_BPF)
