@@ -44,8 +44,7 @@ static void on_upgrade(struct supervisor *s, int signo)
 	const char *failed = "";
 
 	(void)signo;
-	if (sup_upgrade(s, &failed) < 0)
-		sup_note(s, LOG_LEVEL_ERROR, "upgrade: %s; this clusterd goes on", failed);
+	sup_upgrade(s, &failed);
 }
 
 static void on_scale(struct supervisor *s, int signo)

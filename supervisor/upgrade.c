@@ -272,9 +272,8 @@ static int watch_trial(struct supervisor *s, const struct spawned *spawned, int 
 	return 0;
 }
 
-int sup_upgrade(struct supervisor *s, const char **failed)
+static int begin(struct supervisor *s, const char **failed)
 {
-	static char problem[UPGRADE_PROBLEM_MAX];
 	struct spawned spawned;
 	struct reaped reaped;
 	scoped_fd fd = -1;
@@ -292,9 +291,9 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 		return -1;
 	rc = run_trial(s, fd, &spawned, failed);
 	if (rc < 0) {
-		snprintf(problem, sizeof problem, "trial run of %s: %s: %s", s->options->self, *failed,
-		         strerror(-rc));
-		*failed = problem;
+		snprintf(s->upgrade_problem, sizeof s->upgrade_problem, "trial run of %s: %s: %s",
+		         s->options->self, *failed, strerror(-rc));
+		*failed = s->upgrade_problem;
 		return -1;
 	}
 	*failed = "no memory for the trial run";
@@ -307,6 +306,15 @@ int sup_upgrade(struct supervisor *s, const char **failed)
 	reap_wait(spawned.pidfd, KILLED_MS, &reaped);
 	close(spawned.pidfd);
 	return -1;
+}
+
+int sup_upgrade(struct supervisor *s, const char **failed)
+{
+	int rc = begin(s, failed);
+
+	if (rc < 0)
+		sup_note(s, LOG_LEVEL_ERROR, "upgrade: %s; this clusterd goes on", *failed);
+	return rc;
 }
 
 void upgrade_stop(struct supervisor *s)

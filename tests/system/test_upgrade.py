@@ -129,7 +129,11 @@ class RowN(harness.TestCase):
             mark = c.mark()
             c.kill(signal.SIGUSR2)
             self.assertIn("upgrade", c.wait_event("note", since=mark).text)
+            mark = c.mark()
             c.ctl("upgrade", status=1)
+            why = f"trial run of {binary}: exec: No such file or directory"
+            self.assertEqual(c.wait_event("note", since=mark).text, f"upgrade: {why}; this clusterd goes on")
+            self.assertIn(f'"upgrade_problem":"{why}"', c.ctl("--json", "version"))
         with self.subTest(what="not executable"):
             self.put(binary, good)
             binary.chmod(0o644)
