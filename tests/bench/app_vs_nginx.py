@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """app against nginx: requests per CPU-second of the server, in interleaved runs.
 
-    python3 tests/bench/app_vs_nginx.py [APP [SECONDS [ROUNDS]]]
+    python3 tests/bench/app_vs_nginx.py [APP [--quick | SECONDS [ROUNDS]]]
 
 Both are one process that answers GET /get with the same JSON; CPU time is read
 from /proc/PID/stat. Both listen on one dual-stack socket. wrk makes the load, over
@@ -18,8 +18,9 @@ import tempfile
 import time
 
 APP = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("APP", "app")
-SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 5
+QUICK = "--quick" in sys.argv[2:]
+SECONDS = 1 if QUICK else int(sys.argv[2]) if len(sys.argv) > 2 else 3
+ROUNDS = 1 if QUICK else int(sys.argv[3]) if len(sys.argv) > 3 else 5
 TICKS = os.sysconf("SC_CLK_TCK")
 
 NGINX = """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long an upgrade takes over, and how soon status is answered, idle and under attack.
 
-    python3 tests/bench/control.py BUILD_FOLDER [TURNS]
+    python3 tests/bench/control.py BUILD_FOLDER [--quick | TURNS]
 
 Takeover: from the moment the old clusterd stops looking at its events until the new one looks at them,
 as the log says (after_us), with 4 and with 1,000 workers. Status: connect, one request line, read to the end;
@@ -19,7 +19,8 @@ import threading
 import time
 
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build")
-TURNS = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+QUICK = "--quick" in sys.argv[2:]
+TURNS = 2 if QUICK else int(sys.argv[2]) if len(sys.argv) > 2 else 100
 CLUSTERD = str(BUILD / "cmd/clusterd/clusterd")
 CLUSTERCTL = str(BUILD / "cmd/clusterctl/clusterctl")
 PORT = int(os.environ.get("PORT_BASE", "27500"))
@@ -137,7 +138,7 @@ def status(c, title, attackers, turns):
 
 def main():
     takeover(4, TURNS)
-    takeover(1000, max(TURNS // 5, 5))
+    takeover(50 if QUICK else 1000, max(TURNS // 5, 5))
     c = Clusterd(4)
     status(c, "idle", [], 10 * TURNS)
     attackers = {"dead connections": dead, "half lines": hostile(lambda: b"stat"),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Requests lost while everything is changed: clusterd and its peers in one run.
 
-    python3 tests/bench/lost_requests.py BUILD_FOLDER [TURNS [PEER_TURNS]]    (0: no peers)
+    python3 tests/bench/lost_requests.py BUILD_FOLDER [--quick | TURNS [PEER_TURNS]]    (0: no peers)
 
 A client of our own (bench_client) numbers each request and never sends one again; 8 clients keep their
 connection and 8 use one for each request. Each row is so many restarts (or else) back to back under that
@@ -23,8 +23,9 @@ import tempfile
 import time
 
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build").resolve()
-TURNS = int(sys.argv[2]) if len(sys.argv) > 2 else 100
-PEER_TURNS = int(sys.argv[3]) if len(sys.argv) > 3 else TURNS
+QUICK = "--quick" in sys.argv[2:]
+TURNS = 2 if QUICK else int(sys.argv[2]) if len(sys.argv) > 2 else 100
+PEER_TURNS = 0 if QUICK else int(sys.argv[3]) if len(sys.argv) > 3 else TURNS
 PORT_FIRST = int(os.environ.get("PORT_BASE", "27400"))
 CLUSTERD, CLUSTERCTL, APP = (str(BUILD / "cmd" / name / name) for name in ("clusterd", "clusterctl", "app"))
 CLIENT = str(BUILD / "tests/bench/bench_client")
