@@ -38,6 +38,17 @@ static bool slots_argument(struct client *client, unsigned index, uint32_t *ret)
 	return slot_argument(client, client->request.words[index], ret);
 }
 
+/* Nothing is begun any more: the core would not heed it. */
+static bool comes_too_late(struct client *client)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	if (view.pool.stopping)
+		client_fail(client, CODE_FAILED, "the cluster is stopping");
+	return view.pool.stopping;
+}
+
 static void serve_scale(struct client *client)
 {
 	struct supervisor *s = client->control->s;
@@ -87,7 +98,7 @@ static void serve_restart(struct client *client)
 	struct event event = { .what = EV_ROLL };
 	struct sup_view view;
 
-	if (!slot_argument(client, client->request.words[0], &event.slot))
+	if (!slot_argument(client, client->request.words[0], &event.slot) || comes_too_late(client))
 		return;
 	sup_look(s, &view);
 	event.generation = view.pool.generation;
@@ -206,7 +217,7 @@ static void serve_reset(struct client *client)
 {
 	struct event event = { .what = EV_RESET };
 
-	if (!slots_argument(client, 0, &event.slot))
+	if (!slots_argument(client, 0, &event.slot) || comes_too_late(client))
 		return;
 	sup_request(client->control->s, &event);
 	client_ok(client);

@@ -520,6 +520,28 @@ class Ctl(harness.TestCase):
         self.assertIn("not running", self.errors(c, "wait", "stopped", status=0))
         self.assertIn("not running", self.errors(c, "wait", "ready", status=3))
 
+    def test_what_is_asked_while_it_stops(self):
+        """Each is told that it comes too late; of a scale no socket is left behind either."""
+        go = harness.tempfile.mkdtemp(prefix="ctl-")
+        self.addCleanup(harness.shutil.rmtree, go)
+        c = self.sh(f"trap 'while [ ! -e {go}/on ]; do sleep 0.02; done; exit 0' TERM; echo armed; while :; do sleep 0.02; done",
+                    policy=QUICK, flags=("-n", "2", "-b", "hash"))
+        c.announce("note", "reload")
+        c.ready(2)
+        eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        c.ctl("stop", "--no-wait")
+        before = len(harness.fds(c.pid))
+        for words in (("scale", "9"), ("scale", "9", "--no-wait"), ("reset",), ("reset", "1"), ("roll",), ("restart", "1"),
+                      ("reload",), ("upgrade",)):
+            with self.subTest(words=words):
+                self.assertIn(self.errors(c, *words, status=1),
+                              ("control: the cluster is stopping\n", "control: nothing was changed\n"))
+        c.kill(harness.signal.SIGTTIN)
+        eventually(lambda: len(harness.fds(c.pid)) == before, "no new socket")
+        self.assertEqual(c.all("scale"), [])
+        (harness.pathlib.Path(go) / "on").touch()
+        self.assertEqual(c.wait(), 0)
+
     def errors(self, c, *words, status):
         done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), *words], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False, timeout=DEADLINE)
