@@ -333,6 +333,18 @@ class Ctl(harness.TestCase):
         self.assertRegex(text, r"\nroll 1: done after \S+; 2 of 2 ready\n$")
         self.assertFalse(before & {c.pid_of(0), c.pid_of(1)})
 
+    def test_superseded_tells_what_to_wait_for(self):
+        c = self.cluster(harness.PROBE, "after=300", "ready", "serve", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
+        c.ready(2)
+        first = self.background(c, "roll")
+        c.wait_event("roll.begin")
+        text = c.ctl("restart", "1", status=1)  # that roll will come to it
+        self.assertRegex(text, r"roll 2: superseded after \S+; 2 of 2 ready\n"
+                         "another roll takes its place; to wait for that: clusterctl wait ready\n$")
+        self.assertIn("wait: done", c.ctl("wait", "ready"))
+        self.assertEqual(c.wait_event("roll.end", roll=1).verdict, "done")
+        first.communicate(timeout=DEADLINE)
+
     def test_roll_back_with_last_words(self):
         folder = pathlib.Path(harness.tempfile.mkdtemp())
         self.addCleanup(harness.shutil.rmtree, folder)
