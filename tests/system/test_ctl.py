@@ -285,6 +285,15 @@ class Ctl(harness.TestCase):
         self.assertEqual([line for line in lines if len(line) > 30], [])
         self.assertIn("web: ready, 2 of 2 ready", lines[0])
 
+    def test_output_that_can_not_be_written_is_told(self):
+        c = self.quick()
+        for words in ("status",), ("roll",), ("--json", "config"):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), *words], stdin=subprocess.DEVNULL, stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
+            self.assertRegex(done.stderr, "^clusterctl: standard output: (No space left on device|not all of it could be written)\n$")
+            self.assertEqual(done.returncode, 1)
+
     def test_colour(self):
         c = self.quick()
         command = [CLUSTERCTL, "-s", socket_of(c), "status"]
