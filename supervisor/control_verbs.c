@@ -126,16 +126,23 @@ static void put_note(void *context, const char *line)
 static void serve_reload(struct client *client)
 {
 	bool dry_run = (client->request.options & OPTION_DRY_RUN) != 0;
+	struct sup_view before, after;
 	uint32_t roll = 0;
 
 	if (!dry_run && !wait_begin(client, WAIT_ROLL))
 		return;
+	sup_look(client->control->s, &before);
 	if (sup_reload(client->control->s, dry_run, false, put_note, client, &roll) < 0) {
 		client_fail(client, CODE_FAILED, "nothing was changed");
 		return;
 	}
+	sup_look(client->control->s, &after);
 	client->wait.roll = roll;
-	if (client->busy && roll == 0)
+	if (roll == 0 && after.pool.wanted != before.pool.wanted) {
+		client->wait.what = WAIT_SCALE;
+		client->wait.count = after.pool.wanted;
+		begun(client);
+	} else if (client->busy && roll == 0)
 		client_ok(client);
 	else
 		begun(client);

@@ -35,7 +35,7 @@ static const char *cause_words(int cause)
 {
 	switch (cause) {
 	case END_TIMEOUT: return "not ready in time";
-	case END_WATCHDOG: return "watchdog: it said nothing";
+	case END_WATCHDOG: return "watchdog: silent, or WATCHDOG=trigger";
 	case END_HEALTH: return "failed its health checks";
 	case END_HUNG: return "hung, or STOPPING=1 without an end";
 	default: return NULL;

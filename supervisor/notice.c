@@ -54,6 +54,17 @@ static void extend(struct worker *worker, uint64_t ms)
 	worker->extended = true;
 }
 
+/* Told where it makes a worker end, and so once of each. */
+static void trigger(struct worker *worker)
+{
+	bool leaves = worker->leaving_ms != 0;
+
+	worker_feed(worker, (struct event){ .what = EV_UNHEALTHY, .cause = END_WATCHDOG });
+	if (!leaves && worker->leaving_ms != 0)
+		sup_note(worker->s, LOG_LEVEL_WARN, "worker %" PRIu32 " (pid %d) says WATCHDOG=trigger",
+		         worker->slot, (int)worker->pid);
+}
+
 static void heed(struct worker *worker, const struct notify_message *message)
 {
 	if (message->has_status)
@@ -68,7 +79,7 @@ static void heed(struct worker *worker, const struct notify_message *message)
 		worker_feed(worker, (struct event){ .what = EV_PING });
 	}
 	if (message->watchdog_trigger)
-		worker_feed(worker, (struct event){ .what = EV_UNHEALTHY, .cause = END_WATCHDOG });
+		trigger(worker);
 	if (message->stopping) {
 		if (worker->leaving_ms == 0)
 			worker->leaving_ms = clock_ms();

@@ -406,6 +406,17 @@ static int rehearse(struct reload *r, bool roll)
 	return 0;
 }
 
+/* What workers = auto means can change without the file; true if so. */
+static bool compare_count(const struct reload *r)
+{
+	uint32_t now = slots_now(r->s), fresh = wanted_by(r->s, r->fresh);
+
+	if (now == fresh || r->fresh->cluster_workers != r->s->policy.cluster_workers)
+		return false;
+	say(r, "cluster.workers: auto was %u and is %u now: applies at once", now, fresh);
+	return true;
+}
+
 /* The roll has ended: the policy of the generation that counts is in force. */
 void reload_settled(struct supervisor *s, uint32_t generation)
 {
@@ -476,7 +487,7 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 		compare_keys(&r);
 		compare_listeners(&r);
 		look_at_paths(&r);
-		if (r.live + r.roll + r.boot == 0)
+		if (!compare_count(&r) && r.live + r.roll + r.boot == 0)
 			say(&r, "the policy has not changed");
 		rc = dry_run ? rehearse(&r, roll || r.roll > 0)
 		             : take_effect(&r, roll || r.roll > 0, ret_roll);

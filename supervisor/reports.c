@@ -188,11 +188,16 @@ static void on_stop(struct supervisor *s, const struct report *r)
 
 static void on_escalate(struct supervisor *s, const struct report *r)
 {
-	char signal[SIGNAL_TEXT_MAX];
+	const struct worker *worker = worker_find(s, r->cookie);
+	uint64_t since = worker ? worker->leaving_ms : 0;
+	char signal[SIGNAL_TEXT_MAX], reason[96];
 
+	snprintf(reason, sizeof reason, "more than %" PRIu32 " generations would drain ([supervisor] max_old)",
+	         r->count);
 	LOG(&s->log, LOG_WORKER_ESCALATE, F_NUM("slot", r->slot),
 	    F_NUM("pid", pid_of(s, r->cookie)), F_TEXT("signal", signal_name(r->signal, signal)),
-	    F_MS_IF(r->ms > 0, "after_ms", r->ms));
+	    F_MS_IF(since > 0, "after_ms", clock_ms() - since),
+	    F_TEXT_IF(r->count > 0, "reason", reason));
 }
 
 static void on_unkillable(struct supervisor *s, const struct report *r)

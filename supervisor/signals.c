@@ -54,7 +54,7 @@ static void on_scale(struct supervisor *s, int signo)
 	uint32_t count;
 
 	pool_view(s->pool, &view);
-	if (signo == SIGTTOU && view.wanted == 0)
+	if (s->stopping || (signo == SIGTTOU && view.wanted == 0))
 		return;
 	count = signo == SIGTTIN ? view.wanted + 1 : view.wanted - 1;
 	if (sup_scale(s, count, &failed) < 0)

@@ -277,7 +277,6 @@ static int watch_trial(struct supervisor *s, const struct spawned *spawned, int 
 
 static int begin(struct supervisor *s, const char **failed)
 {
-	static char problem[UPGRADE_PROBLEM_MAX];
 	struct spawned spawned;
 	struct reaped reaped;
 	scoped_fd fd = -1;
@@ -297,9 +296,9 @@ static int begin(struct supervisor *s, const char **failed)
 	}
 	rc = run_trial(s, fd, &spawned, failed);
 	if (rc < 0) {
-		snprintf(problem, sizeof problem, "trial run of %s: %s: %s", s->options->self, *failed,
-		         strerror(-rc));
-		*failed = problem;
+		snprintf(s->upgrade_problem, sizeof s->upgrade_problem, "trial run of %s: %s: %s",
+		         s->options->self, *failed, strerror(-rc));
+		*failed = s->upgrade_problem;
 		return -1;
 	}
 	*failed = "no memory for the trial run";

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,10 @@ int main(int argc, char **argv)
 	set_signals();
 	r = run(&ctl);
 	if (fflush(stdout) == EOF)
-		return CTL_FAILED;
-	return r;
+		ctl_say("clusterctl: standard output: %s", strerror(errno));
+	else if (ferror(stdout))
+		ctl_say("clusterctl: standard output: not all of it could be written");
+	else
+		return r;
+	return CTL_FAILED;
 }

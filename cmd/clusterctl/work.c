@@ -172,6 +172,8 @@ static void put_roll(const json_t *last)
 		fputs("the old program serves on; ", stdout);
 	printf("%lld of %lld ready\n", (long long)number_of(last, "ready"),
 	       (long long)number_of(last, "wanted"));
+	if (strcmp(verdict, "superseded") == 0)
+		puts("another roll takes its place; to wait for that: clusterctl wait ready");
 	if (text_of(last, "last_line")[0]) {
 		printf("last words of slot %lld: ", (long long)number_of(last, "slot"));
 		put_clean(stdout, text_of(last, "last_line"));

@@ -158,7 +158,7 @@ enum report_what {
 	REPORT_READY,       /* cookie, how, ms since spawn */
 	REPORT_EXIT,        /* cookie, end, cause, asked, next, why, streak, delay_ms, ms */
 	REPORT_STOP,        /* cookie, signal, cause: a stop was asked for (0 = draining first) */
-	REPORT_ESCALATE,    /* cookie, signal: the stop timeout has passed */
+	REPORT_ESCALATE,    /* cookie, signal: the stop timeout has passed, or count: max_old */
 	REPORT_UNKILLABLE,  /* cookie, ms since SIGKILL */
 	REPORT_SPAWN_ERROR, /* slot, error, delay_ms, next, why */
 	REPORT_ROLL_BEGIN,  /* roll, generation, slot or ALL_SLOTS, count */

@@ -126,6 +126,7 @@ static void cut(struct pool *pool, uint32_t generation)
 							    .slot = s,
 							    .cookie = i->cookie,
 							    .generation = generation,
+							    .count = pool->policy->supervisor_max_old,
 							    .signal = SIGKILL,
 							    .cause = i->cause });
 			stop_kill(pool, n);

@@ -313,6 +313,15 @@ class Ctl(harness.TestCase):
         self.assertEqual([line for line in lines if len(line) > 30], [])
         self.assertIn("web: ready, 2 of 2 ready", lines[0])
 
+    def test_output_that_can_not_be_written_is_told(self):
+        c = self.quick()
+        for words in ("status",), ("roll",), ("--json", "config"):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), *words], stdin=subprocess.DEVNULL, stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
+            self.assertRegex(done.stderr, "^clusterctl: standard output: (No space left on device|not all of it could be written)\n$")
+            self.assertEqual(done.returncode, 1)
+
     def test_colour(self):
         c = self.quick()
         command = [CLUSTERCTL, "-s", socket_of(c), "status"]
@@ -360,6 +369,18 @@ class Ctl(harness.TestCase):
         self.assertRegex(text, rf"\n  slot 0  \d+ -> \d+\n")
         self.assertRegex(text, r"\nroll 1: done after \S+; 2 of 2 ready\n$")
         self.assertFalse(before & {c.pid_of(0), c.pid_of(1)})
+
+    def test_superseded_tells_what_to_wait_for(self):
+        c = self.cluster(harness.PROBE, "after=300", "ready", "serve", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
+        c.ready(2)
+        first = self.background(c, "roll")
+        c.wait_event("roll.begin")
+        text = c.ctl("restart", "1", status=1)  # that roll will come to it
+        self.assertRegex(text, r"roll 2: superseded after \S+; 2 of 2 ready\n"
+                         "another roll takes its place; to wait for that: clusterctl wait ready\n$")
+        self.assertIn("wait: done", c.ctl("wait", "ready"))
+        self.assertEqual(c.wait_event("roll.end", roll=1).verdict, "done")
+        first.communicate(timeout=DEADLINE)
 
     def test_roll_back_with_last_words(self):
         folder = pathlib.Path(harness.tempfile.mkdtemp())
@@ -547,6 +568,28 @@ class Ctl(harness.TestCase):
         self.assertEqual((waiter.returncode, c.wait()), (0, 0), output)
         self.assertIn("not running", self.errors(c, "wait", "stopped", status=0))
         self.assertIn("not running", self.errors(c, "wait", "ready", status=3))
+
+    def test_what_is_asked_while_it_stops(self):
+        """Each is told that it comes too late; of a scale no socket is left behind either."""
+        go = harness.tempfile.mkdtemp(prefix="ctl-")
+        self.addCleanup(harness.shutil.rmtree, go)
+        c = self.sh(f"trap 'while [ ! -e {go}/on ]; do sleep 0.02; done; exit 0' TERM; echo armed; while :; do sleep 0.02; done",
+                    policy=QUICK, flags=("-n", "2", "-b", "hash"))
+        c.announce("note", "reload")
+        c.ready(2)
+        eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        c.ctl("stop", "--no-wait")
+        before = len(harness.fds(c.pid))
+        for words in (("scale", "9"), ("scale", "9", "--no-wait"), ("reset",), ("reset", "1"), ("roll",), ("restart", "1"),
+                      ("reload",), ("upgrade",)):
+            with self.subTest(words=words):
+                self.assertIn(self.errors(c, *words, status=1),
+                              ("control: the cluster is stopping\n", "control: nothing was changed\n"))
+        c.kill(harness.signal.SIGTTIN)
+        eventually(lambda: len(harness.fds(c.pid)) == before, "no new socket")
+        self.assertEqual(c.all("scale"), [])
+        (harness.pathlib.Path(go) / "on").touch()
+        self.assertEqual(c.wait(), 0)
 
     def errors(self, c, *words, status):
         done = subprocess.run([CLUSTERCTL, "-s", socket_of(c), *words], stdin=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """Rows F3, F5 and F7: which keys a reload changes, in any company, and the sockets that come and go."""
 
 import itertools
+import json
 import os
 import pathlib
 import signal
@@ -204,11 +205,23 @@ reload: done
         count = len(c.workers())
         self.assertGreaterEqual(count, 1)
         os.sched_setaffinity(c.pid, {cpus[0]})
+        told = f"cluster.workers: auto was {count} and is 1 now: applies at once\n" if count > 1 else "the policy has not changed\n"
+        self.assertEqual(c.ctl("reload", "--dry-run").splitlines(True)[0], told)
         c.ctl("reload")
         harness.eventually(lambda: len(c.workers()) == 1, "one worker on one CPU")
         os.sched_setaffinity(c.pid, set(cpus))
         c.ctl("reload")
         harness.eventually(lambda: len(c.workers()) == count, f"{count} workers on {len(cpus)} CPUs")
+
+    def test_who_asked_waits_for_the_workers_that_were_added(self):
+        policy = (NOTIFY % "10s").replace("workers = 2", "workers = %d")
+        c = self.start(policy % 1, program=(harness.PROBE, "after=300", "ready", "serve"), workers=1)
+        self.write(c, policy % 3)
+        text = c.ctl("reload")
+        self.assertRegex(text, r"(?s)^cluster.workers: 1 -> 3: applies at once\n.* ready after .*\nreload: done; 3 of 3 ready\n$")
+        self.write(c, policy % 5)
+        self.assertRegex(c.ctl("reload", "--no-wait"), r"\nreload: begun\n$")
+        self.assertEqual(json.loads(c.ctl("--json", "wait", "ready").splitlines()[-1])["ready"], 5)
 
     # -- F5 --
 

@@ -207,6 +207,9 @@ class RowG(harness.TestCase):
                                        delta=0.3 * harness.SLOW + self.slack())
                 self.assertEqual(end.signal, "SIGKILL" if cut else None)
                 self.assertEqual(len(c.all("worker.escalate")), 1 if cut else 0)
+                for event in c.all("worker.escalate"):  # as clusterd(8) shows it
+                    self.assertAlmostEqual(event.after_ms, 500, delta=200 * harness.SLOW + 1000 * self.slack())
+                    self.assertIsNone(event.reason)
                 self.assertTrue(end.asked)
 
     def test_G7_drain_delay_comes_first(self):
@@ -309,6 +312,8 @@ class RowG(harness.TestCase):
             c.wait_event("roll.end", since=mark, verdict="done")
             self.assertLessEqual(len(c.workers()), 1 + 2 + 1)
         self.assertEqual(c.wait_event("worker.exit", pid=first).signal, "SIGKILL")
+        self.assertEqual(c.wait_event("worker.escalate", pid=first).reason,
+                         "more than 2 generations would drain ([supervisor] max_old)")
         c.kill(signal.SIGQUIT)
         self.assertEqual(c.wait(), 0)
 

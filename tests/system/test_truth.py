@@ -70,6 +70,14 @@ s.send(b'READY=1'); s.send(b'STOPPING=1'); time.sleep(1000)
         c.wait_event("worker.exit")
         self.assertIn(" died: SIGABRT (hung, or STOPPING=1 without an end) after ", c.ctl("why", "0"))
 
+    def test_who_says_trigger_is_not_said_to_have_said_nothing(self):
+        c = self.cluster(harness.PROBE, "ready", "notify=WATCHDOG=trigger", "serve", policy="[ready]\nwhen = notify\n[restart]\n"
+                         "delay = 1h\ndelay_max = 1h\n", flags=("-n", "1"))
+        c.announce("worker.exit", "worker.hung", "note")
+        pid = c.wait_event("worker.exit", cause="watchdog").pid
+        self.assertIn(f"worker 0 (pid {pid}) says WATCHDOG=trigger", [e.text for e in c.all("note")])
+        self.assertIn("SIGABRT (watchdog: silent, or WATCHDOG=trigger)", c.ctl("why", "0"))
+
     def test_a_worker_that_asks_for_more_time_is_told(self):
         """It may ask for ever: [stop] timeout has passed, and the log says why no SIGKILL comes."""
         c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", """

@@ -129,7 +129,11 @@ class RowN(harness.TestCase):
             mark = c.mark()
             c.kill(signal.SIGUSR2)
             self.assertIn("upgrade", c.wait_event("note", since=mark).text)
+            mark = c.mark()
             c.ctl("upgrade", status=1)
+            why = f"trial run of {binary}: exec: No such file or directory"
+            self.assertEqual(c.wait_event("note", since=mark).text, f"upgrade: {why}; this clusterd goes on")
+            self.assertIn(f'"upgrade_problem":"{why}"', c.ctl("--json", "version"))
         with self.subTest(what="not executable"):
             self.put(binary, good)
             binary.chmod(0o644)
@@ -558,10 +562,11 @@ exec {"%s"} $0, @ARGV;
                 self.assertEqual(done.stderr.count("\n"), 1)
 
     # A trial run that ends well, but not before the test has spoilt the step that follows.
-    GATE = b"#!/bin/sh\n: >$0.begun\nwhile [ ! -e $0.go ]; do sleep 0.01; done\n"
+    GATE = b"#!/bin/sh\n: >$0.begun\nwhile [ ! -e $0.go ]; do sleep 0.01; done\nexec $0.real\n"
 
     def failing_exec(self, c, binary, spoil, begin=lambda c: c.kill(signal.SIGUSR2)):
         """An upgrade whose trial run succeeds and whose execve(2) does not; returns what was said of it."""
+        shutil.copy(harness.CLUSTERD, f"{binary}.real")
         self.put(binary, self.GATE)
         begun, go = (binary.with_name(binary.name + end) for end in (".begun", ".go"))
         mark = c.mark()
