@@ -290,8 +290,9 @@ static int begin(struct supervisor *s, const char **failed)
 		return -1;
 	rc = state_fd(s, &fd);
 	if (rc < 0) {
-		snprintf(problem, sizeof problem, "the state can not be written: %s", strerror(-rc));
-		*failed = problem;
+		snprintf(s->upgrade_problem, sizeof s->upgrade_problem, "the state can not be written: %s",
+		         strerror(-rc));
+		*failed = s->upgrade_problem;
 		return -1;
 	}
 	rc = run_trial(s, fd, &spawned, failed);
