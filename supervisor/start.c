@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -156,32 +157,83 @@ static int start_probes(struct supervisor *s)
 	return EXIT_POLICY;
 }
 
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static bool is_one_of(const char *const *names, const char *name)
+{
+	while (*names && strcmp(*names, name) != 0)
+		names++;
+	return *names != NULL;
+}
+
+/* The beginning of a file, "" if it can not be read or is none. */
+static void read_head(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t length = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[length > 0 ? length : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+/* "#!/bin/sh", "#!/usr/bin/env bash" */
+static bool is_shell_script(const char *text)
+{
+	static const char *const shells[] = { "sh", "bash", "dash", NULL };
+	char line[128], *rest, *word;
+
+	if (strncmp(text, "#!", 2) != 0)
+		return false;
+	snprintf(line, sizeof line, "%.*s", (int)strcspn(text + 2, "\n"), text + 2);
+	word = strtok_r(line, " \t", &rest);
+	if (word && strcmp(last_part(word), "env") == 0)
+		word = strtok_r(NULL, " \t", &rest);
+	return word && is_one_of(shells, last_part(word));
+}
+
+/* Whether what it starts becomes another program as far as its words, or its script, can tell. */
+static bool is_wrapper(const struct supervisor *s, const char *program)
+{
+	static const char *const wrappers[] = { "sh", "bash", "dash", "npm", "npx", "yarn", "bundle", NULL };
+	const struct words *command = &s->policy.cluster_command;
+	const char *word = command->text;
+	static char script[65536];
+
+	for (uint16_t i = 0; i < command->count; i++, word += strlen(word) + 1)
+		if (strstr(word, "exec "))
+			return false;
+	script[0] = '\0';
+	if (!is_one_of(wrappers, program)) {
+		read_head(s->launches->path, script, sizeof script);
+		if (!is_shell_script(script))
+			return false;
+	} else if (command->count > 1) {
+		read_head(command->text + strlen(command->text) + 1, script, sizeof script);
+	}
+	return !strstr(script, "exec ");
+}
+
 /*
  * LISTEN_PID names the process we start. A shell or a package runner that starts the
  * program as its child instead of becoming it makes the program ignore its sockets, silently.
  */
 static void name_wrapper(struct supervisor *s)
 {
-	static const char *const wrappers[] = { "sh", "bash", "dash", "npm", "npx", "yarn", "bundle" };
 	const struct policy *policy = &s->policy;
-	const char *program = policy->cluster_command.text;
-	const char *slash = strrchr(program, '/');
-	bool becomes = false;
+	const char *program = last_part(policy->cluster_command.text);
 
-	for (uint16_t i = 0; i < policy->cluster_command.count; i++) {
-		becomes = becomes || strstr(program, "exec ");
-		program += strlen(program) + 1;
-	}
-	program = slash ? slash + 1 : policy->cluster_command.text;
-	if (becomes || policy->listener_count == 0 || policy_adopts(policy) ||
-	    !(policy->cluster_activation & STYLE_SYSTEMD))
+	if (policy->listener_count == 0 || policy_adopts(policy) ||
+	    !(policy->cluster_activation & STYLE_SYSTEMD) || !is_wrapper(s, program))
 		return;
-	for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
-		if (strcmp(program, wrappers[i]) == 0)
-			sup_note(s, LOG_LEVEL_INFO,
-			         "%s: a program that it starts as a child has another pid than "
-			         "LISTEN_PID says, and ignores its sockets: write `exec PROGRAM` or "
-			         "`clusterd-exec PROGRAM`", program);
+	sup_note(s, LOG_LEVEL_INFO,
+	         "%s: a program that it starts as a child has another pid than LISTEN_PID says, and ignores "
+	         "its sockets: write `exec PROGRAM` or `clusterd-exec PROGRAM`", program);
 }
 
 /* Without this a socket of the service manager waits for ever, beside the one that is served. */

@@ -293,6 +293,19 @@ class Wrappers(harness.TestCase):
         self.assertEqual(len(self.notes(f"{harness.PROBE} ready; true")), 1)
         self.assertEqual(self.notes(f"exec {harness.PROBE} ready"), [])
 
+    def test_so_it_is_of_scripts(self):
+        for head in "#!/bin/sh", "#!/usr/bin/env bash":
+            for line, said in (f"{harness.PROBE} ready; true", 1), (f"exec {harness.PROBE} ready", 0):
+                for shell in (), ("/bin/sh",):
+                    with self.subTest(head=head, line=line, shell=shell), tempfile.TemporaryDirectory() as folder:
+                        script = pathlib.Path(folder, "start")
+                        script.write_text(f"{head}\n{line}\n", encoding="utf-8")
+                        script.chmod(0o755)
+                        c = self.cluster(*shell, script, policy="[ready]\nwhen = notify\n", flags=("-n", 1))
+                        c.ready(1)
+                        self.assertEqual(len([e for e in c.all("note") if "LISTEN_PID" in e.text]), said)
+                        c.finish()
+
 
 @unittest.skipUnless(shutil.which("node") and shutil.which("npm"), "node or npm is not installed")
 class Express(harness.TestCase):
