@@ -126,7 +126,7 @@ reload: done
         c = self.start()
         c.announce("roll.slot", "roll.end", "spawn.error")
         self.write(c, GOOD.replace("[cluster]\n", "[cluster]\ndirectory = /nonexistent\n") % 2)
-        self.assertIn("\n  slot 0  could not be started: chdir: No such file or directory\n", c.ctl("reload", status=1))
+        self.assertIn("\n  slot 0  could not be started: chdir /nonexistent: No such file or directory\n", c.ctl("reload", status=1))
 
     # -- the policy of a roll that fails --
 
