@@ -10,187 +10,14 @@
  * holds the policy it was made from.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/keys.h"
-#include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/probe.h"
-
-enum { LINE_MAX_TOLD = 512 };
-
-struct reload {
-	struct supervisor *s;
-	struct policy *fresh;
-	sup_tell *tell;
-	void *context;
-	bool dry_run;
-	uint32_t live, roll, boot; /* keys changed, by what they need */
-};
-
-/* One line of the plan, or of what is wrong: to the caller, or to the log for a signal. What keeps a
- * reload from being done stands in the log in any case. */
-__attribute__((format(printf, 3, 0))) static void
-tell_line(const struct reload *r, enum log_level level, const char *format, va_list list)
-{
-	char line[LINE_MAX_TOLD];
-
-	vsnprintf(line, sizeof line, format, list);
-	if (r->tell)
-		r->tell(r->context, line);
-	if (!r->tell || (level == LOG_LEVEL_ERROR && !r->dry_run))
-		sup_note(r->s, level, "reload: %s", line);
-}
-
-__attribute__((format(printf, 2, 3))) static void say(const struct reload *r, const char *format, ...)
-{
-	va_list list;
-
-	va_start(list, format);
-	tell_line(r, LOG_LEVEL_INFO, format, list);
-	va_end(list);
-}
-
-__attribute__((format(printf, 2, 3))) static void object(const struct reload *r, const char *format, ...)
-{
-	va_list list;
-
-	va_start(list, format);
-	tell_line(r, LOG_LEVEL_ERROR, format, list);
-	va_end(list);
-}
-
-/* ---- what has changed ---- */
-
-static const char *const when_text[] = {
-	[KEY_LIVE] = "applies at once",
-	[KEY_ROLL] = "replaces the workers",
-	[KEY_BOOT] = "needs a restart of clusterd; the old value stays",
-};
-
-static void count_key(struct reload *r, const struct key *key)
-{
-	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX]; /* too big for the stack */
-
-	key->type->format(key, key_field(key, &r->s->policy), before);
-	key->type->format(key, key_field(key, r->fresh), after);
-	say(r, "%s.%s: %.128s -> %.128s: %s", key->section, key->name, before, after,
-	    when_text[key->when]);
-	if (key->when == KEY_LIVE)
-		r->live++;
-	else if (key->when == KEY_ROLL)
-		r->roll++;
-	else
-		r->boot++;
-}
-
-/* Names the changed keys, and gives those that can not change now their old value back. */
-static void compare_keys(struct reload *r)
-{
-	for (size_t i = 0; i < KEYS_MAX; i++) {
-		char *fresh = (char *)r->fresh + keys[i].offset;
-		const char *old = (const char *)&r->s->policy + keys[i].offset;
-
-		if (memcmp(fresh, old, keys[i].size) == 0)
-			continue;
-		count_key(r, &keys[i]);
-		if (keys[i].when == KEY_BOOT)
-			memcpy(fresh, old, keys[i].size);
-	}
-	if (memcmp(r->fresh->rules, r->s->policy.rules, sizeof r->fresh->rules) != 0) {
-		say(r, "[exit] rules: apply at once");
-		r->live++;
-	}
-	if (memcmp(r->fresh->env, r->s->policy.env, sizeof r->fresh->env) != 0) {
-		say(r, "[env]: replaces the workers");
-		r->roll++;
-	}
-}
-
-static const struct listener *listener_of(const struct policy *policy, const char *name)
-{
-	for (uint32_t i = 0; i < policy->listener_count; i++)
-		if (strcmp(policy->listeners[i].name, name) == 0)
-			return &policy->listeners[i];
-	return NULL;
-}
-
-/* An open socket stays as it is; only its backlog may change. */
-static void compare_open(struct reload *r, struct listener *fresh, const struct listener *was)
-{
-	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX];
-	const struct listener asked = *fresh;
-
-	*fresh = *was;
-	fresh->backlog = asked.backlog;
-	for (size_t i = 0; i < LISTEN_KEYS_MAX; i++) {
-		const struct key *key = &listen_keys[i];
-		bool live = key->offset == offsetof(struct listener, backlog);
-
-		key->type->format(key, key_field(key, was), before);
-		key->type->format(key, key_field(key, &asked), after);
-		if (strcmp(before, after) == 0)
-			continue;
-		say(r, "[listen %s]: %s: %.128s -> %.128s: %s", fresh->name, key->name, before, after,
-		    when_text[live ? KEY_LIVE : KEY_BOOT]);
-		r->live += live;
-		r->boot += !live;
-	}
-}
-
-static void compare_listeners(struct reload *r)
-{
-	const struct policy *old = &r->s->policy;
-
-	for (uint32_t i = 0; i < r->fresh->listener_count; i++) {
-		struct listener *fresh = &r->fresh->listeners[i];
-		const struct listener *was = listener_of(old, fresh->name);
-
-		if (was && memcmp(was, fresh, sizeof *was) == 0)
-			continue;
-		if (was && address_same(&was->address, &fresh->address)) {
-			compare_open(r, fresh, was);
-			continue;
-		}
-		say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
-		r->roll++;
-	}
-	for (uint32_t i = 0; i < old->listener_count; i++) {
-		const struct listener *now = listener_of(r->fresh, old->listeners[i].name);
-
-		if (now && address_same(&now->address, &old->listeners[i].address))
-			continue;
-		say(r, "[listen %s]: closed when the workers have been replaced",
-		    old->listeners[i].name);
-		r->roll++;
-	}
-}
-
-static bool listener_named(const struct policy *policy, const struct sock *sock)
-{
-	const struct listener *listener = listener_of(policy, sock->config.name);
-
-	return listener && address_same(&listener->address, &sock->config.address);
-}
-
-static bool to_restore(const struct reload *r, const struct sock *sock)
-{
-	return sock_path_lost(sock) && listener_named(r->fresh, sock);
-}
-
-static void look_at_paths(struct reload *r)
-{
-	for (uint32_t i = 0; i < r->s->sock_count; i++)
-		if (to_restore(r, &r->s->socks[i])) {
-			say(r, "[listen %s]: its file was removed: made again, then the workers are replaced",
-			    r->s->socks[i].config.name);
-			r->roll++;
-		}
-}
+#include "supervisor/reload_plan.h"
 
 /* ---- trying ---- */
 
@@ -203,7 +30,7 @@ static int restore_paths(struct reload *r)
 	for (uint32_t i = 0; i < r->s->sock_count; i++) {
 		struct sock *sock = &r->s->socks[i];
 
-		if (!to_restore(r, sock))
+		if (!reload_restores(r, sock))
 			continue;
 		rc = sock_path_restore(r->s, sock, &failed);
 		if (rc == 0)
@@ -211,7 +38,7 @@ static int restore_paths(struct reload *r)
 		else
 			status = -1;
 		if (rc < 0)
-			object(r, "[listen %s]: its file was removed and can not be made again: %s: %s%s",
+			reload_object(r, "[listen %s]: its file was removed and can not be made again: %s: %s%s",
 			       sock->config.name, failed, strerror(-rc),
 			       restored ? "" : "; nothing was changed");
 	}
@@ -242,11 +69,11 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		if (!sock_of(s, listener))
 			status = sockets_add(s, listener, workers);
 		if (status != 0)
-			object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+			reload_object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
 	}
 	s->socket_tell = NULL;
 	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {
-		object(r, "%s; nothing was changed", problem);
+		reload_object(r, "%s; nothing was changed", problem);
 		status = -1;
 	}
 	if (status == 0)
@@ -269,10 +96,10 @@ static void watch_new_sockets(struct supervisor *s)
 
 static bool sock_needed(const struct supervisor *s, const struct sock *sock)
 {
-	if (listener_named(&s->policy, sock))
+	if (reload_names(&s->policy, sock))
 		return true;
 	for (const struct launch *l = s->launches; l; l = l->next)
-		if (listener_named(&l->policy, sock))
+		if (reload_names(&l->policy, sock))
 			return true;
 	return false;
 }
@@ -374,7 +201,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	char problem[LINE_MAX_TOLD];
 
 	if (roll && launch_create(s, r->fresh, s->generation + 1, &launch, problem, sizeof problem) < 0) {
-		object(r, "%s; nothing was changed", problem);
+		reload_object(r, "%s; nothing was changed", problem);
 		return -1;
 	}
 	if (open_new_sockets(r, workers) != 0) {
@@ -386,7 +213,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		apply_to_launches(s, r->fresh);
 	apply_live(s, r->fresh);
 	if (apply_count(s, workers, by_hand, &failed) < 0)
-		object(r, "cluster.workers: %s", failed);
+		reload_object(r, "cluster.workers: %s", failed);
 	if (launch)
 		begin_roll(s, launch, ret_roll);
 	return 0;
@@ -399,7 +226,7 @@ static int rehearse(struct reload *r, bool roll)
 	char problem[LINE_MAX_TOLD];
 
 	if (roll && launch_create(r->s, r->fresh, r->s->generation + 1, &launch, problem, sizeof problem) < 0) {
-		object(r, "%s", problem);
+		reload_object(r, "%s", problem);
 		return -1;
 	}
 	free(launch);
@@ -413,7 +240,7 @@ static bool compare_count(const struct reload *r)
 
 	if (now == fresh || r->fresh->cluster_workers != r->s->policy.cluster_workers)
 		return false;
-	say(r, "cluster.workers: auto was %u and is %u now: applies at once", now, fresh);
+	reload_say(r, "cluster.workers: auto was %u and is %u now: applies at once", now, fresh);
 	return true;
 }
 
@@ -453,7 +280,7 @@ void reload_settle(struct supervisor *s)
 
 static void complain_through(void *context, const char *line)
 {
-	object(context, "%s", line);
+	reload_object(context, "%s", line);
 }
 
 static int read_policy(struct reload *r)
@@ -476,19 +303,17 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 	*ret_roll = 0;
 	r.fresh = malloc(sizeof *r.fresh);
 	if (!r.fresh) {
-		object(&r, "no memory; nothing was changed");
+		reload_object(&r, "no memory; nothing was changed");
 		return -1;
 	}
 	if (!dry_run)
 		systemd_reloading(s);
 	if (s->stopping) {
-		object(&r, "the cluster is stopping; nothing was changed");
+		reload_object(&r, "the cluster is stopping; nothing was changed");
 	} else if (read_policy(&r) == 0) {
-		compare_keys(&r);
-		compare_listeners(&r);
-		look_at_paths(&r);
+		reload_compare(&r);
 		if (!compare_count(&r) && r.live + r.roll + r.boot == 0)
-			say(&r, "the policy has not changed");
+			reload_say(&r, "the policy has not changed");
 		rc = dry_run ? rehearse(&r, roll || r.roll > 0)
 		             : take_effect(&r, roll || r.roll > 0, ret_roll);
 	}

@@ -1,0 +1,174 @@
+#include "supervisor/reload_plan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/keys.h"
+
+/* One line of the plan, or of what is wrong: to the caller, or to the log for a signal. What keeps a
+ * reload from being done stands in the log in any case. */
+__attribute__((format(printf, 3, 0))) static void
+tell_line(const struct reload *r, enum log_level level, const char *format, va_list list)
+{
+	char line[LINE_MAX_TOLD];
+
+	vsnprintf(line, sizeof line, format, list);
+	if (r->tell)
+		r->tell(r->context, line);
+	if (!r->tell || (level == LOG_LEVEL_ERROR && !r->dry_run))
+		sup_note(r->s, level, "reload: %s", line);
+}
+
+void reload_say(const struct reload *r, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	tell_line(r, LOG_LEVEL_INFO, format, list);
+	va_end(list);
+}
+
+void reload_object(const struct reload *r, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	tell_line(r, LOG_LEVEL_ERROR, format, list);
+	va_end(list);
+}
+
+/* ---- what has changed ---- */
+
+static const char *const when_text[] = {
+	[KEY_LIVE] = "applies at once",
+	[KEY_ROLL] = "replaces the workers",
+	[KEY_BOOT] = "needs a restart of clusterd; the old value stays",
+};
+
+static void count_key(struct reload *r, const struct key *key)
+{
+	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX]; /* too big for the stack */
+
+	key->type->format(key, key_field(key, &r->s->policy), before);
+	key->type->format(key, key_field(key, r->fresh), after);
+	reload_say(r, "%s.%s: %.128s -> %.128s: %s", key->section, key->name, before, after,
+	    when_text[key->when]);
+	if (key->when == KEY_LIVE)
+		r->live++;
+	else if (key->when == KEY_ROLL)
+		r->roll++;
+	else
+		r->boot++;
+}
+
+/* Names the changed keys, and gives those that can not change now their old value back. */
+static void compare_keys(struct reload *r)
+{
+	for (size_t i = 0; i < KEYS_MAX; i++) {
+		char *fresh = (char *)r->fresh + keys[i].offset;
+		const char *old = (const char *)&r->s->policy + keys[i].offset;
+
+		if (memcmp(fresh, old, keys[i].size) == 0)
+			continue;
+		count_key(r, &keys[i]);
+		if (keys[i].when == KEY_BOOT)
+			memcpy(fresh, old, keys[i].size);
+	}
+	if (memcmp(r->fresh->rules, r->s->policy.rules, sizeof r->fresh->rules) != 0) {
+		reload_say(r, "[exit] rules: apply at once");
+		r->live++;
+	}
+	if (memcmp(r->fresh->env, r->s->policy.env, sizeof r->fresh->env) != 0) {
+		reload_say(r, "[env]: replaces the workers");
+		r->roll++;
+	}
+}
+
+static const struct listener *listener_of(const struct policy *policy, const char *name)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (strcmp(policy->listeners[i].name, name) == 0)
+			return &policy->listeners[i];
+	return NULL;
+}
+
+/* An open socket stays as it is; only its backlog may change. */
+static void compare_open(struct reload *r, struct listener *fresh, const struct listener *was)
+{
+	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX];
+	const struct listener asked = *fresh;
+
+	*fresh = *was;
+	fresh->backlog = asked.backlog;
+	for (size_t i = 0; i < LISTEN_KEYS_MAX; i++) {
+		const struct key *key = &listen_keys[i];
+		bool live = key->offset == offsetof(struct listener, backlog);
+
+		key->type->format(key, key_field(key, was), before);
+		key->type->format(key, key_field(key, &asked), after);
+		if (strcmp(before, after) == 0)
+			continue;
+		reload_say(r, "[listen %s]: %s: %.128s -> %.128s: %s", fresh->name, key->name, before, after,
+		    when_text[live ? KEY_LIVE : KEY_BOOT]);
+		r->live += live;
+		r->boot += !live;
+	}
+}
+
+static void compare_listeners(struct reload *r)
+{
+	const struct policy *old = &r->s->policy;
+
+	for (uint32_t i = 0; i < r->fresh->listener_count; i++) {
+		struct listener *fresh = &r->fresh->listeners[i];
+		const struct listener *was = listener_of(old, fresh->name);
+
+		if (was && memcmp(was, fresh, sizeof *was) == 0)
+			continue;
+		if (was && address_same(&was->address, &fresh->address)) {
+			compare_open(r, fresh, was);
+			continue;
+		}
+		reload_say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
+		r->roll++;
+	}
+	for (uint32_t i = 0; i < old->listener_count; i++) {
+		const struct listener *now = listener_of(r->fresh, old->listeners[i].name);
+
+		if (now && address_same(&now->address, &old->listeners[i].address))
+			continue;
+		reload_say(r, "[listen %s]: closed when the workers have been replaced",
+		    old->listeners[i].name);
+		r->roll++;
+	}
+}
+
+bool reload_names(const struct policy *policy, const struct sock *sock)
+{
+	const struct listener *listener = listener_of(policy, sock->config.name);
+
+	return listener && address_same(&listener->address, &sock->config.address);
+}
+
+bool reload_restores(const struct reload *r, const struct sock *sock)
+{
+	return sock_path_lost(sock) && reload_names(r->fresh, sock);
+}
+
+static void look_at_paths(struct reload *r)
+{
+	for (uint32_t i = 0; i < r->s->sock_count; i++)
+		if (reload_restores(r, &r->s->socks[i])) {
+			reload_say(r, "[listen %s]: its file was removed: made again, then the workers are replaced",
+			    r->s->socks[i].config.name);
+			r->roll++;
+		}
+}
+
+void reload_compare(struct reload *r)
+{
+	compare_keys(r);
+	compare_listeners(r);
+	look_at_paths(r);
+}
