@@ -35,11 +35,20 @@ static const char *cause_words(int cause)
 {
 	switch (cause) {
 	case END_TIMEOUT: return "not ready in time";
-	case END_WATCHDOG: return "watchdog: it said nothing";
+	case END_WATCHDOG: return "watchdog: silent, or WATCHDOG=trigger";
 	case END_HEALTH: return "failed its health checks";
 	case END_HUNG: return "hung, or STOPPING=1 without an end";
 	default: return NULL;
 	}
+}
+
+const char *explain_hung(int cause, bool said_stopping)
+{
+	if (cause == END_HUNG)
+		return said_stopping ? "it said STOPPING=1 and has not ended" : "it takes no connections";
+	if (cause == END_WATCHDOG)
+		return "no WATCHDOG=1 in time, or WATCHDOG=trigger";
+	return cause == END_HEALTH ? cause_words(cause) : NULL;
 }
 
 void explain_end(const struct end_record *end, char *buffer, size_t size)

@@ -15,6 +15,7 @@
 #include "supervisor/adoption.h"
 #include "supervisor/core/brief.h"
 #include "supervisor/core/names.h"
+#include "supervisor/explain.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
 
@@ -166,16 +167,20 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 
 static void on_stop(struct supervisor *s, const struct report *r)
 {
+	struct instance_view was = { .state = INSTANCE_READY };
 	char signal[SIGNAL_TEXT_MAX];
+	const char *hung;
 
+	pool_instance(s->pool, r->cookie, &was);
+	hung = explain_hung(r->cause, was.state == INSTANCE_DRAINING);
 	LOG(&s->log, LOG_WORKER_STOP, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
 	    F_TEXT_IF(r->signal != 0, "signal", signal_name(r->signal, signal)),
 	    F_TEXT("why", name_end_cause(r->cause)));
 	if (r->cause == END_TIMEOUT)
 		adoption_explain(s, r->cookie);
-	if (r->cause == END_WATCHDOG || r->cause == END_HEALTH || r->cause == END_HUNG)
-		LOG(&s->log, LOG_WORKER_HUNG, F_NUM("slot", r->slot),
-		    F_NUM("pid", pid_of(s, r->cookie)), F_TEXT("cause", name_end_cause(r->cause)));
+	if (hung)
+		LOG(&s->log, LOG_WORKER_HUNG, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
+		    F_TEXT("cause", name_end_cause(r->cause)), F_TEXT("detail", hung));
 }
 
 static void on_escalate(struct supervisor *s, const struct report *r)
