@@ -202,7 +202,8 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	const struct launch *launch = launch_find(s, r->generation);
 	bool more = r->next == NEXT_RESPAWN;
-	char detail[256] = "", file[PATH_MAX] = "", problem[PATH_MAX + 512];
+	char detail[256] = "", file[PATH_MAX] = "", problem[PROBLEM_MAX + 512];
+	size_t length, cut;
 
 	if (launch && strcmp(s->spawn_step, "chdir") == 0)
 		snprintf(file, sizeof file, "%s", launch->policy.cluster_directory);
@@ -212,8 +213,10 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 	}
 	if (strcmp(detail, strerror(r->error)) == 0)
 		detail[0] = '\0';
-	snprintf(problem, sizeof problem, "%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "", file,
-	         strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
+	length = strlen(file);
+	cut = length > PROBLEM_PATH_MAX ? length - PROBLEM_PATH_MAX : 0;
+	snprintf(problem, sizeof problem, "%s%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "",
+	         cut > 0 ? "..." : "", file + cut, strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
 	memory_problem(s, r->slot, problem);
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
 	    F_TEXT("step", s->spawn_step), F_TEXT_IF(file[0] != '\0', "file", file),
