@@ -172,7 +172,7 @@ static void on_stop(struct supervisor *s, const struct report *r)
 	const char *hung;
 
 	pool_instance(s->pool, r->cookie, &was);
-	hung = explain_hung(r->cause, was.state == INSTANCE_DRAINING);
+	hung = explain_hung((int)r->cause, was.state == INSTANCE_DRAINING);
 	LOG(&s->log, LOG_WORKER_STOP, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
 	    F_TEXT_IF(r->signal != 0, "signal", signal_name(r->signal, signal)),
 	    F_TEXT("why", name_end_cause(r->cause)));
