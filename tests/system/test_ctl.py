@@ -145,6 +145,8 @@ class Ctl(harness.TestCase):
         eventually(lambda: c.all("spawn.error")[-1].retry_ms, "a start that is tried again")
         self.assertIn(f"slot 0 is in backoff: {failed}; next: clusterctl why 0\n", c.ctl("status", status=1))
         self.assertIn(f"\n{failed}\nslot 0 waits (backoff)", c.ctl("why", "0"))
+        c.ctl("upgrade")
+        self.assertIn(f"\n{failed}\nslot 0 waits (backoff)", c.ctl("why", "0"))
         shutil.copy("/bin/sleep", f"{program}.new")
         os.rename(f"{program}.new", program)
         c.ctl("reset", "0")
