@@ -80,6 +80,11 @@ static int parse_v6(char *host, struct address *address, const char **problem)
 	}
 	if (inet_pton(AF_INET6, host + 1, &v6) != 1)
 		return fail(problem, "not an IPv6 address between the brackets");
+	/* bind(2) would say no more than "Invalid argument". */
+	if (IN6_IS_ADDR_LINKLOCAL(&v6) && scope == 0)
+		return fail(problem, "an address of one link needs its interface, by number, as in [fe80::1%2]:80");
+	if (IN6_IS_ADDR_V4MAPPED(&v6))
+		return fail(problem, "an IPv4 address is written without [::ffff:]");
 	set_v6(address, v6, scope);
 	return 0;
 }

@@ -42,6 +42,15 @@ static const char *cause_words(int cause)
 	}
 }
 
+const char *explain_hung(int cause, bool said_stopping)
+{
+	if (cause == END_HUNG)
+		return said_stopping ? "it said STOPPING=1 and has not ended" : "it takes no connections";
+	if (cause == END_WATCHDOG)
+		return "no WATCHDOG=1 in time, or WATCHDOG=trigger";
+	return cause == END_HEALTH ? cause_words(cause) : NULL;
+}
+
 void explain_end(const struct end_record *end, char *buffer, size_t size)
 {
 	struct text text = { buffer, size };

@@ -5,6 +5,7 @@
 #ifndef CLUSTERD_SUPERVISOR_EXPLAIN_H
 #define CLUSTERD_SUPERVISOR_EXPLAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "supervisor/inspect.h"
@@ -13,6 +14,9 @@ enum { EXPLAIN_TEXT_MAX = 768 };
 
 /* How it ended: "exit 1", "SIGSEGV, core dumped", "SIGKILL, out of memory", "not ready in time". */
 void explain_end(const struct end_record *end, char *text, size_t size);
+
+/* Why a worker of that cause counts as hung; NULL if it does not. */
+const char *explain_hung(int cause, bool said_stopping);
 
 /* "worker 2 (pid 4242) died: SIGSEGV after 400ms; it was …, so …". `is_due`: what follows is to come.
  * Without the policy that decided the rule is named, and no figure of it. */

@@ -50,7 +50,9 @@ enum {
 	WORKERS_EXTRA = 8,       /* instances beyond two per slot */
 	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
 	STATUS_TEXT_MAX = NOTIFY_STATUS_MAX,
-	LAST_LINE_MAX = 200,     /* of the last words and of the problem kept per slot */
+	LAST_LINE_MAX = 200,     /* of the last words kept per slot */
+	PROBLEM_MAX = 320,       /* of why its last start failed, */
+	PROBLEM_PATH_MAX = 150,  /* and of the end of a path in it */
 	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
 	STRANGERS_MS = 50,       /* orphans are reaped at most this often */
 	STRANGERS_TURN = 256,

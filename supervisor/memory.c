@@ -127,9 +127,9 @@ bool sup_end(struct supervisor *s, uint32_t slot, uint32_t index, struct end_rec
 	return true;
 }
 
-static void keep_text(char **at, const char *text)
+static void keep_text(char **at, const char *text, size_t most)
 {
-	char *copy = *text ? strndup(text, LAST_LINE_MAX) : NULL;
+	char *copy = *text ? strndup(text, most) : NULL;
 
 	free(*at);
 	*at = copy;
@@ -137,12 +137,12 @@ static void keep_text(char **at, const char *text)
 
 void memory_last_line(struct supervisor *s, uint32_t slot, const char *line)
 {
-	keep_text(&s->memory[slot].last_line, line);
+	keep_text(&s->memory[slot].last_line, line, LAST_LINE_MAX);
 }
 
 void memory_problem(struct supervisor *s, uint32_t slot, const char *problem)
 {
-	keep_text(&s->memory[slot].problem, problem);
+	keep_text(&s->memory[slot].problem, problem, PROBLEM_MAX);
 }
 
 void memory_free(struct supervisor *s)

@@ -13,6 +13,7 @@
 #include "supervisor/adoption.h"
 #include "supervisor/core/brief.h"
 #include "supervisor/core/names.h"
+#include "supervisor/explain.h"
 #include "supervisor/os/clock.h"
 
 enum { NOTE_MAX = 640, TAIL_TEXT_MAX = 4 * 65536 };
@@ -171,16 +172,20 @@ static void on_exit_report(struct supervisor *s, const struct report *r)
 
 static void on_stop(struct supervisor *s, const struct report *r)
 {
+	struct instance_view was = { .state = INSTANCE_READY };
 	char signal[SIGNAL_TEXT_MAX];
+	const char *hung;
 
+	pool_instance(s->pool, r->cookie, &was);
+	hung = explain_hung((int)r->cause, was.state == INSTANCE_DRAINING);
 	LOG(&s->log, LOG_WORKER_STOP, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
 	    F_TEXT_IF(r->signal != 0, "signal", signal_name(r->signal, signal)),
 	    F_TEXT("why", name_end_cause(r->cause)));
 	if (r->cause == END_TIMEOUT)
 		adoption_explain(s, r->cookie);
-	if (r->cause == END_WATCHDOG || r->cause == END_HEALTH || r->cause == END_HUNG)
-		LOG(&s->log, LOG_WORKER_HUNG, F_NUM("slot", r->slot),
-		    F_NUM("pid", pid_of(s, r->cookie)), F_TEXT("cause", name_end_cause(r->cause)));
+	if (hung)
+		LOG(&s->log, LOG_WORKER_HUNG, F_NUM("slot", r->slot), F_NUM("pid", pid_of(s, r->cookie)),
+		    F_TEXT("cause", name_end_cause(r->cause)), F_TEXT("detail", hung));
 }
 
 static void on_escalate(struct supervisor *s, const struct report *r)
@@ -207,7 +212,8 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	const struct launch *launch = launch_find(s, r->generation);
 	bool more = r->next == NEXT_RESPAWN;
-	char detail[256] = "", file[PATH_MAX] = "", problem[PATH_MAX + 512];
+	char detail[256] = "", file[PATH_MAX] = "", problem[PROBLEM_MAX + 512];
+	size_t length, cut;
 
 	if (launch && strcmp(s->spawn_step, "chdir") == 0)
 		snprintf(file, sizeof file, "%s", launch->policy.cluster_directory);
@@ -220,8 +226,10 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 	}
 	if (strcmp(detail, strerror(r->error)) == 0)
 		detail[0] = '\0';
-	snprintf(problem, sizeof problem, "%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "", file,
-	         strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
+	length = strlen(file);
+	cut = length > PROBLEM_PATH_MAX ? length - PROBLEM_PATH_MAX : 0;
+	snprintf(problem, sizeof problem, "%s%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "",
+	         cut > 0 ? "..." : "", file + cut, strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
 	memory_problem(s, r->slot, problem);
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
 	    F_TEXT("step", s->spawn_step), F_TEXT_IF(file[0] != '\0', "file", file),

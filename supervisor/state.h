@@ -92,6 +92,7 @@ enum state_tag {
 	STATE_INHERITED,
 	STATE_OUTPUT,
 	STATE_OUTPUT_SLOT,
+	STATE_SLOT_PROBLEM,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -264,7 +264,7 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 	struct tlv_reader r = tlv_reader(in->bytes, in->size);
 	struct tlv record;
 	struct slot_memory *m;
-	char line[LAST_LINE_MAX + 1];
+	char line[LAST_LINE_MAX + 1], problem[PROBLEM_MAX + 1];
 	uint32_t slot;
 
 	if (!get_u32(in, STATE_SLOT_INDEX, &slot) || slot >= s->slots_max)
@@ -286,6 +286,8 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 	}
 	if (tlv_text(in, STATE_SLOT_LAST_LINE, line, sizeof line))
 		memory_last_line(s, slot, line);
+	if (tlv_text(in, STATE_SLOT_PROBLEM, problem, sizeof problem))
+		memory_problem(s, slot, problem);
 	return true;
 }
 

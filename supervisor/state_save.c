@@ -89,6 +89,8 @@ static void put_slot(struct tlv_writer *w, struct supervisor *s, uint32_t slot)
 			tlv_put(w, STATE_SLOT_ENDS, &end, sizeof end);
 	if (m->last_line)
 		tlv_put_text(w, STATE_SLOT_LAST_LINE, m->last_line);
+	if (m->problem)
+		tlv_put_text(w, STATE_SLOT_PROBLEM, m->problem);
 	tlv_end(w, mark);
 }
 

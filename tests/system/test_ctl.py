@@ -128,7 +128,8 @@ class Ctl(harness.TestCase):
         """What keeps a slot empty is not the end of its last worker, but that no other can be executed."""
         folder = harness.tempfile.mkdtemp(prefix="ctl-")
         self.addCleanup(shutil.rmtree, folder)
-        program = f"{folder}/program"
+        program = f"{folder}/{'long' * 50}/program"
+        os.mkdir(os.path.dirname(program))
         shutil.copy("/bin/sleep", program)
         c = self.cluster(program, "1000", policy=QUICK + "[roll]\ntries = 1\n", flags=("-n", "1"))
         c.announce("spawn.error", "worker.exit", "roll.slot", "roll.end")
@@ -136,13 +137,15 @@ class Ctl(harness.TestCase):
         shutil.copy("/dev/null", f"{program}.new")
         os.chmod(f"{program}.new", 0o755)
         os.rename(f"{program}.new", program)
-        failed = f"its last start failed: exec {program}: Exec format error (the file is empty)"
+        failed = f"its last start failed: exec ...{program[-150:]}: Exec format error (the file is empty)"
         self.assertIn(failed[len("its last start "):].replace("failed", "could not be started"),
                       c.ctl("restart", "0", status=1))
         self.assertNotIn("failed:", c.ctl("status"))  # the old one serves on
         c.ctl("kill", "0", "--no-wait")
         eventually(lambda: c.all("spawn.error")[-1].retry_ms, "a start that is tried again")
         self.assertIn(f"slot 0 is in backoff: {failed}; next: clusterctl why 0\n", c.ctl("status", status=1))
+        self.assertIn(f"\n{failed}\nslot 0 waits (backoff)", c.ctl("why", "0"))
+        c.ctl("upgrade")
         self.assertIn(f"\n{failed}\nslot 0 waits (backoff)", c.ctl("why", "0"))
         shutil.copy("/bin/sleep", f"{program}.new")
         os.rename(f"{program}.new", program)

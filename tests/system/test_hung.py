@@ -152,6 +152,7 @@ while True:
             return c.all("worker.hung", since=mark, pid=victim)
 
         harness.eventually(hung, "it counts as hung")
+        self.assertEqual(hung()[0].detail, "it takes no connections")
         c.wait_event("worker.exit", since=mark, pid=victim)
         c.wait_event("worker.ready", since=mark, slot=0)
         self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])

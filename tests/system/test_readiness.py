@@ -361,6 +361,13 @@ time.sleep(1000)
         self.assertEqual(len(c.all("worker.ready", slot=1)), 1)
         self.assertEqual(c.stop(), 0)
 
+    def test_E10_STOPPING_and_no_end(self):
+        c = self.python("say('READY=1'); time.sleep(0.1); say('STOPPING=1'); time.sleep(1000)",
+                        policy=NOTIFY % "5s" + "[limit]\ncore = 0\n", flags=("-n", "1", "--set", "stop.timeout=200ms"))
+        c.announce("worker.hung", "worker.exit")
+        hung = c.wait_event("worker.hung")
+        self.assertEqual((hung.cause, hung.detail), ("hung", "it said STOPPING=1 and has not ended"))
+
     def test_E12_clusterd_tells_its_own_manager(self):
         folder = harness.tempfile.mkdtemp(prefix="manager-")
         self.addCleanup(harness.shutil.rmtree, folder)

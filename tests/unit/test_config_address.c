@@ -64,6 +64,8 @@ static const struct row {
 	{ "inherit:" LONG20 LONG20 LONG20 "aaaa", NULL, 0 },
 	{ "udp:", NULL, 0 },
 	{ "udp:unix:/x", NULL, 0 },
+	{ "[fe80::1]:80", NULL, 0 },
+	{ "udp:[::ffff:127.0.0.1]:80", NULL, 0 },
 	{ "tcp:80", NULL, 0 },
 	{ "80 ", NULL, 0 },
 	{ LONG100 ":80", NULL, 0 },
