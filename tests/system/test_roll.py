@@ -140,8 +140,8 @@ class RowG(harness.TestCase):
                              f": > {once}\n" + good)
         text = c.ctl("roll", status=1)
         self.assertIn("\n  slot 1  failed; what was replaced goes back to generation 1\n", text)
-        self.assertIn("\n  slot 0  failed on the way back to generation 1 too\n", text)
-        self.assertEqual(text.splitlines()[-1].strip(), "slot 0  failed on the way back to generation 1 too")
+        self.assertIn("\n  slot 0  failed on the way back too (generation 1)\n", text)
+        self.assertEqual(text.splitlines()[-1].strip(), "slot 0  failed on the way back too (generation 1)")
         back = c.wait_event("roll.back")
         self.assertEqual((back.roll, back.slot, back.generation, back.tries, back.ok, back.level),
                          (1, 1, 1, 2, True, "warn"))
