@@ -148,6 +148,9 @@ static void act_report(struct supervisor *s, const struct action *action)
 		worker->leaving_ms = clock_ms();
 		steer_worker(s, worker, false);
 		probe_stop(worker);
+	} else if (worker && report->what == REPORT_ROLL_SLOT && !report->ok && worker->output) {
+		/* The verdict may fall before it has ended. */
+		memory_last_line(s, report->slot, output_last_line(worker->output));
 	}
 	if (report->what == REPORT_GIVE_UP && report->next == NEXT_EXIT)
 		sup_stopping(s);
