@@ -136,21 +136,31 @@ static void act_exit(struct supervisor *s, const struct action *action)
 	s->exit_why = action->why;
 }
 
+/* What a report means for the worker that it is about. */
+static void heed_report(struct supervisor *s, struct worker *worker, const struct report *report)
+{
+	if (report->what == REPORT_READY) {
+		worker->served = true;
+		steer_worker(s, worker, true);
+		starved_mark(worker);
+		probe_ready(worker);
+	} else if (report->what == REPORT_STOP) {
+		worker->leaving_ms = clock_ms();
+		steer_worker(s, worker, false);
+		probe_stop(worker);
+	} else if (report->what == REPORT_ROLL_SLOT && !report->ok && worker->output) {
+		/* The verdict may fall before it has ended. */
+		memory_last_line(s, report->slot, output_last_line(worker->output));
+	}
+}
+
 static void act_report(struct supervisor *s, const struct action *action)
 {
 	const struct report *report = &action->report;
 	struct worker *worker = report->cookie ? worker_find(s, report->cookie) : NULL;
 
-	if (worker && report->what == REPORT_READY) {
-		worker->served = true;
-		steer_worker(s, worker, true);
-		starved_mark(worker);
-		probe_ready(worker);
-	} else if (worker && report->what == REPORT_STOP) {
-		worker->leaving_ms = clock_ms();
-		steer_worker(s, worker, false);
-		probe_stop(worker);
-	}
+	if (worker)
+		heed_report(s, worker, report);
 	vacancy_report(s, report);
 	if (report->what == REPORT_GIVE_UP && report->next == NEXT_EXIT)
 		sup_stopping(s);

@@ -80,7 +80,8 @@ static int bind_path(const struct control *control, const struct policy *policy,
 	if (r == -EADDRINUSE)
 		return in_use(control->path, problem);
 	if (r < 0) {
-		snprintf(what, sizeof what, "%s: %s", failed, strerror(-r));
+		snprintf(what, sizeof what, "%s: %s%s", failed, strerror(-r),
+		         r == -ENOTSOCK ? "; it is not touched: remove it, or choose another path" : "");
 		return tell(problem, r, control->path, what);
 	}
 	return 0;

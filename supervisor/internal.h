@@ -293,6 +293,7 @@ struct supervisor {
 	bool begun;           /* start has been logged */
 	bool up;              /* the first start is over */
 	bool scaled;          /* the number of workers was set by hand */
+	const char *trouble;  /* what the service manager is to know beside the counts, or NULL */
 	bool stopping;        /* nothing new is begun any more */
 	bool stop_asked;      /* and that by somebody */
 	bool stop_kills;      /* at once, or because it was asked for again */
@@ -469,6 +470,8 @@ pid_t upgrade_trial(const struct supervisor *s); /* its pid, or -1 */
 void systemd_start(struct supervisor *s);
 void systemd_resume(struct supervisor *s);
 void systemd_ready(struct supervisor *s);
+void systemd_reloaded(struct supervisor *s, bool ok);
+void systemd_rolled(struct supervisor *s, enum verdict verdict);
 void systemd_reloading(struct supervisor *s);
 void systemd_stopping(struct supervisor *s);
 void systemd_status(struct supervisor *s);

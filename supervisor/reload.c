@@ -319,7 +319,7 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 	}
 	if (!dry_run) {
 		sup_reloaded(s, rc == 0, r.live, r.roll, r.boot);
-		systemd_ready(s);
+		systemd_reloaded(s, rc == 0);
 	}
 	free(r.fresh);
 	return rc;

@@ -309,7 +309,7 @@ static void on_roll_end(struct supervisor *s, const struct report *r)
 	LOG_AT(&s->log, LOG_ROLL_END, good ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
 	       F_NUM("roll", r->roll), F_NUM("generation", r->generation),
 	       F_TEXT("verdict", name_verdict(r->verdict)), F_MS("after_ms", r->ms));
-	systemd_ready(s);
+	systemd_rolled(s, r->verdict);
 }
 
 static void on_scale(struct supervisor *s, const struct report *r)

@@ -10,6 +10,8 @@
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
 
+enum { STATUS_MAX = 128 };
+
 static void on_watchdog(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
@@ -40,23 +42,40 @@ void systemd_resume(struct supervisor *s)
 		uv_timer_start(&s->systemd_timer, on_watchdog, 0, s->systemd_ms);
 }
 
-static void describe(struct supervisor *s, char text[64])
+static void describe(struct supervisor *s, char text[STATUS_MAX])
 {
 	struct pool_view view;
 
 	pool_view(s->pool, &view);
-	snprintf(text, 64, "%u of %u workers ready", view.ready, view.wanted);
+	snprintf(text, STATUS_MAX, "%u of %u workers ready%s%s%s", view.ready, view.wanted,
+	         s->trouble ? "; " : "", s->trouble ? s->trouble : "", s->trouble ? ", see the log" : "");
 }
 
 /* Also the end of a reload. Before the first start is over there is nothing to say. */
 void systemd_ready(struct supervisor *s)
 {
-	char text[64];
+	char text[STATUS_MAX];
 
 	if (s->sd.fd < 0 || !s->up || s->stopping)
 		return;
 	describe(s, text);
 	sdnotify_ready(&s->sd, text);
+}
+
+void systemd_reloaded(struct supervisor *s, bool ok)
+{
+	s->trouble = ok ? NULL : "the last reload was refused";
+	systemd_ready(s);
+}
+
+/* Whoever asked by a signal or by systemctl hears of it in no other way. */
+void systemd_rolled(struct supervisor *s, enum verdict verdict)
+{
+	if (verdict == VERDICT_DONE)
+		s->trouble = NULL;
+	else if (verdict == VERDICT_ROLLED_BACK || verdict == VERDICT_FAILED)
+		s->trouble = "the last roll failed";
+	systemd_ready(s);
 }
 
 void systemd_reloading(struct supervisor *s)
@@ -74,7 +93,7 @@ void systemd_stopping(struct supervisor *s)
 void systemd_status(struct supervisor *s)
 {
 	struct pool_view view;
-	char text[64];
+	char text[STATUS_MAX];
 
 	if (s->sd.fd < 0 || !s->up || s->stopping)
 		return;

@@ -204,7 +204,7 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	else if (reaped.code)
 		refuse(s, "the trial run of %s failed with exit status %d", s->options->self, reaped.code);
 	else if (!yes)
-		refuse(s, "the trial run of %s ended well without a word about the state: is that a clusterd?",
+		refuse(s, "the trial run of %s ended well without a word about the state: it is no clusterd, or an older one",
 		       s->options->self);
 	else if (s->stopping)
 		refuse(s, "the cluster is stopping");

@@ -85,7 +85,7 @@ static void say_roll_back(const json_t *line, char *text, size_t size)
 	if (flag_of(line, "ok"))
 		snprintf(text, size, "failed; what was replaced goes back to generation %lld", generation);
 	else
-		snprintf(text, size, "failed on the way back to generation %lld too", generation);
+		snprintf(text, size, "failed on the way back too (generation %lld)", generation);
 }
 
 static void say_roll_slot(const json_t *line, char *text, size_t size)

@@ -162,6 +162,8 @@ class CommandLine(harness.TestCase):
         path = self.policy("")
         self.refuse(73, "--set", "control.socket=off", "-l", f"unix:{path}", "--", "/bin/true",
                     says=("bind: Socket operation on non-socket", "is no socket, and it is not touched: remove it"))
+        self.refuse(73, "--set", f"control.socket={path}", "-l", "none", "--", "/bin/true",
+                    says=(f"control socket: {path}: bind: Socket operation on non-socket", "it is not touched: remove it"))
         self.refuse(73, "--set", "control.socket=off", "-l", "192.0.2.1:0", "--", "/bin/true",
                     says=("bind: Cannot assign requested address", "no interface of this machine has that address"))
 

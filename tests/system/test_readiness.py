@@ -400,6 +400,19 @@ time.sleep(1000)
         manager.wait("RELOADING=1")
         manager.wait("MONOTONIC_USEC")
         manager.wait("READY=1")
+        # What came of it stands in systemctl status, until one has succeeded.
+        c.announce("reload", "roll.slot", "spawn.error")
+        good = c.policy_file.read_text()
+        for spoilt, told in (("[nonsense]\n", "the last reload was refused"), (good, None),
+                             (good + "[cluster]\ndirectory = /nonexistent\n", "the last roll failed"), (good + "[env]\nA = 1\n", None)):
+            with self.subTest(told=told):
+                c.policy_file.write_text(spoilt)
+                manager.seen.clear()
+                c.ctl("reload", status=1 if told else 0)
+                manager.wait("READY=1")
+                harness.eventually(lambda: [line for line in manager.seen if line.startswith("STATUS=")][-1:] ==
+                                   ["STATUS=2 of 2 workers ready" + (f"; {told}, see the log" if told else "")],
+                                   f"the status: {manager.seen}")
         self.assertEqual(c.stop(), 0)
         os.unlink(manager.path)
 

@@ -127,6 +127,17 @@ class RowG(harness.TestCase):
         self.assertIn("no database here", c.ctl("roll", status=1))
         self.assertEqual(c.wait_event("worker.exit").last, "no database here")
 
+    def test_G2_last_words_of_one_that_is_not_ready_in_time(self):
+        """It has not ended yet when the verdict falls."""
+        folder = self.folder()
+        program = folder / "program"
+        self.script(program, f"exec {harness.PROBE} ready serve\n")
+        c = self.start(program, ready="500ms", extra="[log]\noutput = capture\n", tries=1)
+        c.announce("worker.exit", "roll.slot", "roll.end", "note", "worker.escalate")
+        self.script(program, "trap '' TERM\necho waits for the database >&2\nwhile :; do sleep 0.05; done\n")
+        self.assertRegex(c.ctl("roll", status=1), r"\nlast words of slot 0: waits for the database\n$")
+        c.wait_event("worker.exit", deadline=harness.DEADLINE)
+
     def test_G2_the_way_back_fails_too(self):
         """The file is broken in mid-roll. Caller and log are told that it goes back, and that it can not."""
         folder = self.folder()
@@ -140,8 +151,8 @@ class RowG(harness.TestCase):
                              f": > {once}\n" + good)
         text = c.ctl("roll", status=1)
         self.assertIn("\n  slot 1  failed; what was replaced goes back to generation 1\n", text)
-        self.assertIn("\n  slot 0  failed on the way back to generation 1 too\n", text)
-        self.assertEqual(text.splitlines()[-1].strip(), "slot 0  failed on the way back to generation 1 too")
+        self.assertIn("\n  slot 0  failed on the way back too (generation 1)\n", text)
+        self.assertEqual(text.splitlines()[-1].strip(), "slot 0  failed on the way back too (generation 1)")
         back = c.wait_event("roll.back")
         self.assertEqual((back.roll, back.slot, back.generation, back.tries, back.ok, back.level),
                          (1, 1, 1, 2, True, "warn"))
