@@ -173,6 +173,12 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	return 0;
 }
 
+static bool is_mapped(const struct sockaddr_storage *sa)
+{
+	return sa->ss_family == AF_INET6 &&
+	       IN6_IS_ADDR_V4MAPPED(&((const struct sockaddr_in6 *)sa)->sin6_addr);
+}
+
 /* The address that the kernel really gave: what a worker's environment and the log name. */
 static void note_bound(struct sock *sock)
 {
@@ -187,6 +193,7 @@ static void note_bound(struct sock *sock)
 	bound->port = (uint16_t)facts.port;
 	bound->sa = facts.sa;
 	bound->size = (uint16_t)facts.size;
+	bound->any = bound->any && !is_mapped(&facts.sa);
 	if (bound->kind != ADDRESS_INHERIT)
 		return;
 	bound->kind = facts.domain == AF_UNIX          ? ADDRESS_UNIX
