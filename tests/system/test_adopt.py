@@ -184,6 +184,9 @@ time.sleep(1000)
                                  listen=False, policy=POLICY)
                 c.ready(2)
                 self.assertEqual(self.bound(port), {expected})
+                if "[" not in form:
+                    done = self.run_clusterd("--set", "control.socket=off", "-l", f"127.0.0.1:{port}", "--", "/bin/true")
+                    self.assertRegex(done.stderr, r"Address already in use, by .* \(pid \d+\)")
                 host = "::1" if "::1" in form else "127.0.0.1"
                 self.assertGreaterEqual(len(clients.count(port, 40, host=host)), 2 if EVEN == "round-robin" else 1)
                 c.finish()
