@@ -209,6 +209,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	sock->mode = BALANCE_SHARED;
 	if (rc < 0)
 		return rc;
+	orphans_form(s, sock);
 	if (sock->config.address.kind == ADDRESS_INHERIT)
 		rc = open_inherited(s, sock, failed);
 	else if (sock->config.balance == BALANCE_SHARED)
@@ -219,7 +220,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	if (rc == 0)
 		note_bound(sock);
 	if (rc == 0 && sock->home.kind == ADDRESS_NONE)
-		sock->home = adopts_path(sock) ? sock->config.address : sock->bound;
+		sock->home = sock->config.adopt ? sock->config.address : sock->bound;
 	if (rc == 0 && adopts_path(sock))
 		adopt_link_begin(s, sock);
 	return rc;
