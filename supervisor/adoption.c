@@ -62,8 +62,8 @@ static struct address form_of(const struct adopt_request *request)
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&request->address;
 
 		form.port = ntohs(in6->sin6_port);
-		form.any = !request->v6only &&
-		           memcmp(&in6->sin6_addr, &in6addr_any, sizeof in6addr_any) == 0;
+		form.any = !request->v6only && (IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ||
+		                                IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr));
 	} else {
 		form.port = ntohs(((const struct sockaddr_in *)&request->address)->sin_port);
 	}
@@ -141,6 +141,42 @@ static int open_variant(struct supervisor *s, struct sock *of, const struct addr
 	return 0;
 }
 
+static bool asks_for_all(const struct adopt_request *request)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&request->address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&request->address;
+
+	return request->address.ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)
+	                                              : in->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+/*
+ * A program that asks for all addresses gets no more than the listener has: who says 127.0.0.1 must
+ * not find the port open to the world. The family stays what the program asked for. True if that is
+ * less than it asked for.
+ */
+static bool narrow(struct adopt_request *request, const struct sock *of)
+{
+	const struct address *home = &of->home;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&home->sa;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&request->address;
+	struct adopt_request before = *request;
+
+	/* Of one address it says nothing, and the listener may have it otherwise. */
+	if (request->address.ss_family == AF_INET6 && !asks_for_all(request))
+		request->v6only = !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+	if (home->kind != ADDRESS_TCP || home->any || !asks_for_all(request))
+		return false;
+	if (home->sa.ss_family == request->address.ss_family) {
+		request->address = home->sa;
+		request->v6only = home->sa.ss_family == AF_INET6;
+	} else if (home->sa.ss_family == AF_INET && !request->v6only) {
+		in6->sin6_addr = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
+		memcpy(&in6->sin6_addr.s6_addr[12], &in->sin_addr, sizeof in->sin_addr);
+	}
+	return memcmp(&before.address, &request->address, sizeof before.address) != 0;
+}
+
 static int socket_for(struct supervisor *s, const struct adopt_request *request, struct sock *of,
                       struct sock **ret, const char **failed)
 {
@@ -183,12 +219,29 @@ static void tell_failed(struct adoption *a, const struct adopt_request *request,
 }
 
 /* Called for a bind that a listener of ours covers. */
+static void was_seen(struct adoption *a)
+{
+	struct worker *worker = worker_find(a->s, a->cookie);
+
+	if (worker)
+		worker->served = true;
+}
+
+static const char *given(bool narrowed, bool lost)
+{
+	if (narrowed)
+		return lost ? "gets our socket, which has less addresses, but not all of its options"
+		            : "gets our socket, which has less addresses";
+	return lost ? "gets our socket, but not all of its options" : "gets our socket";
+}
+
 static void give(struct adoption *a, struct adopt_request *request, struct sock *of)
 {
 	struct supervisor *s = a->s;
 	const char *failed = "", *lost = NULL;
-	struct worker *worker;
+	struct adopt_request ours;
 	struct sock *sock;
+	bool narrowed;
 	int rc = adopt_look(a->notify_fd, request, &failed);
 
 	if (rc == -ENOENT)
@@ -197,7 +250,9 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 		adopt_continue(a->notify_fd, request, &failed);
 		return;
 	}
-	rc = socket_for(s, request, of, &sock, &failed);
+	ours = *request;
+	narrowed = narrow(&ours, of);
+	rc = socket_for(s, &ours, of, &sock, &failed);
 	if (rc == 0)
 		rc = steer_furnish(s, a->seat, &failed);
 	if (rc == 0)
@@ -210,12 +265,10 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 		return;
 	}
 	sock->adopted = a->given = true;
-	worker = worker_find(s, a->cookie);
-	if (worker)
-		worker->served = true;
+	was_seen(a);
 	if (adopts_path(sock))
 		adopt_link_publish(s, sock);
-	tell(a, request, lost ? "gets our socket, but not all of its options" : "gets our socket");
+	tell(a, request, given(narrowed, lost));
 }
 
 static void on_bind(struct adoption *a, struct adopt_request *request)
@@ -239,6 +292,7 @@ static void on_bind(struct adoption *a, struct adopt_request *request)
 		return;
 	}
 	a->other = form_of(request);
+	was_seen(a);
 	adopt_continue(a->notify_fd, request, &failed);
 }
 

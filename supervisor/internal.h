@@ -132,7 +132,7 @@ struct worker {
 	bool extended;         /* it asked for more time, and that was told */
 	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
 	uint32_t crowd;        /* those of them in the window of `notices` */
-	bool served;           /* it was ready, or was given a socket that it bound */
+	bool served;           /* it was ready, or was seen to bind an address */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];

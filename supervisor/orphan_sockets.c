@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "supervisor/orphans.h"
+#include "supervisor/os/adopt.h"
 #include "supervisor/os/reuseport.h"
 
 enum { PIDS_TEXT_MAX = 160 };
@@ -27,6 +28,28 @@ void orphans_collect(struct supervisor *s)
 			continue;
 		s->orphans->refused = rc;
 		s->orphans->refused_step = failed;
+	}
+}
+
+/* An adopting listener has the form that the program asked for, which need not be that of the policy. */
+void orphans_form(struct supervisor *s, struct sock *sock)
+{
+	const struct address *home = &sock->config.address;
+	const struct takeback *set = s->orphans ? &s->orphans->set : NULL;
+
+	if (!set || !sock->config.adopt || home->kind != ADDRESS_TCP)
+		return;
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct takeback_socket *is = &set->list[i];
+
+		if (is->fd < 0 || is->facts.type != SOCK_STREAM || is->facts.domain == AF_UNIX ||
+		    !adopt_covers(&home->sa, !home->any, &is->facts.sa))
+			continue;
+		sock->form.sa = is->facts.sa;
+		sock->form.size = (uint16_t)is->facts.size;
+		sock->form.any = is->facts.domain == AF_INET6 && !is->v6only;
+		sock->adopted = true;
+		return;
 	}
 }
 

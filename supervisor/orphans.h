@@ -60,6 +60,7 @@ void record_gone(struct supervisor *s, uint32_t row); /* 0: nothing */
 void record_close(struct supervisor *s);
 
 /* orphan_sockets.c */
+void orphans_form(struct supervisor *s, struct sock *sock); /* before it is opened at the start */
 void orphans_collect(struct supervisor *s);
 int orphans_lend(struct supervisor *s, const struct listen_spec *spec, struct listening *ret,
                  const char **failed); /* 1 and *ret, 0: there is none, or -errno */

@@ -188,6 +188,12 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	return 0;
 }
 
+static bool is_mapped(const struct sockaddr_storage *sa)
+{
+	return sa->ss_family == AF_INET6 &&
+	       IN6_IS_ADDR_V4MAPPED(&((const struct sockaddr_in6 *)sa)->sin6_addr);
+}
+
 /*
  * The address that the kernel really gave: what a worker's environment and the log name. A path stays as it was
  * written: what has replaced a dead socket the kernel goes on calling by the name it had beside that.
@@ -205,6 +211,7 @@ static void note_bound(struct sock *sock)
 	bound->port = (uint16_t)facts.port;
 	bound->sa = facts.sa;
 	bound->size = (uint16_t)facts.size;
+	bound->any = bound->any && !is_mapped(&facts.sa);
 	if (bound->kind != ADDRESS_INHERIT)
 		return;
 	bound->kind = facts.domain == AF_UNIX          ? ADDRESS_UNIX
@@ -220,6 +227,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	sock->mode = BALANCE_SHARED;
 	if (rc < 0)
 		return rc;
+	orphans_form(s, sock);
 	if (sock->config.address.kind == ADDRESS_INHERIT)
 		rc = open_inherited(s, sock, failed);
 	else if (sock->config.balance == BALANCE_SHARED)
@@ -230,7 +238,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	if (rc == 0)
 		note_bound(sock);
 	if (rc == 0 && sock->home.kind == ADDRESS_NONE)
-		sock->home = adopts_path(sock) ? sock->config.address : sock->bound;
+		sock->home = sock->config.adopt ? sock->config.address : sock->bound;
 	if (rc == 0 && adopts_path(sock))
 		adopt_link_begin(s, sock);
 	return rc;

@@ -26,6 +26,14 @@ struct wanted {
 	ino_t found; /* 0: not yet */
 };
 
+/* An IPv4 address in an IPv6 socket is one all the same. */
+static const char *unmapped(const char *digits)
+{
+	static const char prefix[] = "0000000000000000FFFF0000";
+
+	return strncmp(digits, prefix, sizeof prefix - 1) == 0 ? digits + sizeof prefix - 1 : digits;
+}
+
 static bool all_zero(const char *digits)
 {
 	return digits[strspn(digits, "0")] == '\0';
@@ -63,7 +71,7 @@ static bool see_inet(void *context, const char *line)
 	if (port != wanted->address->port || inode == 0)
 		return false;
 	print_words(wanted->address, mine);
-	if (!all_zero(at) && !all_zero(mine) && strcmp(at, mine) != 0)
+	if (!all_zero(unmapped(at)) && !all_zero(mine) && strcmp(unmapped(at), unmapped(mine)) != 0)
 		return false;
 	wanted->found = inode;
 	return true;

@@ -198,6 +198,32 @@ time.sleep(1000)
         c.stop(signal.SIGQUIT)
         c.expected_status = c.stopped
 
+    def bound(self, port):
+        """The local addresses that listen on a port."""
+        lines = [line.split() for family in ("tcp", "tcp6")
+                 for line in pathlib.Path("/proc/net", family).read_text().splitlines()[1:]]
+        return {words[1].partition(":")[0] for words in lines if words[3] == "0A" and words[1].endswith(f":{port:04X}")}
+
+    def test_it_gets_no_more_addresses_than_the_listener_has(self):
+        """Who says 127.0.0.1 does not find the port open to the world, because the program asks for all."""
+        mapped = "0000000000000000FFFF00000100007F"
+        for form, asked, expected in (("127.0.0.1", "0.0.0.0", "0100007F"), ("127.0.0.1", "::", mapped),
+                                      ("[::1]", "::", "00000000000000000000000001000000"),
+                                      ("[::1]", "::1", "00000000000000000000000001000000"),
+                                      ("*", "127.0.0.1", "0100007F")):
+            with self.subTest(listener=form, asked=asked):
+                port = harness.free_port()
+                c = self.cluster(*python(asked), flags=("-a", "-b", EVEN, "-n", 2, "-l", f"{form}:{port}"),
+                                 listen=False, policy=POLICY)
+                c.ready(2)
+                self.assertEqual(self.bound(port), {expected})
+                if "[" not in form:
+                    done = self.run_clusterd("--set", "control.socket=off", "-l", f"127.0.0.1:{port}", "--", "/bin/true")
+                    self.assertRegex(done.stderr, r"Address already in use, by .* \(pid \d+\)")
+                host = "::1" if "::1" in form else "127.0.0.1"
+                self.assertGreaterEqual(len(clients.count(port, 40, host=host)), 2 if EVEN == "round-robin" else 1)
+                c.finish()
+
     def test_a_bind_that_is_not_seen_is_said_clearly(self):
         """Of io_uring, say: then the program only tells that its address is in use, and ends. Said once."""
         c = self.cluster("/bin/sh", "-c", "exit 3", flags=("-a", "-n", 2), policy=POLICY)

@@ -146,6 +146,24 @@ while True:
                 thread.join()
         self.assertEqual(lost, [])
 
+    def test_N7_an_adopted_program_of_another_form(self):
+        """Its sockets are at the address that the program asked for, not quite that of the listener."""
+        for listener, asked in (("*", "0.0.0.0"), ("127.0.0.1", "::")):
+            for mode in MODES:
+                with self.subTest(listener=listener, asked=asked, balance=mode):
+                    port = harness.free_port()
+                    program = (sys.executable, "-m", "http.server", str(port), "-b", asked)
+                    options = {"flags": ("-a", "-b", mode, "-l", f"{listener}:{port}"), "listen": False,
+                               "policy": "[stop]\ntimeout = 5s\n"}
+                    c = self.first(*program, **options)
+                    orphans = self.murder(c)
+                    d = self.again(c, *program, **options)
+                    d.ready(3)
+                    self.gone(orphans)
+                    with socket.create_connection(("127.0.0.1", port), 10):
+                        pass
+                    d.finish()
+
     def ask_until(self, over, port, lost):
         while not over.is_set():
             try:
