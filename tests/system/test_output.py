@@ -163,6 +163,7 @@ time.sleep(1000)
     def test_L7_a_full_disk_blocks_nobody(self):
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[log]\nfile = /dev/full\n[restart]\ndelay = 0\n",
                          flags=("-n", "2"))
+        c.announce("log.lost")  # on standard error, as all that the start could not write
         harness.eventually(lambda: len(c.workers()) == 2, "two workers")
         for _ in range(20):
             victim = c.workers()[0]
@@ -176,6 +177,7 @@ time.sleep(1000)
             log = pathlib.Path(folder, "log")
             policy = AT_ONCE + "[cluster]\nworkers = 1\n[log]\nfile = {}\n"
             c = self.cluster("/bin/sleep", "1000", policy=policy.format("/dev/full"))
+            c.announce("log.lost")
             harness.eventually(lambda: len(c.workers()) == 1, "a worker")
             harness.eventually(lambda: re.search(r"^log: [1-9]\d* lines lost \(No space left on device\); the last "
                                                  "are in: clusterctl events$", c.ctl("status"), re.M), "the line")
