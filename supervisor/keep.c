@@ -6,7 +6,7 @@
  * accept(2) waits is the policy's too, unless [listen] nonblock = keep leaves it,
  * and with it time limits and buffer sizes, to the workers.
  *
- * When it has woken up the paths of unix sockets are looked at too.
+ * When it has woken up the paths of unix sockets and of the record are looked at too.
  *
  * Left alone: sockets that one worker has to itself, the options of a socket that
  * took the place of one which its program had made (adopt), and the backlog and
@@ -18,6 +18,7 @@
 
 #include "supervisor/control.h"
 #include "supervisor/internal.h"
+#include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/reuseport.h"
 
@@ -182,6 +183,7 @@ static void on_awake(uv_check_t *check)
 	keep_all(check->data);
 	look_for_paths(check->data);
 	keep_control(check->data);
+	record_keep(check->data);
 }
 
 void keep_start(struct supervisor *s)

@@ -58,6 +58,9 @@ void record_started(struct supervisor *s, struct worker *worker); /* NULL: it co
 void record_set(struct supervisor *s, uint32_t row, const struct record_row *is);
 void record_gone(struct supervisor *s, uint32_t row); /* 0: nothing */
 void record_close(struct supervisor *s);
+/* Begins it anew where its file is gone, with the workers that live now; one system call when it is
+ * there. Not while there are orphans, whose rows it had. */
+void record_keep(struct supervisor *s);
 
 /* orphan_sockets.c */
 void orphans_form(struct supervisor *s, struct sock *sock); /* before it is opened at the start */

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -239,6 +240,33 @@ static void record_all(struct supervisor *s)
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
 			record_worker(w);
+}
+
+static void forget_rows(struct supervisor *s)
+{
+	struct record *record = &s->record;
+
+	free(record->free);
+	record->free = NULL;
+	record->free_count = record->size = record->rows = record->starting = 0;
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
+			w->record_row = 0;
+}
+
+void record_keep(struct supervisor *s)
+{
+	struct rowfile *file = &s->record.file;
+	struct stat info;
+
+	if (file->file.fd < 0 || s->orphans || lstat(file->path, &info) == 0 || errno != ENOENT)
+		return;
+	rowfile_close(file, false);
+	forget_rows(s);
+	if (!record_open(s, NULL))
+		return;
+	record_all(s);
+	sup_note(s, LOG_LEVEL_WARN, "on_death = keep: %s had been removed; it is there again", file->path);
 }
 
 void record_resume(struct supervisor *s, record_found *found)

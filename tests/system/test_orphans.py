@@ -90,6 +90,26 @@ class RowN7(Case):
             with self.subTest(balance=mode):
                 self.kill_and_start(mode)
 
+    def test_N7_the_record_was_taken_away(self):
+        """With the folder of the control socket, as by a cleaner: clusterd begins it anew."""
+        c = self.first(flags=("--set", "control.socket=run/web.sock"))
+        c.socket = c.folder / "run" / "web.sock"
+        for wake in (signal.SIGUSR1, signal.SIGUSR2):
+            mark = c.mark()
+            harness.shutil.rmtree(c.socket.parent)
+            c.kill(wake)
+            c.wait_events(2, "note", since=mark, level="warn")
+            self.assert_rows(c, c.workers())
+            c.ctl("roll")
+            c.ctl("scale", "4")
+            c.ctl("scale", "3")
+            c.ctl("upgrade")
+            self.assert_rows(c, c.workers())
+        orphans = self.murder(c)
+        d = self.again(c)
+        d.ready(3)
+        self.gone(orphans)
+
     def kill_and_start(self, mode):
         c = self.first(harness.APP, flags=("-b", mode))
         loads = [harness.Load(c.port, 4), harness.Load(c.port, 4, keep_alive=True)]

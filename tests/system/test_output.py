@@ -163,7 +163,7 @@ time.sleep(1000)
     def test_L7_a_full_disk_blocks_nobody(self):
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[log]\nfile = /dev/full\n[restart]\ndelay = 0\n",
                          flags=("-n", "2"))
-        c.announce("log.lost")  # at the end, on standard error
+        c.announce("log.lost")  # on standard error, as all that the start could not write
         harness.eventually(lambda: len(c.workers()) == 2, "two workers")
         for _ in range(20):
             victim = c.workers()[0]
