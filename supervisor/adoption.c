@@ -271,18 +271,25 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	tell(a, request, given(narrowed, lost));
 }
 
+/* Any other error is one of the program's own, and the kernel will tell it. */
+static void tell_blind(struct adoption *a, int error)
+{
+	if (error != -EPERM || a->s->adopt_blind)
+		return;
+	a->s->adopt_blind = true;
+	sup_note(a->s, LOG_LEVEL_WARN,
+	         "adopt: what worker %u binds can not be read (%s): it runs as another "
+	         "user; let clusterd have CAP_SYS_PTRACE, or leave out cluster.user",
+	         a->slot, strerror(-error));
+}
+
 static void on_bind(struct adoption *a, struct adopt_request *request)
 {
 	const char *failed = "";
 	struct sock *of;
 
 	if (request->error) {
-		if (!a->s->adopt_blind)
-			sup_note(a->s, LOG_LEVEL_WARN,
-			         "adopt: what worker %u binds can not be read (%s): it runs as another "
-			         "user; let clusterd have CAP_SYS_PTRACE, or leave out cluster.user",
-			         a->slot, strerror(-request->error));
-		a->s->adopt_blind = true;
+		tell_blind(a, request->error);
 		adopt_continue(a->notify_fd, request, &failed);
 		return;
 	}

@@ -160,7 +160,7 @@ void notice_read(void *owner)
 	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone; turn++) {
 		uint32_t rest_ms, before = worker->strangers;
 
-		if (!closer_has_room()) { /* then another descriptor could make us wait */
+		if (!closer_has_room(worker->notify_fd)) { /* then another descriptor could make us wait */
 			worker->strangers += NOTIFY_BURST;
 			listen_later(worker, NOTIFY_WINDOW_MS);
 			return;
@@ -208,7 +208,7 @@ static void on_rested(uv_timer_t *timer)
 /* What it could send before its queue was full: a word that keeps it alive may be among it. */
 static void read_queue(struct worker *worker)
 {
-	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone && closer_has_room() && read_one(worker); turn++)
+	for (int turn = 0; turn < NOTIFY_TURN && !worker->gone && closer_has_room(worker->notify_fd) && read_one(worker); turn++)
 		;
 }
 

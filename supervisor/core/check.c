@@ -268,6 +268,8 @@ static bool flags_valid(const struct pool *pool)
 {
 	if (pool->wanted > pool->slots_max || (unsigned)pool->why >= WHYS)
 		return false;
+	if (pool->now_ms > NEVER_MS / 4 * 3) /* no clock comes that far, and all would be due for ever */
+		return false;
 	if (!pool->started && (pool->wanted || pool->live))
 		return false;
 	return !pool->exited || (pool->stopping && pool->live <= pool->abandoned);

@@ -76,7 +76,7 @@ int adopt_receive(int notify_fd, struct adopt_request *ret, const char **failed)
 int adopt_look(int notify_fd, struct adopt_request *request, const char **failed)
 {
 	*failed = "closer";
-	if (!closer_has_room())
+	if (!closer_has_room(-1))
 		return -EBUSY;
 	adopt_peer_look(request);
 	return still_valid(notify_fd, request->id, failed);

@@ -11,6 +11,7 @@ enum { STACK_SIZE = 256 * 1024 }; /* of address space; what a sanitizer needs */
 struct lot {
 	pthread_t thread;
 	bool busy, cancelled;
+	int socket; /* that it came by */
 	uint64_t begun_ms;
 	size_t count, next; /* next is the thread's until it is joined */
 	int fds[CLOSER_FDS_MAX];
@@ -93,8 +94,9 @@ static void cancel_old(void)
 	}
 }
 
-static void fill(struct lot *lot, const int *fds, size_t count)
+static void fill(struct lot *lot, int socket, const int *fds, size_t count)
 {
+	lot->socket = socket;
 	memcpy(lot->fds, fds, count * sizeof *fds);
 	lot->count = count;
 	lot->next = 0;
@@ -108,26 +110,27 @@ static void fill_with_waiting(struct lot *lot)
 
 	waiting.count -= count;
 	if (count > 0)
-		fill(lot, waiting.fds + waiting.count, count);
+		fill(lot, -1, waiting.fds + waiting.count, count);
 }
 
-bool closer_has_room(void)
+bool closer_has_room(int socket)
 {
-	size_t under_way = 0;
+	size_t under_way = 0, own = 0;
 
 	for (size_t i = 0; i < CLOSER_LOTS; i++) {
 		reap(&lots[i]);
 		if (!lots[i].busy)
 			fill_with_waiting(&lots[i]);
 		under_way += lots[i].busy ? lots[i].count : 0;
+		own += socket >= 0 && lots[i].busy && lots[i].socket == socket;
 	}
-	if (free_lot() && under_way < CLOSER_FDS)
+	if (free_lot() && under_way < CLOSER_FDS && own < CLOSER_OWN)
 		return true;
 	cancel_old();
 	return false;
 }
 
-void closer_close(const int *fds, size_t count)
+void closer_close(int socket, const int *fds, size_t count)
 {
 	struct lot *lot = free_lot();
 	size_t first = 0;
@@ -139,7 +142,7 @@ void closer_close(const int *fds, size_t count)
 	if (count == 0)
 		return;
 	if (lot && count <= CLOSER_FDS_MAX)
-		fill(lot, fds, count);
+		fill(lot, socket, fds, count);
 	else
 		close_in_place(fds, count);
 }
@@ -159,5 +162,5 @@ void closer_take(int fd)
 		waiting.size = size;
 	}
 	fds[waiting.count++] = fd;
-	closer_has_room();
+	closer_has_room(-1);
 }

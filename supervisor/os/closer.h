@@ -16,18 +16,23 @@
 enum {
 	CLOSER_FDS_MAX = 253, /* in one lot: SCM_MAX_FD */
 	CLOSER_LOTS = 16,     /* at a time */
+	CLOSER_OWN = 3,       /* of these for what came by one socket */
 	CLOSER_FDS = 64,      /* of these in all, so that they do not use up what a process may open */
 	CLOSER_MS = 1000,
 };
 
-/* May another lot be taken in? If not, ask again soon: what has waited for too long is ended. */
-bool closer_has_room(void);
+/*
+ * May another lot be taken in that came by `socket`, or by none (-1)? If not, ask again soon: what has
+ * waited for too long is ended. Not all of it can be: close(2) of a file may wait for a file system that
+ * its sender serves, and then only the sender is not heard any more.
+ */
+bool closer_has_room(int socket);
 
 /*
  * Closes them, at most CLOSER_FDS_MAX. It does not wait after closer_has_room() was true, unless
  * there are no resources for a thread: then they are closed in place, sockets without their linger.
  */
-void closer_close(const int *fds, size_t count);
+void closer_close(int socket, const int *fds, size_t count);
 
 /*
  * Takes over a socket of ours with something in it that nobody has read. It does not wait: one that

@@ -68,7 +68,7 @@ int listen_unlink_own(const struct listening *listening, const char **failed);
 int listen_path_lost(const struct listening *listening, const char *path);
 
 /* Closes a listening fd and forgets it. Connections that wait at a unix socket may have brought fds
- * along: then it is left to closer.h. */
+ * along: then it is left to closer.h, and an abstract name is free a moment later. */
 void listen_let_go(int *fd);
 
 /* Port of a TCP or UDP socket, 0 for others, or -errno. */

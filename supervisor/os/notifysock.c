@@ -54,7 +54,7 @@ int notifysock_open(char name[NOTIFYSOCK_NAME_MAX], int *ret_fd, const char **fa
 }
 
 /* Fds of the message are ours now whether we want them or not. */
-static int close_fds(const struct cmsghdr *control)
+static int close_fds(int socket, const struct cmsghdr *control)
 {
 	size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 	int fds[FDS_MAX];
@@ -62,11 +62,11 @@ static int close_fds(const struct cmsghdr *control)
 	if (count > FDS_MAX)
 		count = FDS_MAX;
 	memcpy(fds, CMSG_DATA(control), count * sizeof *fds);
-	closer_close(fds, count);
+	closer_close(socket, fds, count);
 	return (int)count;
 }
 
-static void read_control(struct msghdr *message, struct notifysock_message *ret)
+static void read_control(int socket, struct msghdr *message, struct notifysock_message *ret)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		struct ucred credentials;
@@ -74,7 +74,7 @@ static void read_control(struct msghdr *message, struct notifysock_message *ret)
 		if (c->cmsg_level != SOL_SOCKET)
 			continue;
 		if (c->cmsg_type == SCM_RIGHTS) {
-			ret->fds += close_fds(c);
+			ret->fds += close_fds(socket, c);
 		} else if (c->cmsg_type == SCM_CREDENTIALS) {
 			memcpy(&credentials, CMSG_DATA(c), sizeof credentials);
 			ret->pid = credentials.pid;
@@ -110,7 +110,7 @@ int notifysock_receive(int fd, struct notifysock_message *ret)
 	ret->size = (size_t)size;
 	ret->text[size] = '\0';
 	ret->cut = message.msg_flags & MSG_TRUNC;
-	read_control(&message, ret);
+	read_control(fd, &message, ret);
 	return 1;
 }
 

@@ -37,7 +37,7 @@ struct notifysock_message {
 int notifysock_open(char name[NOTIFYSOCK_NAME_MAX], int *ret_fd, const char **failed);
 
 /*
- * Takes one datagram: 1 and *ret, 0 if there is none, or -errno. Ask closer_has_room() first: fds
+ * Takes one datagram: 1 and *ret, 0 if there is none, or -errno. Ask closer_has_room(fd) first: fds
  * that came along go to closer.h; pipes are closed before it returns: that is what BARRIER=1 waits for,
  * and it is true, because everything sent before has been handled by then.
  */

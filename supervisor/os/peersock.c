@@ -25,8 +25,8 @@ static void close_fds(struct msghdr *message)
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		memcpy(fds, CMSG_DATA(c), count * sizeof *fds);
-		closer_has_room(); /* clears up; without room it is closed here, without its linger */
-		closer_close(fds, count);
+		closer_has_room(-1); /* clears up; without room it is closed here, without its linger */
+		closer_close(-1, fds, count);
 	}
 }
 

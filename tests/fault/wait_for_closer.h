@@ -16,10 +16,10 @@ static inline void wait_for_closer(void)
 	struct stat threads;
 
 	do {
-		closer_has_room();
+		closer_has_room(-1);
 		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 	} while (stat("/proc/self/task", &threads) == 0 && threads.st_nlink > LINKS_OF_ONE);
-	closer_has_room();
+	closer_has_room(-1);
 }
 
 #endif

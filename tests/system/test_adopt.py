@@ -103,6 +103,23 @@ time.sleep(1000)
         self.assertEqual({e.result for e in told[:-1]}, {"gets our socket"})
         self.assertEqual(told[-1].result, "again; no more is told of what it binds")
 
+    def test_an_address_that_is_none_is_not_blamed_on_the_user(self):
+        """The kernel tells the program what is wrong with it; there is nothing to tell an operator."""
+        c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", """
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None, use_errno=True)
+s = socket.socket()
+for address, size in ((0, 16), (1, 16), (id(s), 200), (id(s), 2**31 - 1)):
+    libc.bind(s.fileno(), ctypes.c_void_p(address), size)
+    print('said', ctypes.get_errno(), flush=True)
+s.bind(('127.0.0.1', int(os.environ['PORT'])))
+s.listen(5)
+time.sleep(1000)
+""", policy=POLICY, flags=("-n", "1", "-a"))
+        c.ready(1)
+        self.assertEqual([line for line in c.other if line.startswith("said")],
+                         ["said 14", "said 14", "said 22", "said 22"])  # EFAULT, EINVAL
+
     def test_a_connection_that_lingers_holds_nobody_up(self):
         """What a program binds is looked at through a copy of ours, which may be the last when it is closed."""
         port = harness.free_port()

@@ -148,6 +148,25 @@ START_TEST(a_forged_state_is_refused_or_harmless)
 }
 END_TEST
 
+/* At NEVER_MS even what never comes is due, for ever. */
+START_TEST(a_clock_at_its_end_is_refused)
+{
+	struct play p;
+	struct saved s;
+	void *memory;
+
+	play_begin(&p, QUIET, 4, 16);
+	play(&p, "start 1; spawned 1; ready 1");
+	p.pool->now_ms = NEVER_MS;
+	s = save(p.pool);
+	ck_assert_ptr_null(load(&s, p.policy, &memory));
+	free(memory);
+	free(s.bytes);
+	p.pool->now_ms = 1;
+	play_end(&p);
+}
+END_TEST
+
 START_TEST(does_not_fit_a_smaller_pool)
 {
 	struct play p;
@@ -188,6 +207,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, any_truncation_is_refused, 0, SCRIPTS);
 	tcase_add_loop_test(tests, any_flip_is_refused, 0, SCRIPTS);
 	tcase_add_loop_test(tests, a_forged_state_is_refused_or_harmless, 0, SCRIPTS);
+	tcase_add_test(tests, a_clock_at_its_end_is_refused);
 	tcase_add_test(tests, does_not_fit_a_smaller_pool);
 	tcase_add_test(tests, resized_it_goes_on);
 }

@@ -449,7 +449,11 @@ START_TEST(abstract)
 	ck_assert(reachable(&address));
 	ck_assert_int_eq(try_open(&address, &second), -EADDRINUSE);
 	listen_close(&first);
-	ck_assert(!reachable(&address));
+	/* With a connection in its queue it is closed by a thread. */
+	for (int tries = 0; reachable(&address); tries++) {
+		ck_assert_int_lt(tries, 5000);
+		usleep(1000);
+	}
 }
 END_TEST
 

@@ -72,7 +72,25 @@ START_TEST(more_than_there_are_threads)
 		peersock_close(&ends[0]);
 	}
 	ck_assert_uint_lt(clock_ms() - since, AT_ONCE_MS);
-	ck_assert(!closer_has_room());
+	ck_assert(!closer_has_room(-1));
+}
+END_TEST
+
+/* What came by one socket does not keep what comes by others from being read. */
+START_TEST(one_socket_has_its_share)
+{
+	for (int i = 0; i < CLOSER_OWN; i++) {
+		int ends[2];
+
+		ck_assert(closer_has_room(7));
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+		ck_assert_int_eq(lingering_pass(ends[1], lingering_fd()), 1);
+		close(ends[1]);
+		closer_close(7, ends, 1);
+	}
+	ck_assert(!closer_has_room(7));
+	ck_assert(closer_has_room(8));
+	ck_assert(closer_has_room(-1));
 }
 END_TEST
 
@@ -97,6 +115,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, what_comes_along_is_closed);
 	tcase_add_loop_test(tests, a_lingering_one_holds_nobody_up, 0, 2);
 	tcase_add_test(tests, more_than_there_are_threads);
+	tcase_add_test(tests, one_socket_has_its_share);
 	tcase_add_test(tests, a_kernel_that_can_forbid_it_does);
 }
 
