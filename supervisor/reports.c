@@ -3,6 +3,7 @@
  *
  * GLUE. The only place where the core's reports become words.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -208,32 +209,50 @@ static void on_unkillable(struct supervisor *s, const struct report *r)
 	    F_NUM("pid", pid_of(s, r->cookie)), F_MS("after_ms", r->ms));
 }
 
-static void on_spawn_error(struct supervisor *s, const struct report *r)
-{
-	const struct launch *launch = launch_find(s, r->generation);
-	bool more = r->next == NEXT_RESPAWN;
-	char detail[256] = "", file[PATH_MAX] = "", problem[PROBLEM_MAX + 512];
-	size_t length, cut;
+/* The step of a spawn that failed: the file it was about and what strerror(3) does not say, both "" if nothing. */
+struct step {
+	char file[PATH_MAX];
+	char detail[256];
+};
 
+static void explain_step(const struct supervisor *s, const struct launch *launch, int error, struct step *ret)
+{
+	*ret = (struct step){ "", "" };
 	if (launch && strcmp(s->spawn_step, "chdir") == 0)
-		snprintf(file, sizeof file, "%s", launch->policy.cluster_directory);
+		snprintf(ret->file, sizeof ret->file, "%s", launch->policy.cluster_directory);
 	if (launch && strcmp(s->spawn_step, "exec") == 0) {
-		launch_file(&launch->policy, launch->path, file, sizeof file);
-		spawn_explain(file, r->error, detail, sizeof detail);
-	} else if (strncmp(s->spawn_step, "seccomp", 7) == 0 && r->error == EBUSY) {
-		snprintf(detail, sizeof detail, "something around clusterd traps system calls already, such as "
+		launch_file(&launch->policy, launch->path, ret->file, sizeof ret->file);
+		spawn_explain(ret->file, error, ret->detail, sizeof ret->detail);
+	} else if (strncmp(s->spawn_step, "seccomp", 7) == 0 && error == EBUSY) {
+		snprintf(ret->detail, sizeof ret->detail, "something around clusterd traps system calls already, such as "
 		         "another clusterd with adopt, and only one can: leave out adopt here and listen on fd 3");
 	}
-	if (strcmp(detail, strerror(r->error)) == 0)
-		detail[0] = '\0';
-	length = strlen(file);
-	cut = length > PROBLEM_PATH_MAX ? length - PROBLEM_PATH_MAX : 0;
-	snprintf(problem, sizeof problem, "%s%s%s%s: %s%s%s%s", s->spawn_step, file[0] ? " " : "",
-	         cut > 0 ? "..." : "", file + cut, strerror(r->error), detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
-	memory_problem(s, r->slot, problem);
+	if (strcmp(ret->detail, strerror(error)) == 0)
+		ret->detail[0] = '\0';
+}
+
+/* "exec /srv/app: No such file or directory (…)" for who asks why the slot is empty. */
+static void remember_step(struct supervisor *s, uint32_t slot, const struct step *step, int error)
+{
+	char problem[PROBLEM_MAX + 512];
+	size_t length = strlen(step->file), cut = length > PROBLEM_PATH_MAX ? length - PROBLEM_PATH_MAX : 0;
+
+	snprintf(problem, sizeof problem, "%s%s%s%s: %s%s%s%s", s->spawn_step, length > 0 ? " " : "", cut > 0 ? "..." : "",
+	         step->file + cut, strerror(error), step->detail[0] ? " (" : "", step->detail,
+	         step->detail[0] ? ")" : "");
+	memory_problem(s, slot, problem);
+}
+
+static void on_spawn_error(struct supervisor *s, const struct report *r)
+{
+	bool more = r->next == NEXT_RESPAWN;
+	struct step step;
+
+	explain_step(s, launch_find(s, r->generation), r->error, &step);
+	remember_step(s, r->slot, &step, r->error);
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
-	    F_TEXT("step", s->spawn_step), F_TEXT_IF(file[0] != '\0', "file", file),
-	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(detail[0] != '\0', "detail", detail),
+	    F_TEXT("step", s->spawn_step), F_TEXT_IF(step.file[0] != '\0', "file", step.file),
+	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(step.detail[0] != '\0', "detail", step.detail),
 	    F_MS_IF(more, "retry_ms", r->delay_ms),
 	    F_TEXT_IF(!more && r->next != NEXT_NONE, "action", name_next_action(r->next)),
 	    F_TEXT("why", name_why(r->why)));
