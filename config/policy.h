@@ -37,6 +37,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 enum output_mode { OUTPUT_INHERIT, OUTPUT_CAPTURE };
 enum overflow { OVERFLOW_DROP, OVERFLOW_BLOCK };
 enum on_death { ON_DEATH_STOP, ON_DEATH_KEEP };
+enum over_max_old { OVER_MAX_OLD_CUT, OVER_MAX_OLD_REFUSE };
 enum cpu { CPU_ANY, CPU_PIN };
 enum nonblock { NONBLOCK_KEEP, NONBLOCK_YES, NONBLOCK_NO };
 enum balance {
@@ -106,6 +107,7 @@ typedef enum log_level key_log_level;
 typedef enum output_mode key_output;
 typedef enum overflow key_overflow;
 typedef enum on_death key_on_death;
+typedef enum over_max_old key_over_max_old;
 typedef enum cpu key_cpu;
 typedef enum nonblock key_nonblock;
 typedef enum balance key_balance;

@@ -38,7 +38,7 @@ extern const struct type type_count, type_number, type_limit, type_percent, type
 extern const struct type type_bytes, type_octal, type_integer, type_rlimit, type_signo, type_flag;
 extern const struct type type_ready, type_address, type_address_or_off;
 extern const struct type type_restart, type_give_up, type_scope, type_on_failure, type_log_format,
-	type_log_level, type_output, type_overflow, type_on_death, type_cpu, type_nonblock,
+	type_log_level, type_output, type_overflow, type_on_death, type_over_max_old, type_cpu, type_nonblock,
 	type_balance, type_exit_action;
 
 /* 90061000 is "1d1h1m1s": the form every duration of the policy is printed in. Returns its length. */

@@ -178,6 +178,28 @@ static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, con
 	return rc;
 }
 
+/* [supervisor] over_max_old = refuse: the generation that counts would drain too. */
+static bool too_many_drain(const struct supervisor *s, const struct policy *policy, char *problem, size_t size)
+{
+	uint32_t drain = pool_draining(s->pool);
+
+	if (policy->supervisor_over_max_old != OVER_MAX_OLD_REFUSE || drain < policy->supervisor_max_old)
+		return false;
+	snprintf(problem, size,
+	         "the workers of %u old generation%s still drain, and [supervisor] max_old allows no more: try again "
+	         "when they have ended, or set over_max_old = cut",
+	         drain, drain == 1 ? "" : "s");
+	return true;
+}
+
+static int make_launch(struct supervisor *s, const struct policy *policy, struct launch **ret, char *problem,
+                       size_t size)
+{
+	return too_many_drain(s, policy, problem, size)
+	               ? -EBUSY
+	               : launch_create(s, policy, s->generation + 1, ret, problem, size);
+}
+
 static void begin_roll(struct supervisor *s, struct launch *launch, uint32_t *ret_roll)
 {
 	struct pool_view view;
@@ -200,7 +222,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	const char *failed = "";
 	char problem[LINE_MAX_TOLD];
 
-	if (roll && launch_create(s, r->fresh, s->generation + 1, &launch, problem, sizeof problem) < 0) {
+	if (roll && make_launch(s, r->fresh, &launch, problem, sizeof problem) < 0) {
 		reload_object(r, "%s; nothing was changed", problem);
 		return -1;
 	}
@@ -225,7 +247,7 @@ static int rehearse(struct reload *r, bool roll)
 	struct launch *launch = NULL;
 	char problem[LINE_MAX_TOLD];
 
-	if (roll && launch_create(r->s, r->fresh, r->s->generation + 1, &launch, problem, sizeof problem) < 0) {
+	if (roll && make_launch(r->s, r->fresh, &launch, problem, sizeof problem) < 0) {
 		reload_object(r, "%s", problem);
 		return -1;
 	}
@@ -334,7 +356,7 @@ int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed)
 	if (s->stopping)
 		return -ECANCELED;
 	*failed = problem;
-	if (launch_create(s, &s->policy, s->generation + 1, &launch, problem, sizeof problem) < 0)
+	if (make_launch(s, &s->policy, &launch, problem, sizeof problem) < 0)
 		return -EINVAL;
 	sock_paths_restore(s);
 	begin_roll(s, launch, ret_roll);

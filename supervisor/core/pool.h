@@ -282,6 +282,9 @@ struct instance_view {
 
 void pool_view(const struct pool *pool, struct pool_view *ret);
 bool pool_slot(const struct pool *pool, uint32_t slot, struct slot_view *ret);
+
+/* Generations of which a worker drains. */
+uint32_t pool_draining(const struct pool *pool);
 bool pool_instance(const struct pool *pool, uint32_t cookie, struct instance_view *ret);
 bool pool_generation_used(const struct pool *pool, uint32_t generation);
 

@@ -134,15 +134,22 @@ static void cut(struct pool *pool, uint32_t generation)
 	}
 }
 
-/* The generation that counts will drain too if another one is to replace it. */
-static void cut_oldest(struct pool *pool, uint32_t generation)
+uint32_t pool_draining(const struct pool *pool)
 {
-	uint32_t count = generation != pool->generation;
-	uint32_t oldest, at;
+	uint32_t count = 0, at;
 
 	for (bool more = next_draining(pool, true, 0, &at); more;
 	     more = next_draining(pool, false, at, &at))
 		count++;
+	return count;
+}
+
+/* The generation that counts will drain too if another one is to replace it. */
+static void cut_oldest(struct pool *pool, uint32_t generation)
+{
+	uint32_t count = pool_draining(pool) + (generation != pool->generation);
+	uint32_t oldest;
+
 	for (; count > pool->policy->supervisor_max_old; count--) {
 		if (!next_draining(pool, true, 0, &oldest))
 			break;

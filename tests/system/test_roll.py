@@ -328,6 +328,33 @@ class RowG(harness.TestCase):
         c.kill(signal.SIGQUIT)
         self.assertEqual(c.wait(), 0)
 
+    def test_over_max_old_refuses(self):
+        c = self.start(harness.PROBE, "ready", "drain=60000", "serve", workers=1, stop="60s",
+                       extra="[supervisor]\nmax_old = 1\nover_max_old = refuse\n")
+        c.announce("worker.exit", "note", "roll.end", "reload")
+        first = c.workers()[0]
+        c.ctl("roll")
+        serving = c.pid_of(0)
+        why = ("the workers of 1 old generation still drain, and [supervisor] max_old allows no more: try again when "
+               "they have ended, or set over_max_old = cut")
+        self.assertIn(why, c.ctl("--json", "roll", status=1))
+        c.ctl("reload")  # which changes nothing, and needs no roll
+        good = c.policy_file.read_text()
+        c.policy_file.write_text(good + "[env]\nNEW = 1\n")
+        for asked in (("reload", "--dry-run"), ("reload",)):
+            self.assertIn(why, c.ctl(*asked, status=1))
+        self.assertEqual((sorted(c.workers()), c.pid_of(0)), (sorted([first, serving]), serving))
+        c.kill(signal.SIGKILL, first)
+        c.wait_event("worker.exit", pid=first)
+        c.ctl("reload")
+        self.assertNotEqual(c.pid_of(0), serving)
+        c.policy_file.write_text(good.replace("refuse", "cut") + "[env]\nNEW = 2\n")
+        c.announce("worker.escalate")
+        c.ctl("reload")
+        self.assertEqual(c.wait_event("worker.exit", pid=serving).signal, "SIGKILL")
+        c.kill(signal.SIGQUIT)
+        self.assertEqual(c.wait(), 0)
+
     def test_max_old_that_is_raised_finds_room(self):
         c = self.start(harness.PROBE, "ready", "drain=60000", "serve", workers=4, stop="60s",
                        extra="[supervisor]\nmax_old = 1\n")

@@ -226,6 +226,8 @@ static const struct {
 	{ "log.output", "capture", OUTPUT_CAPTURE },
 	{ "log.overflow", "drop", OVERFLOW_DROP },
 	{ "log.overflow", "block", OVERFLOW_BLOCK },
+	{ "supervisor.over_max_old", "cut", OVER_MAX_OLD_CUT },
+	{ "supervisor.over_max_old", "refuse", OVER_MAX_OLD_REFUSE },
 	{ "supervisor.on_death", "stop", ON_DEATH_STOP },
 	{ "supervisor.on_death", "keep", ON_DEATH_KEEP },
 	{ "cluster.cpu", "any", CPU_ANY },
