@@ -173,6 +173,8 @@ while True:
                            "--protected-mode", "no")
                 options = {"flags": ("-a", "-b", mode, "-l", f"*:{port}"), "listen": False, "count": 2}
                 c = self.first(*program, **options)
+                # Without clusterd nobody would answer a bind or listen that is still to come.
+                harness.eventually(lambda c=c: sum("Ready to accept" in str(line) for line in c.other) == 2, "both listen")
                 orphans = self.murder(c)
                 d = self.again(c, *program, **options)
                 d.ready(2)
