@@ -31,24 +31,59 @@ void orphans_collect(struct supervisor *s)
 	}
 }
 
-/* An adopting listener has the form that the program asked for, which need not be that of the policy. */
-void orphans_form(struct supervisor *s, struct sock *sock)
+static bool is_open(const struct supervisor *s, const struct takeback_socket *is)
 {
-	const struct address *home = &sock->config.address;
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		const struct sock *sock = &s->socks[i];
+
+		if (sock->in_use && adopt_same_address(&sock->bound.sa,
+		                                       sock->bound.sa.ss_family == AF_INET6 && !sock->form.any,
+		                                       &is->facts.sa, is->v6only))
+			return true;
+	}
+	return false;
+}
+
+static bool is_for(const struct takeback_socket *is, const struct address *home)
+{
+	return is->fd >= 0 && is->facts.type == SOCK_STREAM && is->facts.domain != AF_UNIX &&
+	       adopt_covers(&home->sa, !home->any, &is->facts.sa);
+}
+
+/* An adopting listener has the form that the program asked for, which need not be that of the policy. */
+bool orphans_form(struct supervisor *s, struct sock *sock)
+{
 	const struct takeback *set = s->orphans ? &s->orphans->set : NULL;
 
-	if (!set || !sock->config.adopt || home->kind != ADDRESS_TCP)
-		return;
+	if (!set || !sock->config.adopt || sock->config.address.kind != ADDRESS_TCP)
+		return false;
 	for (uint32_t i = 0; i < set->count; i++) {
 		const struct takeback_socket *is = &set->list[i];
 
-		if (is->fd < 0 || is->facts.type != SOCK_STREAM || is->facts.domain == AF_UNIX ||
-		    !adopt_covers(&home->sa, !home->any, &is->facts.sa))
+		if (!is_for(is, &sock->config.address) || is_open(s, is))
 			continue;
 		sock->form.sa = is->facts.sa;
 		sock->form.size = (uint16_t)is->facts.size;
 		sock->form.any = is->facts.domain == AF_INET6 && !is->v6only;
 		sock->adopted = true;
+		return true;
+	}
+	return false;
+}
+
+/* Of a program that binds more than one form, such as 0.0.0.0 and [::]: the others. */
+void orphans_variants(struct supervisor *s, const struct sock *of, uint32_t workers)
+{
+	const char *failed = "";
+	struct sock *sock = NULL, like = { .config = of->config, .form = of->form, .home = of->home, .variant = true };
+
+	while (orphans_form(s, &like) && (sock = sock_place(s)) != NULL) {
+		*sock = like;
+		if (sock_open(s, sock, workers, &failed) == 0)
+			continue;
+		sock_close(s, sock);
+		sup_note(s, LOG_LEVEL_ERROR, "listener %s: what its orphans have beside it can not be taken "
+		         "back: %s", of->config.name, failed);
 		return;
 	}
 }

@@ -63,7 +63,9 @@ void record_close(struct supervisor *s);
 void record_keep(struct supervisor *s);
 
 /* orphan_sockets.c */
-void orphans_form(struct supervisor *s, struct sock *sock); /* before it is opened at the start */
+/* Before a listener is opened at the start, and after. */
+bool orphans_form(struct supervisor *s, struct sock *sock);
+void orphans_variants(struct supervisor *s, const struct sock *of, uint32_t workers);
 void orphans_collect(struct supervisor *s);
 int orphans_lend(struct supervisor *s, const struct listen_spec *spec, struct listening *ret,
                  const char **failed); /* 1 and *ret, 0: there is none, or -errno */

@@ -316,6 +316,8 @@ int sockets_open(struct supervisor *s, uint32_t workers)
 
 	for (uint32_t i = 0; status == 0 && i < s->policy.listener_count; i++)
 		status = sockets_add(s, &s->policy.listeners[i], workers);
+	for (uint32_t i = 0, count = s->sock_count; status == 0 && i < count; i++)
+		orphans_variants(s, &s->socks[i], workers);
 	return status;
 }
 

@@ -184,6 +184,28 @@ while True:
                         pass
                     d.finish()
 
+    @unittest.skipUnless(shutil.which("redis-server"), "redis-server is not installed")
+    def test_N7_an_adopted_program_of_two_forms(self):
+        for mode in MODES:
+            with self.subTest(balance=mode):
+                port = harness.free_port()
+                program = ("redis-server", "--port", str(port), "--bind", "0.0.0.0", "::", "--save", "",
+                           "--protected-mode", "no")
+                options = {"flags": ("-a", "-b", mode, "-l", f"*:{port}"), "listen": False, "count": 2}
+                c = self.first(*program, **options)
+                # Without clusterd nobody would answer a bind or listen that is still to come.
+                harness.eventually(lambda c=c: sum("Ready to accept" in str(line) for line in c.other) == 2, "both listen")
+                orphans = self.murder(c)
+                d = self.again(c, *program, **options)
+                d.ready(2)
+                self.gone(orphans)
+                for host in ("127.0.0.1", "::1"):
+                    with socket.create_connection((host, port), 10) as s:
+                        s.sendall(b"PING\r\n")
+                        self.assertEqual(s.recv(16), b"+PONG\r\n")
+                d.rebase()
+                d.finish()
+
     def ask_until(self, over, port, lost):
         while not over.is_set():
             try:
