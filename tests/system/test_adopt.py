@@ -49,6 +49,7 @@ while True:
 """
 
 # Binds connections that linger, and another thread closes each while the call is looked at.
+# It can hold up itself as well: when its thread has the last copy of such a connection.
 LINGERER = """
 import os, random, signal, socket, struct, sys, threading, time
 listener = socket.create_server(("127.0.0.1", 0))
@@ -56,17 +57,21 @@ wanted = ("127.0.0.1", int(sys.argv[1]))
 def try_to_bind(s):
     try: s.bind(wanted)
     except OSError: pass
-for turn in range(100):
-    s = socket.create_connection(listener.getsockname())
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
-    s.setblocking(False)
-    try:
-        while True: s.send(b"x" * 65536)
-    except BlockingIOError: pass
-    threading.Thread(target=try_to_bind, args=(s,), daemon=True).start()
-    time.sleep(random.random() * 0.0004)
-    threading.Thread(target=os.close, args=(s.detach(),), daemon=True).start()
-    time.sleep(0.002)
+def attack():
+    for turn in range(100):
+        s = socket.create_connection(listener.getsockname())
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+        s.setblocking(False)
+        try:
+            while True: s.send(b"x" * 65536)
+        except BlockingIOError: pass
+        threading.Thread(target=try_to_bind, args=(s,), daemon=True).start()
+        time.sleep(random.random() * 0.0004)
+        threading.Thread(target=os.close, args=(s.detach(),), daemon=True).start()
+        time.sleep(0.002)
+attacker = threading.Thread(target=attack, daemon=True)
+attacker.start()
+attacker.join(5)
 open("done", "w").close()
 signal.pause()
 """
@@ -125,7 +130,7 @@ time.sleep(1000)
         port = harness.free_port()
         c = self.cluster("/usr/bin/python3", "-S", "-E", "-c", LINGERER, str(port), listen=False,
                          policy=POLICY + "[ready]\ntimeout = 60s\n", flags=("-n", "1", "-a", "-l", f"127.0.0.1:{port}"))
-        harness.eventually((c.folder / "done").exists, "all its binds have been answered")
+        harness.eventually((c.folder / "done").exists, "the end of the attack")
         c.ctl("is-ready", status=1)
         c.announce("worker.escalate", "note", "adopt", "worker.exit")
         c.stop(signal.SIGQUIT)
