@@ -270,8 +270,8 @@ while True: time.sleep(1000)
         c.announce("note", "listen.restored")
         for upgrade, roll in ((False, lambda: c.ctl("roll")), (False, lambda: c.kill(signal.SIGHUP)),
                               (True, lambda: c.ctl("roll"))):
-            os.unlink(path)
             mark = c.mark()
+            os.unlink(path)
             for _ in range(3):
                 c.kill(signal.SIGUSR1)
             told = c.wait_event("note", since=mark, level="error").text

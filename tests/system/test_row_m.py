@@ -219,6 +219,8 @@ class SocketFile(harness.TestCase):
                     take_away()
                     c.kill(wake, c.workers()[0] if wake == signal.SIGKILL else None)
                     self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+                    if wake == signal.SIGUSR2:
+                        c.wait_event("upgrade", since=mark)
                     c.ctl("wait", "ready")
                     self.assertEqual(stat.S_IMODE(c.socket.stat().st_mode), 0o600)
                     c.ctl("upgrade")
