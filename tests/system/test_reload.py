@@ -98,7 +98,7 @@ class RowF(harness.TestCase):
         c.announce("worker.exit")
         c.policy_file.write_text(GOOD.replace("5s", "6s") + "[env]\nFRESH = yes\n", encoding="utf-8")
         c.ctl("reload")
-        self.assertFalse(set(before) & set(c.workers()))
+        harness.eventually(lambda: not set(before) & set(c.workers()), "the old ones have ended")
         sent, lost = load.stop()
         self.assertEqual(lost, [], f"of {sent}")
         self.assertGreater(sent, 300)
