@@ -25,6 +25,22 @@ slot = int(os.environ['CLUSTERD_SLOT'])
 """
 NOTIFY = "[ready]\nwhen = notify\ntimeout = %s\n[stop]\ntimeout = 1s\n"
 
+# A connection whose close(2) takes 100 s, and its peer, which must stay open and read nothing.
+LINGERING = """
+import array, struct
+listener = socket.create_server(('127.0.0.1', 0))
+def lingering():
+    sender = socket.create_connection(listener.getsockname())
+    peer = listener.accept()[0]
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
+    sender.setblocking(False)
+    try:
+        while True: sender.send(b'x' * 65536)
+    except BlockingIOError:
+        pass
+    return sender, peer
+"""
+
 
 class RowE(harness.TestCase):
     def python(self, script, **options):
@@ -196,23 +212,11 @@ time.sleep(1000)
                 self.linger(nested)
 
     def linger(self, nested):
-        c = self.python(f"nested = {nested}\n" + """
-import array, struct
+        c = self.python(f"nested = {nested}\n" + LINGERING + """
 def send_fd(s, fd):
     s.sendmsg([b'X=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd.fileno()]))])
     fd.close()
-listener = socket.create_server(('127.0.0.1', 0))
-peers, senders = [], []  # peers are open, and never read
-for turn in range(10):
-    sender = socket.create_connection(listener.getsockname())
-    peers.append(listener.accept()[0])
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
-    sender.setblocking(False)
-    try:
-        while True: sender.send(b'x' * 65536)
-    except BlockingIOError:
-        pass
-    senders.append(sender)
+senders, peers = zip(*[lingering() for turn in range(10)])  # peers are open, and never read
 print('armed', flush=True)
 while not os.path.exists('go'): time.sleep(0.01)
 for sender in senders:
@@ -237,20 +241,11 @@ time.sleep(1000)
 
     def test_E6_nor_in_the_queue_of_one_that_has_died(self):
         """The worker has said too much, so its queue is full and unread when it ends, with the only copies left."""
-        c = self.python("""
-import array, struct
+        c = self.python(LINGERING + """
 if os.path.exists('done'):
     say('READY=1')
     time.sleep(1000)
-listener = socket.create_server(('127.0.0.1', 0))
-sender = socket.create_connection(listener.getsockname())
-peer = listener.accept()[0]
-sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
-sender.setblocking(False)
-try:
-    while True: sender.send(b'x' * 65536)
-except BlockingIOError:
-    pass
+sender, peer = lingering()
 if os.fork() == 0:  # the peer outlives the worker, and reads nothing
     os.setsid()
     sender.close()

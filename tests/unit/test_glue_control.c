@@ -154,15 +154,24 @@ END_TEST
 
 /* ---- answers that wait ---- */
 
-START_TEST(roll_is_followed_to_its_end)
+/* A client that waits for roll 1 of three slots. */
+static int begin_roll(void)
 {
-	struct report report = { .what = REPORT_ROLL_BEGIN, .slot = ALL_SLOTS, .roll = 1, .count = 3 };
+	const struct report report = { .what = REPORT_ROLL_BEGIN, .slot = ALL_SLOTS, .roll = 1, .count = 3 };
 	int fd = dial();
 
 	say(fd, "roll\n");
 	for (int i = 0; i < 1000 && s->rolls == 0; i++)
 		turns(1);
 	control_report(s->control, &report);
+	return fd;
+}
+
+START_TEST(roll_is_followed_to_its_end)
+{
+	struct report report;
+	int fd = begin_roll();
+
 	report = (struct report){ .what = REPORT_READY, .slot = 0, .cookie = 9, .ms = 210 };
 	control_report(s->control, &report);
 	report = (struct report){ .what = REPORT_ROLL_END, .slot = ALL_SLOTS, .roll = 7 };
@@ -185,13 +194,9 @@ END_TEST
 
 START_TEST(a_roll_on_its_way_back)
 {
-	struct report report = { .what = REPORT_ROLL_BEGIN, .slot = ALL_SLOTS, .roll = 1, .count = 3 };
-	int fd = dial();
+	struct report report;
+	int fd = begin_roll();
 
-	say(fd, "roll\n");
-	for (int i = 0; i < 1000 && s->rolls == 0; i++)
-		turns(1);
-	control_report(s->control, &report);
 	report = (struct report){ .what = REPORT_ROLL_SLOT, .slot = 2, .roll = 1, .count = 2 };
 	control_report(s->control, &report);
 	report = (struct report){ .what = REPORT_ROLL_BACK, .slot = 2, .roll = 1, .generation = 4,
