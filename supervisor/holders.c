@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -100,11 +99,6 @@ static void list_pids(const struct holder *holder, char *text, size_t size)
 
 	for (size_t i = 0; i < holder->more_count && used > 0 && (size_t)used < size; i++)
 		used += snprintf(text + used, size - (size_t)used, " %d", (int)holder->more[i]);
-}
-
-bool sock_is_abstract(const struct sock *sock)
-{
-	return sock->form.kind == ADDRESS_UNIX && ((const struct sockaddr_un *)&sock->form.sa)->sun_path[0] == '\0';
 }
 
 void holders_down(struct supervisor *s, const struct sock *sock, const char *step, int error, int retry_s)

@@ -382,6 +382,7 @@ struct sock *sock_place(struct supervisor *s);
 int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed);
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
 int sock_open_shared(struct supervisor *s, struct sock *sock, struct listening *ret, const char **failed);
+bool sock_is_abstract(const struct sock *sock);
 int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed);
 bool sock_path_lost(const struct sock *sock);
 int sock_path_restore(struct supervisor *s, struct sock *sock, const char **failed);
@@ -394,7 +395,6 @@ int socket_fd(const struct sock *sock, uint32_t slot, uint32_t seat);
 /* holders.c: ", by app (pid 12)", or how to find out; after the last worker has ended */
 void holder_text(const struct address *address, char *text, size_t size);
 void holders_left(struct supervisor *s);
-bool sock_is_abstract(const struct sock *sock);
 /* Says that a listener could not be made to listen again; it is tried each `retry_s` seconds. */
 void holders_down(struct supervisor *s, const struct sock *sock, const char *step, int error, int retry_s);
 
@@ -425,6 +425,7 @@ void steer_orphan(struct supervisor *s, uint32_t seat, bool on);
 bool steer_is_stray(const struct supervisor *s, uint32_t seat);
 void steer_orphan_gone(struct supervisor *s, uint32_t seat);
 void steer_move(struct supervisor *s, uint32_t slot);
+int steer_open(struct supervisor *s, struct sock *sock, uint32_t seat, const char **failed);
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);
 void steer_slot_gone(struct supervisor *s, uint32_t slot);
 void vacancy_look(struct supervisor *s);

@@ -12,6 +12,16 @@
 #include "supervisor/internal.h"
 #include "supervisor/os/hangup.h"
 
+static const char *path_of(const struct sock *sock)
+{
+	return ((const struct sockaddr_un *)&sock->form.sa)->sun_path;
+}
+
+bool sock_is_abstract(const struct sock *sock)
+{
+	return sock->form.kind == ADDRESS_UNIX && path_of(sock)[0] == '\0';
+}
+
 static void let_go(struct supervisor *s, int *fd)
 {
 	const char *failed;
@@ -43,10 +53,8 @@ int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed
 
 bool sock_path_lost(const struct sock *sock)
 {
-	const char *path = ((const struct sockaddr_un *)&sock->form.sa)->sun_path;
-
-	return sock->in_use && !sock->inherited && sock->form.kind == ADDRESS_UNIX && path[0] &&
-	       listen_path_lost(&sock->listening, path) > 0;
+	return sock->in_use && !sock->inherited && sock->form.kind == ADDRESS_UNIX && !sock_is_abstract(sock) &&
+	       listen_path_lost(&sock->listening, path_of(sock)) > 0;
 }
 
 int sock_path_restore(struct supervisor *s, struct sock *sock, const char **failed)

@@ -368,6 +368,13 @@ void steer_restore(struct supervisor *s, const struct worker *worker)
 
 /* ---- the slots' own seats ---- */
 
+int steer_open(struct supervisor *s, struct sock *sock, uint32_t seat, const char **failed)
+{
+	int rc = reuseport_add(sock->group, seat, failed);
+
+	return rc == 0 && s->hangup_fd >= 0 ? sockets_watch_slot(s, sock, seat) : rc;
+}
+
 /* Sockets for the slots up to `slots` in every group. On error those that were added are gone. */
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed)
 {
@@ -375,14 +382,12 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		for (uint32_t slot = from; rc == 0 && s->socks[i].group && slot < slots; slot++) {
-			rc = reuseport_add(s->socks[i].group, slot, failed);
+			rc = steer_open(s, &s->socks[i], slot, failed);
 			if (rc == -EINVAL)
 				*failed = "a listener with a socket for each worker has no room for so "
 				          "many; restart clusterd with that number";
 			if (rc == -EEXIST)
 				rc = 0; /* the slot's former worker still leaves */
-			if (rc == 0 && s->hangup_fd >= 0)
-				rc = sockets_watch_slot(s, &s->socks[i], slot);
 		}
 	if (rc < 0)
 		for (uint32_t slot = from; slot < slots; slot++)

@@ -19,21 +19,33 @@ void vacancy_look(struct supervisor *s)
 	s->steer.vacancy = true;
 }
 
-void vacancy_report(struct supervisor *s, const struct report *report)
+static bool idle(const struct slot_view *view)
 {
-	if (report->what == REPORT_DRAINED || report->what == REPORT_GIVE_UP ||
-	    (report->what == REPORT_EXIT && report->next != NEXT_RESPAWN) ||
-	    (report->what == REPORT_READY && s->steer.vacant_last))
-		vacancy_look(s);
+	return view->state == SLOT_DRAINED || view->state == SLOT_HELD || view->state == SLOT_RETIRED;
 }
 
 static bool vacant(const struct supervisor *s, uint32_t slot)
 {
 	struct slot_view view;
 
-	if (!pool_slot(s->pool, slot, &view) || view.cookie || view.next_cookie || view.old)
-		return false;
-	return view.state == SLOT_DRAINED || view.state == SLOT_HELD || view.state == SLOT_RETIRED;
+	return pool_slot(s->pool, slot, &view) && idle(&view) && !view.cookie && !view.next_cookie && !view.old;
+}
+
+/* The end of a worker that was replaced is no reason to look at all slots: a roll has thousands. */
+static bool may_vacate(const struct supervisor *s, const struct report *report)
+{
+	struct slot_view view;
+
+	return report->next == NEXT_RETIRE ||
+	       (report->next == NEXT_NONE && pool_slot(s->pool, report->slot, &view) && idle(&view));
+}
+
+void vacancy_report(struct supervisor *s, const struct report *report)
+{
+	if (report->what == REPORT_DRAINED || report->what == REPORT_GIVE_UP ||
+	    (report->what == REPORT_EXIT && may_vacate(s, report)) ||
+	    (report->what == REPORT_READY && s->steer.vacant_last))
+		vacancy_look(s);
 }
 
 static uint32_t open_slots(const struct supervisor *s, const struct sock *sock)
@@ -70,20 +82,13 @@ void vacancy_settle(struct supervisor *s)
 			vacate(s, &s->socks[i]);
 }
 
-static int open_slot(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed)
-{
-	int rc = reuseport_add(sock->group, slot, failed);
-
-	return rc == 0 && s->hangup_fd >= 0 ? sockets_watch_slot(s, sock, slot) : rc;
-}
-
 int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
 		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0)
-			rc = open_slot(s, &s->socks[i], slot, failed);
+			rc = steer_open(s, &s->socks[i], slot, failed);
 	return rc;
 }
 
@@ -93,5 +98,5 @@ bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot)
 	const char *failed;
 
 	return !hashed(sock) || reuseport_fd(sock->group, slot) < 0 || open_slots(s, sock) > 1 ||
-	       open_slot(s, sock, 0, &failed) == 0;
+	       steer_open(s, sock, 0, &failed) == 0;
 }
