@@ -152,4 +152,8 @@ struct policy {
 	char env[ENV_TEXT_MAX]; /* NAME=value strings, NUL-terminated, one after the other */
 };
 
+/* A listener is for programs that bind by themselves; and one at a unix path. */
+bool policy_adopts(const struct policy *policy);
+bool policy_adopts_path(const struct policy *policy);
+
 #endif

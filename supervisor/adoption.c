@@ -27,22 +27,6 @@
 
 enum { TURN = 32, BINDS_TOLD = 64 }; /* a program that binds all the time must not fill the log */
 
-bool policy_adopts(const struct policy *policy)
-{
-	for (uint32_t i = 0; i < policy->listener_count; i++)
-		if (policy->listeners[i].adopt)
-			return true;
-	return false;
-}
-
-bool policy_adopts_path(const struct policy *policy)
-{
-	for (uint32_t i = 0; i < policy->listener_count; i++)
-		if (policy->listeners[i].adopt && policy->listeners[i].address.kind == ADDRESS_UNIX)
-			return true;
-	return false;
-}
-
 /* ---- which socket ---- */
 
 static bool v6only(const struct sock *sock)
@@ -218,7 +202,6 @@ static void tell_failed(struct adoption *a, const struct adopt_request *request,
 	tell(a, request, result);
 }
 
-/* Called for a bind that a listener of ours covers. */
 static void was_seen(struct adoption *a)
 {
 	struct worker *worker = worker_find(a->s, a->cookie);
@@ -235,6 +218,7 @@ static const char *given(bool narrowed, bool lost)
 	return lost ? "gets our socket, but not all of its options" : "gets our socket";
 }
 
+/* Called for a bind that a listener of ours covers. */
 static void give(struct adoption *a, struct adopt_request *request, struct sock *of)
 {
 	struct supervisor *s = a->s;

@@ -26,9 +26,6 @@ void adopt_link_begin(struct supervisor *s, struct sock *sock);
 void adopt_link_publish(struct supervisor *s, struct sock *sock);
 void adopt_link_end(struct sock *sock);
 
-bool policy_adopts(const struct policy *policy);
-bool policy_adopts_path(const struct policy *policy);
-
 /* Takes the fd over, on error too. */
 int adoption_begin(struct supervisor *s, const struct worker *worker, int notify_fd);
 

@@ -237,9 +237,6 @@ int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
 	if (s->stopping)
 		return -ECANCELED;
 	pool_view(s->pool, &view);
-	*failed = "the cluster is stopping";
-	if (s->stopping)
-		return -ECANCELED;
 	*failed = "more workers than 16384";
 	if (count > SLOTS_LIMIT)
 		return -EINVAL;

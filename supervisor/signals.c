@@ -58,7 +58,7 @@ static void on_scale(struct supervisor *s, int signo)
 		return;
 	count = signo == SIGTTIN ? view.wanted + 1 : view.wanted - 1;
 	if (sup_scale(s, count, &failed) < 0)
-		sup_note(s, s->stopping ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "scale to %u: %s", count, failed);
+		sup_note(s, LOG_LEVEL_ERROR, "scale to %u: %s", count, failed);
 }
 
 static void on_drain(struct supervisor *s, int signo)

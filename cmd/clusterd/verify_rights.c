@@ -81,14 +81,6 @@ static void verify_listener(struct verifier *v, uint32_t i)
 				what);
 }
 
-static bool policy_adopts(const struct policy *policy)
-{
-	for (uint32_t i = 0; i < policy->listener_count; i++)
-		if (policy->listeners[i].adopt)
-			return true;
-	return false;
-}
-
 static void verify_user(struct verifier *v)
 {
 	const struct policy *policy = &v->config->policy;

@@ -1,0 +1,17 @@
+#include "config/policy.h"
+
+bool policy_adopts(const struct policy *policy)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (policy->listeners[i].adopt)
+			return true;
+	return false;
+}
+
+bool policy_adopts_path(const struct policy *policy)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		if (policy->listeners[i].adopt && policy->listeners[i].address.kind == ADDRESS_UNIX)
+			return true;
+	return false;
+}
