@@ -603,17 +603,20 @@ class RowN11(Case):
         record.write_bytes(b"".join(change(n, line.split()).ljust(ROW - 1) + b"\n" if line.strip() else line + b"\n"
                                     for n, line in enumerate(lines)))
 
-    def stranger(self):
-        process = subprocess.Popen(["/bin/sleep", "1000"])
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
+    def stranger(self, unlike):
+        """A process that did not start in the same clock tick as the process unlike, which is all that the kernel tells."""
+        while True:
+            process = subprocess.Popen(["/bin/sleep", "1000"])
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            if started(process.pid) != started(unlike):
+                return process
 
     def test_N11_a_recycled_pid(self):
         """The start time is another's: it is no orphan, whatever its pid."""
         c = self.first()
         orphans = self.murder(c)
-        other = self.stranger()
+        other = self.stranger(orphans[0])
         for pid in orphans[:1]:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
