@@ -73,7 +73,7 @@ static void unix_queue(int fd, struct sup_listener *ret)
 	ret->limit = most;
 }
 
-/* As place_sockets() of launch.c counts: what is adopted has no number of ours. */
+/* As place_sockets() of errand.c counts: what is adopted has no number of ours. */
 static int fd_of(const struct supervisor *s, uint32_t index)
 {
 	int fd = FIRST_FD;

@@ -91,6 +91,8 @@ struct launch {
 	struct spawn_identity identity;
 	struct spawn_limit limits[8];
 	size_t limit_count;
+	char **inherited; /* of clusterd's environment, by its workers; owned */
+	size_t inherited_count;
 };
 
 /* Does it take connections off its queue? See watch.c. */
@@ -364,11 +366,14 @@ int launch_create(struct supervisor *s, const struct policy *policy, uint32_t ge
 /* Writes where the file of a program is for clusterd, whose directory is not that of the workers. */
 void launch_file(const struct policy *policy, const char *path, char *ret, size_t size);
 struct launch *launch_find(const struct supervisor *s, uint32_t generation);
-void launch_limits(const struct supervisor *s, struct launch *launch);
+/* What follows from the policy: limits, what is inherited. 0 or -ENOMEM. */
+int launch_derive(const struct supervisor *s, struct launch *launch);
+void launch_free(struct launch *launch); /* NULL is ignored */
 /* rehearse.c: 0, or -EPERM and a sentence if the priority or a limit is not for us to give. */
 int launch_rehearse(const struct launch *launch, char *problem, size_t size);
 bool launch_prune(struct supervisor *s);
 void launches_free(struct supervisor *s);
+/* errand.c */
 int launch_spawn(struct worker *worker, const struct launch *launch, struct spawned *ret,
                  const char **failed);
 

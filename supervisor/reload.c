@@ -227,7 +227,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		return -1;
 	}
 	if (open_new_sockets(r, workers) != 0) {
-		free(launch);
+		launch_free(launch);
 		return -1;
 	}
 	watch_new_sockets(s);
@@ -251,7 +251,7 @@ static int rehearse(struct reload *r, bool roll)
 		reload_object(r, "%s", problem);
 		return -1;
 	}
-	free(launch);
+	launch_free(launch);
 	return 0;
 }
 

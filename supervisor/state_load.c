@@ -195,11 +195,10 @@ static bool load_launch(struct supervisor *s, const struct tlv *in)
 	if (!get_u32(in, STATE_GENERATION, &launch->generation) ||
 	    !tlv_text(in, STATE_LAUNCH_PATH, launch->path, sizeof launch->path) ||
 	    !get_bytes(in, STATE_LAUNCH_IDENTITY, &launch->identity, sizeof launch->identity) ||
-	    !get_policy(in, &launch->policy)) {
-		free(launch);
+	    !get_policy(in, &launch->policy) || launch_derive(s, launch) < 0) {
+		launch_free(launch);
 		return false;
 	}
-	launch_limits(s, launch);
 	while (*end)
 		end = &(*end)->next;
 	*end = launch;

@@ -10,30 +10,38 @@
 #include "supervisor/core/escape.h"
 #include "supervisor/core/reserved.h"
 
-enum { BOUND_TEXT_MAX = 160 };
+enum {
+	BOUND_TEXT_MAX = 160,
+	OURS_MAX = 24,      /* variables of ours, NULLs of both lists … */
+	OURS_OF_SOCKET = 2, /* … and those that a socket has of its own: EINHORN_FD_n, PUMA_INHERIT_n */
+};
 
 /*
- * Two runs over the same code: the first counts strings and bytes with nothing
- * written, the second fills the memory: the pointers, then the strings.
+ * The memory begins with room for as many pointers as there can be at most, the strings follow.
+ * Where it does not suffice nothing more is written, and the count goes on.
  */
 struct build {
 	const struct envp_input *in;
-	bool writing;
-	char **pointers; /* next free one */
-	char *text;      /* next free byte */
-	size_t strings, bytes;
-	char **envp; /* where the environment begins */
+	char **pointers; /* next free one, or NULL: there is no room for them */
+	char *text;
+	size_t room, bytes; /* at text; the latter may be more */
 	char *pid_text[2];
 };
 
 /* ---- strings ---- */
 
+/* Where the next byte goes; NULL: there is no room for it. */
+static char *here(const struct build *b)
+{
+	return b->bytes < b->room ? b->text + b->bytes : NULL;
+}
+
 static void add(struct build *b, const char *text, size_t size)
 {
-	if (b->writing) {
-		memcpy(b->text, text, size);
-		b->text += size;
-	}
+	char *at = here(b);
+
+	if (at && size <= b->room - b->bytes)
+		memcpy(at, text, size);
 	b->bytes += size;
 }
 
@@ -49,23 +57,20 @@ static void add_number(struct build *b, int64_t number)
 	add(b, digits, number_text(number, digits));
 }
 
+static void point(struct build *b, char *text)
+{
+	if (b->pointers)
+		*b->pointers++ = text;
+}
+
 static void begin(struct build *b)
 {
-	if (b->writing)
-		*b->pointers++ = b->text;
-	b->strings++;
+	point(b, here(b));
 }
 
 static void end(struct build *b)
 {
 	add(b, "", 1);
-}
-
-static void end_list(struct build *b)
-{
-	if (b->writing)
-		*b->pointers++ = NULL;
-	b->strings++;
 }
 
 /* ---- addresses ---- */
@@ -230,7 +235,7 @@ static void add_arguments(struct build *b)
 
 	for (uint16_t i = 0; i < b->in->command->count; i++, word += strlen(word) + 1)
 		add_argument(b, word);
-	end_list(b);
+	point(b, NULL);
 }
 
 /* ---- variables of ours ---- */
@@ -262,7 +267,7 @@ static void add_pid(struct build *b, const char *name, size_t which)
 	static const char room[ENVP_PID_SIZE] = "0";
 
 	begin_variable(b, name);
-	b->pid_text[which] = b->text;
+	b->pid_text[which] = here(b);
 	add(b, room, sizeof room);
 }
 
@@ -415,10 +420,15 @@ static size_t name_size(const char *variable)
 	return equals ? (size_t)(equals - variable) : strlen(variable);
 }
 
+static bool is_port(const char *variable)
+{
+	return name_is(variable, name_size(variable), "PORT");
+}
+
 /* PORT is ours when a socket has one. */
 static bool is_our_port(const struct envp_input *in, const char *variable)
 {
-	return name_is(variable, name_size(variable), "PORT") && first_tcp(in);
+	return is_port(variable) && first_tcp(in);
 }
 
 /* Without a socket no style says anything. */
@@ -437,57 +447,73 @@ static bool in_env(const char *from, uint32_t count, const char *variable)
 	return false;
 }
 
-static void add_copy(struct build *b, const char *variable)
+size_t envp_inherit(char *const *outer, const char *env, uint32_t env_count, char **ret)
 {
-	begin(b);
-	add_word(b, variable);
-	end(b);
+	char *port = NULL;
+	size_t count = 0;
+
+	for (char *const *v = outer; *v; v++) {
+		if (env_reserved(*v) || in_env(env, env_count, *v))
+			continue;
+		if (is_port(*v))
+			port = port ? port : *v; /* as getenv(3): the first counts */
+		else
+			ret[count++] = *v;
+	}
+	if (port)
+		ret[count++] = port;
+	return count;
 }
 
 static void add_theirs(struct build *b)
 {
 	const struct envp_input *in = b->in;
 	const char *env = in->env;
+	size_t count = in->inherited_count;
 
-	for (char *const *v = in->inherited; v && *v; v++)
-		if (!env_reserved(*v) && !is_our_port(in, *v) && !in_env(in->env, in->env_count, *v))
-			add_copy(b, *v);
+	if (count > 0 && is_our_port(in, in->inherited[count - 1]))
+		count--;
+	for (size_t i = 0; i < count; i++)
+		point(b, in->inherited[i]);
 	for (uint32_t left = in->env_count; left > 0; left--) {
 		const char *next = env + strlen(env) + 1;
 
 		if (!ours(in, env) && !in_env(next, left - 1, env))
-			add_copy(b, env);
+			point(b, (char *)env); /* as execve(2) has it, which changes nothing */
 		env = next;
 	}
 }
 
-/* ---- both runs ---- */
+/* ---- both ---- */
 
-static void run(struct build *b)
+static size_t most_pointers(const struct envp_input *in)
 {
-	add_arguments(b);
-	b->envp = b->pointers;
-	add_theirs(b);
-	add_ours(b);
-	end_list(b);
+	return in->command->count + in->inherited_count + in->env_count + OURS_MAX +
+	       OURS_OF_SOCKET * in->socket_count;
 }
 
 size_t envp_build(const struct envp_input *in, void *memory, size_t size, struct envp *ret)
 {
-	struct build count = { .in = in }, fill = { .in = in, .writing = true };
-	size_t needed;
+	size_t pointers = most_pointers(in) * sizeof(char *), needed;
+	struct build b = { .in = in };
+	char **envp;
 
-	run(&count);
-	needed = count.strings * sizeof(char *) + count.bytes;
-	if (needed > size)
-		return needed;
-	fill.pointers = memory;
-	fill.text = (char *)memory + count.strings * sizeof(char *);
-	run(&fill);
-	*ret = (struct envp){
-		.argv = memory,
-		.envp = fill.envp,
-		.pid_text = { fill.pid_text[0], fill.pid_text[1] },
-	};
+	if (pointers <= size) {
+		b.pointers = memory;
+		b.text = (char *)memory + pointers;
+		b.room = size - pointers;
+	}
+	add_arguments(&b);
+	envp = b.pointers;
+	add_theirs(&b);
+	add_ours(&b);
+	point(&b, NULL);
+	needed = pointers + b.bytes;
+	if (needed <= size)
+		*ret = (struct envp){
+			.argv = memory,
+			.envp = envp,
+			.pid_text = { b.pid_text[0], b.pid_text[1] },
+		};
 	return needed;
 }

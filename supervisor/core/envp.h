@@ -31,7 +31,8 @@ struct envp_socket {
 };
 
 struct envp_input {
-	char *const *inherited;        /* clusterd's environ; NULL for none (env_clear) */
+	char *const *inherited;        /* what envp_inherit() answered; NULL for none (env_clear) */
+	size_t inherited_count;
 	const char *env;               /* policy->env: NUL-terminated strings in a row */
 	uint32_t env_count;
 	const struct words *command;   /* arguments with %{…} in them */
@@ -57,8 +58,17 @@ struct envp {
 };
 
 /*
+ * What of clusterd's own environment all workers of one policy inherit: this is the same for each,
+ * so it is asked once and not at every spawn. ret has room for all of outer, which is
+ * NULL-terminated; it gets pointers into outer. PORT comes last, for only the sockets of a worker
+ * tell whether it is inherited. Returns how many they are.
+ */
+size_t envp_inherit(char *const *outer, const char *env, uint32_t env_count, char **ret);
+
+/*
  * Builds both into memory[size], aligned as malloc aligns. Returns the bytes
  * needed; *ret is set only if that is at most `size`. With size 0 it only counts.
+ * What is inherited and what [env] says is not copied: ret points there.
  */
 size_t envp_build(const struct envp_input *in, void *memory, size_t size, struct envp *ret);
 

@@ -10,7 +10,11 @@
 #include "supervisor/core/envp.h"
 #include "tests/unit/suite.h"
 
+enum { OUTER_MAX = 32 };
+
 static char *nothing[] = { NULL };
+static char **outer;
+static char *inherited[OUTER_MAX];
 static struct address tcp4, tcp6, loopback, path, udp;
 static struct envp_socket sockets[4];
 static struct words command;
@@ -69,7 +73,8 @@ static void setup(void)
 	sockets[2] = (struct envp_socket){ "six", 5, &tcp6 };
 	sockets[3] = (struct envp_socket){ "", 6, &loopback };
 	set_command((const char *const[]){ "app" }, 1);
-	in = (struct envp_input){ .inherited = nothing, .env = "", .command = &command, .name = "web",
+	outer = nothing;
+	in = (struct envp_input){ .inherited = inherited, .env = "", .command = &command, .name = "web",
 		                  .slot = 2, .workers = 4, .generation = 7, .sockets = sockets,
 		                  .socket_count = 4, .styles = STYLE_SYSTEMD, .ready_fd = -1,
 		                  .master_pid = 99 };
@@ -77,7 +82,10 @@ static void setup(void)
 
 static void build(void)
 {
-	size_t needed = envp_build(&in, NULL, 0, NULL);
+	size_t needed;
+
+	in.inherited_count = in.inherited ? envp_inherit(outer, in.env, in.env_count, inherited) : 0;
+	needed = envp_build(&in, NULL, 0, NULL);
 
 	ck_assert_uint_le(needed, sizeof memory);
 	ck_assert_uint_eq(envp_build(&in, memory, needed - 1, NULL), needed);
@@ -220,14 +228,14 @@ END_TEST
 
 START_TEST(what_was_meant_for_clusterd_is_not_passed_on)
 {
-	static char *outer[] = { "NOTIFY_SOCKET=/run/systemd/notify", "WATCHDOG_USEC=1", "WATCHDOG_PID=1",
+	static char *theirs[] = { "NOTIFY_SOCKET=/run/systemd/notify", "WATCHDOG_USEC=1", "WATCHDOG_PID=1",
 		                 "LISTEN_PID=1", "LISTEN_FDS=9", "LISTEN_PIDFDID=1", "READY_FD=3",
 		                 "EINHORN_FD_0=9", "NGINX=9;", "CLUSTERD_SLOT=9", "PUMA_INHERIT_9=x",
 		                 "FPM_SOCKETS=x", "UNICORN_FD=9", "SERVER_STARTER_PORT=9",
 		                 "PORT=9", "UPSTART_FDS=9", "GUNICORN_FD=9", "GUNICORN_PID=1",
 		                 "NGINX_HOME=/x", "PORTS=1", "HOME=/root", NULL };
 
-	in.inherited = outer;
+	outer = theirs;
 	build();
 	ck_assert_str_eq(value("NGINX_HOME"), "/x");
 	ck_assert_str_eq(value("PORTS"), "1");
@@ -239,9 +247,9 @@ END_TEST
 
 START_TEST(port_stays_when_no_socket_has_one)
 {
-	static char *outer[] = { "PORT=9", NULL };
+	static char *theirs[] = { "PORT=9", NULL };
 
-	in.inherited = outer;
+	outer = theirs;
 	sockets[0] = (struct envp_socket){ "dns", 3, &udp };
 	in.socket_count = 2;
 	build();
@@ -251,9 +259,9 @@ END_TEST
 
 START_TEST(env_wins_over_what_is_inherited)
 {
-	static char *outer[] = { "A=old", "AB=1", "odd", NULL };
+	static char *theirs[] = { "A=old", "AB=1", "odd", NULL };
 
-	in.inherited = outer;
+	outer = theirs;
 	in.env = "A=first\0A=new=%{slot}\0UTF=\xc3\xa4\nline\0LISTEN_FDS=99\0E=";
 	in.env_count = 5;
 	build();
@@ -265,12 +273,60 @@ START_TEST(env_wins_over_what_is_inherited)
 }
 END_TEST
 
+/* Of two equal names the first counts for getenv(3). */
+START_TEST(port_comes_last)
+{
+	static char *theirs[] = { "PORT=1", "A=1", "NOTIFY_SOCKET=x", "PORT=2", "PORTS=3", NULL };
+
+	ck_assert_uint_eq(envp_inherit(theirs, "A=2", 1, inherited), 2);
+	ck_assert_ptr_eq(inherited[0], theirs[4]);
+	ck_assert_ptr_eq(inherited[1], theirs[0]);
+	ck_assert_uint_eq(envp_inherit(theirs, "PORT=2\0PORTS=3", 2, inherited), 1);
+	ck_assert_ptr_eq(inherited[0], theirs[1]);
+	ck_assert_uint_eq(envp_inherit(nothing, "", 0, inherited), 0);
+}
+END_TEST
+
+/* What every worker gets alike is not copied at each start. */
+START_TEST(what_is_not_ours_is_pointed_to)
+{
+	static char *theirs[] = { "HOME=/root", NULL };
+
+	outer = theirs;
+	in.env = "A=1";
+	in.env_count = 1;
+	build();
+	ck_assert_ptr_eq(built.envp[0], theirs[0]);
+	ck_assert_ptr_eq(built.envp[1], in.env);
+}
+END_TEST
+
+/* Every list of pointers has its room, whatever size the memory is; so the tests under ASan see. */
+START_TEST(too_small_a_room)
+{
+	size_t needed;
+
+	in.styles = ~0u;
+	in.notify_socket = "@0002a";
+	in.watchdog_ms = 5000;
+	in.ready_fd = 7;
+	in.einhorn_socket = "/run/e";
+	needed = envp_build(&in, NULL, 0, NULL);
+	for (size_t size = 0; size <= needed; size++) {
+		char *tight = malloc(size ? size : 1);
+
+		ck_assert_uint_eq(envp_build(&in, tight, size, &built), needed);
+		free(tight);
+	}
+}
+END_TEST
+
 /* Only what says something about sockets or the supervisor is ours. */
 START_TEST(names_that_look_like_ours)
 {
-	static char *outer[] = { "LISTEN_HOST=::", "LISTEN_PORT=80", NULL };
+	static char *theirs[] = { "LISTEN_HOST=::", "LISTEN_PORT=80", NULL };
 
-	in.inherited = outer;
+	outer = theirs;
 	in.env = "LISTEN_ADDRESS=*\0NGINX=/usr/sbin/nginx\0UNICORN_FD=x\0GUNICORN_FD=y\0CLUSTERD_NAME=z";
 	in.env_count = 5;
 	build();
@@ -296,10 +352,10 @@ END_TEST
 START_TEST(a_large_environment)
 {
 	static char big[40000] = "BIG=";
-	static char *outer[] = { big, NULL };
+	static char *theirs[] = { big, NULL };
 
 	memset(big + 4, 'x', sizeof big - 5);
-	in.inherited = outer;
+	outer = theirs;
 	build();
 	ck_assert_uint_eq(strlen(value("BIG")), sizeof big - 5);
 	in.inherited = NULL;
@@ -319,6 +375,9 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, what_was_meant_for_clusterd_is_not_passed_on);
 	tcase_add_test(tests, port_stays_when_no_socket_has_one);
 	tcase_add_test(tests, env_wins_over_what_is_inherited);
+	tcase_add_test(tests, port_comes_last);
+	tcase_add_test(tests, what_is_not_ours_is_pointed_to);
+	tcase_add_test(tests, too_small_a_room);
 	tcase_add_test(tests, names_that_look_like_ours);
 	tcase_add_test(tests, a_large_environment);
 }
