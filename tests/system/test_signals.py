@@ -12,6 +12,7 @@ import re
 import resource
 import signal
 import struct
+import sys
 import tempfile
 import termios
 import time
@@ -22,6 +23,16 @@ import harness
 
 MANUAL = pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd.8"
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n"
+
+# A shell with job control, as far as this goes: the program in a process group of its own, with a parent in the session.
+JOB = """
+import os, sys
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
 
 
 def pending(pid, number):
@@ -114,7 +125,7 @@ class RowI(harness.TestCase):
         self.assertEqual(sorted(self.said("Suspend")), sorted([signal.SIGSTOP, signal.SIGTSTP, signal.SIGCONT]))
         for number in (signal.SIGSTOP, signal.SIGTSTP):
             c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"), nested=True,
-                             prefix=("/bin/bash", "-c", 'set -m; "$@" & wait -f $!', "bash"))
+                             prefix=(sys.executable, "-c", JOB))
             c.ready(2)
             c.announce("worker.exit")
             c.kill(number)
