@@ -1,8 +1,7 @@
-#include "supervisor/core/envp.h"
+#include "supervisor/core/envp_internal.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -11,50 +10,36 @@
 #include "supervisor/core/reserved.h"
 
 enum {
-	BOUND_TEXT_MAX = 160,
 	OURS_MAX = 24,      /* variables of ours, NULLs of both lists … */
 	OURS_OF_SOCKET = 2, /* … and those that a socket has of its own: EINHORN_FD_n, PUMA_INHERIT_n */
 };
 
-/*
- * The memory begins with room for as many pointers as there can be at most, the strings follow.
- * Where it does not suffice nothing more is written, and the count goes on.
- */
-struct build {
-	const struct envp_input *in;
-	char **pointers; /* next free one, or NULL: there is no room for them */
-	char *text;
-	size_t room, bytes; /* at text; the latter may be more */
-	char *pid_text[2];
-};
-
 /* ---- strings ---- */
 
-/* Where the next byte goes; NULL: there is no room for it. */
-static char *here(const struct build *b)
+char *build_here(const struct build *b)
 {
 	return b->bytes < b->room ? b->text + b->bytes : NULL;
 }
 
-static void add(struct build *b, const char *text, size_t size)
+void build_add(struct build *b, const char *text, size_t size)
 {
-	char *at = here(b);
+	char *at = build_here(b);
 
 	if (at && size <= b->room - b->bytes)
 		memcpy(at, text, size);
 	b->bytes += size;
 }
 
-static void add_word(struct build *b, const char *word)
+void build_word(struct build *b, const char *word)
 {
-	add(b, word, strlen(word));
+	build_add(b, word, strlen(word));
 }
 
-static void add_number(struct build *b, int64_t number)
+void build_number(struct build *b, int64_t number)
 {
 	char digits[NUMBER_TEXT_MAX];
 
-	add(b, digits, number_text(number, digits));
+	build_add(b, digits, number_text(number, digits));
 }
 
 static void point(struct build *b, char *text)
@@ -63,20 +48,19 @@ static void point(struct build *b, char *text)
 		*b->pointers++ = text;
 }
 
-static void begin(struct build *b)
+void build_begin(struct build *b)
 {
-	point(b, here(b));
+	point(b, build_here(b));
 }
 
-static void end(struct build *b)
+void build_end(struct build *b)
 {
-	add(b, "", 1);
+	build_add(b, "", 1);
 }
 
 /* ---- addresses ---- */
 
-/* "0.0.0.0:80", "[::]:80", "/path", "@abstract": what the socket is bound to. */
-static void bound_text(const struct address *a, char text[BOUND_TEXT_MAX])
+void envp_bound_text(const struct address *a, char text[BOUND_TEXT_MAX])
 {
 	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&a->sa;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
@@ -99,17 +83,17 @@ static void bound_text(const struct address *a, char text[BOUND_TEXT_MAX])
 		text[0] = '\0';
 }
 
-static bool is_unix(const struct address *a)
+bool envp_is_unix(const struct address *a)
 {
 	return a->sa.ss_family == AF_UNIX;
 }
 
 static bool is_tcp(const struct address *address)
 {
-	return address->kind != ADDRESS_UDP && !is_unix(address) && address->port;
+	return address->kind != ADDRESS_UDP && !envp_is_unix(address) && address->port;
 }
 
-static const struct address *first_tcp(const struct envp_input *in)
+const struct address *envp_first_tcp(const struct envp_input *in)
 {
 	if (in->first && is_tcp(in->first))
 		return in->first;
@@ -144,35 +128,35 @@ static const struct envp_socket *socket_named(const struct envp_input *in, const
 
 static bool put_slot(struct build *b)
 {
-	add_number(b, b->in->slot);
+	build_number(b, b->in->slot);
 	return true;
 }
 
 static bool put_workers(struct build *b)
 {
-	add_number(b, b->in->workers);
+	build_number(b, b->in->workers);
 	return true;
 }
 
 static bool put_name(struct build *b)
 {
-	add_word(b, b->in->name);
+	build_word(b, b->in->name);
 	return true;
 }
 
 static bool put_fd(struct build *b)
 {
 	if (b->in->socket_count > 0)
-		add_number(b, b->in->sockets[0].fd);
+		build_number(b, b->in->sockets[0].fd);
 	return b->in->socket_count > 0;
 }
 
 static bool put_port(struct build *b)
 {
-	const struct address *tcp = first_tcp(b->in);
+	const struct address *tcp = envp_first_tcp(b->in);
 
 	if (tcp)
-		add_number(b, tcp->port);
+		build_number(b, tcp->port);
 	return tcp != NULL;
 }
 
@@ -183,10 +167,10 @@ static bool put_address(struct build *b)
 
 	if (!first)
 		return false;
-	bound_text(first, text);
-	if (is_unix(first))
-		add_word(b, "unix:");
-	add_word(b, text);
+	envp_bound_text(first, text);
+	if (envp_is_unix(first))
+		build_word(b, "unix:");
+	build_word(b, text);
 	return true;
 }
 
@@ -210,13 +194,13 @@ static bool put_placeholder(struct build *b, const char *name, size_t size)
 		return false;
 	socket = socket_named(b->in, name + 3, size - 3);
 	if (socket)
-		add_number(b, socket->fd);
+		build_number(b, socket->fd);
 	return socket != NULL;
 }
 
 static void add_argument(struct build *b, const char *word)
 {
-	begin(b);
+	build_begin(b);
 	while (*word) {
 		const char *close = word[0] == '%' && word[1] == '{' ? strchr(word, '}') : NULL;
 
@@ -224,9 +208,9 @@ static void add_argument(struct build *b, const char *word)
 			word = close + 1;
 			continue;
 		}
-		add(b, word++, 1);
+		build_add(b, word++, 1);
 	}
-	end(b);
+	build_end(b);
 }
 
 static void add_arguments(struct build *b)
@@ -236,179 +220,6 @@ static void add_arguments(struct build *b)
 	for (uint16_t i = 0; i < b->in->command->count; i++, word += strlen(word) + 1)
 		add_argument(b, word);
 	point(b, NULL);
-}
-
-/* ---- variables of ours ---- */
-
-static void begin_variable(struct build *b, const char *name)
-{
-	begin(b);
-	add_word(b, name);
-	add(b, "=", 1);
-}
-
-static void add_variable(struct build *b, const char *name, const char *value)
-{
-	begin_variable(b, name);
-	add_word(b, value);
-	end(b);
-}
-
-static void add_count(struct build *b, const char *name, int64_t number)
-{
-	begin_variable(b, name);
-	add_number(b, number);
-	end(b);
-}
-
-/* A pid that only the child knows; it writes it over the 0. */
-static void add_pid(struct build *b, const char *name, size_t which)
-{
-	static const char room[ENVP_PID_SIZE] = "0";
-
-	begin_variable(b, name);
-	b->pid_text[which] = here(b);
-	add(b, room, sizeof room);
-}
-
-static void add_systemd(struct build *b)
-{
-	const struct envp_input *in = b->in;
-
-	if (in->socket_count == 0)
-		return;
-	add_pid(b, "LISTEN_PID", 0);
-	add_count(b, "LISTEN_FDS", (int64_t)in->socket_count);
-	begin_variable(b, "LISTEN_FDNAMES");
-	for (size_t i = 0; i < in->socket_count; i++) {
-		add_word(b, i ? ":" : "");
-		add_word(b, in->sockets[i].name[0] ? in->sockets[i].name : "unknown");
-	}
-	end(b);
-}
-
-/* A port alone stands for every IPv4 address; start_server(1), SERVER_STARTER_PORT. */
-static void add_server_starter(struct build *b)
-{
-	char text[BOUND_TEXT_MAX];
-
-	begin_variable(b, "SERVER_STARTER_PORT");
-	for (size_t i = 0; i < b->in->socket_count; i++) {
-		const char *key = text;
-
-		bound_text(b->in->sockets[i].address, text);
-		if (strncmp(text, "0.0.0.0:", 8) == 0)
-			key = text + 8;
-		add_word(b, i ? ";" : "");
-		add_word(b, key);
-		add(b, "=", 1);
-		add_number(b, b->in->sockets[i].fd);
-	}
-	end(b);
-	add_count(b, "SERVER_STARTER_GENERATION", b->in->generation);
-}
-
-static void add_fds(struct build *b, const char *name, const char *between, const char *after)
-{
-	begin_variable(b, name);
-	for (size_t i = 0; i < b->in->socket_count; i++) {
-		add_word(b, i ? between : "");
-		add_number(b, b->in->sockets[i].fd);
-		add_word(b, after);
-	}
-	end(b);
-}
-
-static void add_einhorn(struct build *b)
-{
-	char name[48];
-
-	add_count(b, "EINHORN_FD_COUNT", (int64_t)b->in->socket_count);
-	for (size_t i = 0; i < b->in->socket_count; i++) {
-		snprintf(name, sizeof name, "EINHORN_FD_%zu", i);
-		add_count(b, name, b->in->sockets[i].fd);
-	}
-	add_fds(b, "EINHORN_FDS", " ", "");
-	add_count(b, "EINHORN_MASTER_PID", b->in->master_pid);
-	add_count(b, "EINHORN_CHILD_INDEX", b->in->slot);
-	if (b->in->einhorn_socket)
-		add_variable(b, "EINHORN_SOCK_PATH", b->in->einhorn_socket);
-}
-
-static void add_nginx(struct build *b)
-{
-	add_fds(b, "NGINX", "", ";");
-}
-
-static void add_unicorn(struct build *b)
-{
-	add_fds(b, "UNICORN_FD", ",", "");
-}
-
-static void add_puma(struct build *b)
-{
-	char name[48], text[BOUND_TEXT_MAX];
-
-	for (size_t i = 0; i < b->in->socket_count; i++) {
-		const struct address *address = b->in->sockets[i].address;
-
-		snprintf(name, sizeof name, "PUMA_INHERIT_%zu", i);
-		bound_text(address, text);
-		begin_variable(b, name);
-		add_number(b, b->in->sockets[i].fd);
-		add_word(b, is_unix(address) ? ":unix://" : ":tcp://");
-		add_word(b, text);
-		end(b);
-	}
-}
-
-static void add_php_fpm(struct build *b)
-{
-	char text[BOUND_TEXT_MAX];
-
-	begin_variable(b, "FPM_SOCKETS");
-	for (size_t i = 0; i < b->in->socket_count; i++) {
-		bound_text(b->in->sockets[i].address, text);
-		add_word(b, i ? "," : "");
-		add_word(b, text);
-		add(b, "=", 1);
-		add_number(b, b->in->sockets[i].fd);
-	}
-	end(b);
-}
-
-static const struct protocol {
-	enum style style;
-	void (*add)(struct build *b);
-} protocols[] = {
-	{ STYLE_SYSTEMD, add_systemd }, { STYLE_SERVER_STARTER, add_server_starter },
-	{ STYLE_EINHORN, add_einhorn }, { STYLE_NGINX, add_nginx },
-	{ STYLE_UNICORN, add_unicorn }, { STYLE_PUMA, add_puma },
-	{ STYLE_PHP_FPM, add_php_fpm },
-};
-
-static void add_ours(struct build *b)
-{
-	const struct envp_input *in = b->in;
-	const struct address *tcp = first_tcp(in);
-
-	for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
-		if ((in->styles & (uint32_t)protocols[i].style) && in->socket_count > 0)
-			protocols[i].add(b);
-	if (tcp)
-		add_count(b, "PORT", tcp->port);
-	add_variable(b, "CLUSTERD_NAME", in->name);
-	add_count(b, "CLUSTERD_SLOT", in->slot);
-	add_count(b, "CLUSTERD_WORKERS", in->workers);
-	add_count(b, "CLUSTERD_GENERATION", in->generation);
-	if (in->notify_socket)
-		add_variable(b, "NOTIFY_SOCKET", in->notify_socket);
-	if (in->watchdog_ms > 0) {
-		add_count(b, "WATCHDOG_USEC", (int64_t)(in->watchdog_ms * 1000));
-		add_pid(b, "WATCHDOG_PID", 1);
-	}
-	if (in->ready_fd >= 0)
-		add_count(b, "READY_FD", in->ready_fd);
 }
 
 /* ---- variables of others ---- */
@@ -428,7 +239,7 @@ static bool is_port(const char *variable)
 /* PORT is ours when a socket has one. */
 static bool is_our_port(const struct envp_input *in, const char *variable)
 {
-	return is_port(variable) && first_tcp(in);
+	return is_port(variable) && envp_first_tcp(in);
 }
 
 /* Without a socket no style says anything. */
@@ -506,7 +317,7 @@ size_t envp_build(const struct envp_input *in, void *memory, size_t size, struct
 	add_arguments(&b);
 	envp = b.pointers;
 	add_theirs(&b);
-	add_ours(&b);
+	envp_add_ours(&b);
 	point(&b, NULL);
 	needed = pointers + b.bytes;
 	if (needed <= size)
