@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/signals.h"
 #include "supervisor/control_internal.h"
 #include "supervisor/core/names.h"
 #include "supervisor/explain.h"
@@ -80,13 +81,23 @@ static void put_exit(struct client *client, struct json *j, const struct report 
 		put_last_line(client, j, report->slot);
 }
 
+/* Without a signal it drains first, and is told of again when it gets one. */
+static void put_stop(struct json *j, const struct report *report)
+{
+	char signal[SIGNAL_TEXT_MAX];
+
+	json_word(j, "cause", name_end_cause(report->cause));
+	if (report->signal)
+		json_word(j, "signal", signal_name(report->signal, signal));
+}
+
 /* What differs between the reports; slot, pid and ms are told of each. */
 static void put_details(struct client *client, struct json *j, const struct report *report)
 {
 	switch (report->what) {
 	case REPORT_READY: json_word(j, "how", name_ready_how(report->how)); break;
 	case REPORT_EXIT: put_exit(client, j, report); break;
-	case REPORT_STOP:
+	case REPORT_STOP: put_stop(j, report); break;
 	case REPORT_RECYCLE:
 	case REPORT_RECYCLE_HELD: json_word(j, "cause", name_end_cause(report->cause)); break;
 	case REPORT_SPAWN_ERROR:

@@ -100,6 +100,14 @@ static void say_roll_slot(const json_t *line, char *text, size_t size)
 		snprintf(text, size, "-> %lld", pid);
 }
 
+static void say_stop(const json_t *line, char *text, size_t size)
+{
+	const char *signal = text_of(line, "signal");
+
+	snprintf(text, size, "%lld %s%s (%s)", (long long)number_of(line, "pid"), signal[0] ? "gets " : "drains",
+	         signal, text_of(line, "cause"));
+}
+
 /* What one event means for its slot; "" when it is of no interest. */
 static void describe(const json_t *line, char *text, size_t size)
 {
@@ -113,7 +121,7 @@ static void describe(const json_t *line, char *text, size_t size)
 	else if (strcmp(what, "worker.exit") == 0)
 		say_exit(line, text, size);
 	else if (strcmp(what, "worker.stop") == 0)
-		snprintf(text, size, "%lld drains (%s)", pid, text_of(line, "cause"));
+		say_stop(line, text, size);
 	else if (strcmp(what, "worker.kill") == 0)
 		snprintf(text, size, "%lld did not end in time: SIGKILL", pid);
 	else if (strcmp(what, "worker.unkillable") == 0)

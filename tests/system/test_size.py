@@ -45,14 +45,14 @@ class RowO(harness.TestCase):
         count = 2000
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", count))
         c.ready(count, deadline=40 * harness.SLOW)
-        for request, drains, verdict in (("drain all", count, f"drain: done; 0 of {count} ready"),
+        for request, stops, verdict in (("drain all", count, f"drain: done; 0 of {count} ready"),
                                          ("reset", 0, "reset: done"),
                                          ("wait ready", 0, f"wait: done; {count} of {count} ready"),
                                          ("stop", count, "control: stopped, exit status 0")):
             with self.subTest(request=request):
                 said = c.ctl(*request.split(), deadline=40 * harness.SLOW).splitlines()
                 self.assertEqual(said[-1], verdict)
-                self.assertEqual(sum(" drains (" in line for line in said), drains)
+                self.assertEqual(sum(" gets SIGTERM (" in line for line in said), stops)
         self.assertEqual(c.wait(), 0)
 
     def test_O3_restarts_leave_nothing_behind(self):

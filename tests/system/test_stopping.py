@@ -224,6 +224,10 @@ wait; wait; wait; sleep 1000
                     policy=stop_policy("5s", "drain_delay = 400ms\n"), flags=("-n", "2"))
         c.ready(2)
         harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        pid = c.pid_of(1)
+        self.assertEqual([line.strip() for line in c.ctl("drain", "1").splitlines()],
+                         [f"slot 1  {pid} drains (drain)", f"slot 1  {pid} gets SIGTERM (drain)",
+                          f"slot 1  {pid} ended (exit 0)", "slot 1  drained", "drain: done; 1 of 2 ready"])
         seconds = self.took(c)
         self.assertGreaterEqual(seconds, 0.39)
         self.assertLess(seconds, 1 * harness.SLOW + self.slack())
