@@ -1,13 +1,17 @@
 /*
- * vacancy - slots of a hash group that are to have no worker.
+ * vacancy - slots of a hash group that are to have no worker, or none for long.
  *
  * GLUE. The kernel's hash gives every socket of the group its share, and nobody can be left out but by
- * closing his. A slot that is drained, held or was given up loses its socket when its last worker has
- * gone, and has one again before the next worker is spawned. The last one of a group stays open: new
- * connections wait there instead of being refused.
+ * closing his. A slot that is drained, held, was given up or is to be respawned much later loses its
+ * socket when its last worker has gone, and has one again before the next worker is spawned. The last
+ * one of a group stays open: new connections wait there instead of being refused.
  */
 #include "supervisor/internal.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/reuseport.h"
+
+/* Until the respawn: a connection that waits longer is as good as lost, and all that come would wait. */
+enum { LONG_MS = 1000 };
 
 static bool hashed(const struct sock *sock)
 {
@@ -21,7 +25,8 @@ void vacancy_look(struct supervisor *s)
 
 static bool idle(const struct slot_view *view)
 {
-	return view->state == SLOT_DRAINED || view->state == SLOT_HELD || view->state == SLOT_RETIRED;
+	return view->state == SLOT_DRAINED || view->state == SLOT_HELD || view->state == SLOT_RETIRED ||
+	       (view->state == SLOT_BACKOFF && view->due_ms >= clock_ms() + LONG_MS);
 }
 
 static bool vacant(const struct supervisor *s, uint32_t slot)
@@ -36,14 +41,19 @@ static bool may_vacate(const struct supervisor *s, const struct report *report)
 {
 	struct slot_view view;
 
-	return report->next == NEXT_RETIRE ||
+	return report->next == NEXT_RETIRE || (report->next == NEXT_RESPAWN && report->delay_ms >= LONG_MS) ||
 	       (report->next == NEXT_NONE && pool_slot(s->pool, report->slot, &view) && idle(&view));
+}
+
+static bool ends(const struct report *report)
+{
+	return report->what == REPORT_EXIT || report->what == REPORT_SPAWN_ERROR;
 }
 
 void vacancy_report(struct supervisor *s, const struct report *report)
 {
 	if (report->what == REPORT_DRAINED || report->what == REPORT_GIVE_UP ||
-	    (report->what == REPORT_EXIT && may_vacate(s, report)) ||
+	    (ends(report) && may_vacate(s, report)) ||
 	    (report->what == REPORT_READY && s->steer.vacant_last))
 		vacancy_look(s);
 }

@@ -392,6 +392,21 @@ class OtherModes(Balance):
         c.wait_event("worker.exit")
         self.answer_all(c)
 
+    def test_hash_a_slot_that_waits_for_long_gets_nothing(self):
+        """What would wait for a second or more is late for whoever asks: the siblings answer."""
+        c = self.start(mode="hash", policy=POLICY.replace("50ms", "40s\ndelay_max = 40s"))
+        c.announce("worker.exit")
+        with self.assertRaises(ConnectionError):
+            clients.ask(c.port, request=b"GET /exit=7 HTTP/1.1\r\n\r\n")
+        self.assertGreater(c.wait_event("worker.exit").delay_ms, 20000)
+        self.answer_all(c)
+        c.ctl("upgrade")
+        self.answer_all(c)
+        c.ctl("reset")
+        c.ctl("wait", "ready")
+        counts = clients.count(c.port, 400)
+        self.assertEqual(len(counts), 4, counts)
+
     def test_shared_reaches_everybody_at_last(self):
         c = self.start(mode="shared")
         waiting = clients.queue(c.port, 100)
