@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "supervisor/control.h"
+#include "supervisor/metrics.h"
 #include "supervisor/internal.h"
 #include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
@@ -178,11 +179,23 @@ static void keep_control(struct supervisor *s)
 		sup_note(s, LOG_LEVEL_ERROR, "control socket: %s", problem);
 }
 
+static void keep_metrics(struct supervisor *s)
+{
+	char problem[METRICS_PROBLEM_MAX];
+	int rc = metrics_keep(s->metrics, &s->policy, problem);
+
+	if (rc > 0)
+		sup_note(s, LOG_LEVEL_WARN, "the socket of [metrics] listen had been removed; it is there again");
+	else if (rc < 0)
+		sup_note(s, LOG_LEVEL_ERROR, "the socket of [metrics] listen had been removed: %s", problem);
+}
+
 static void on_awake(uv_check_t *check)
 {
 	keep_all(check->data);
 	look_for_paths(check->data);
 	keep_control(check->data);
+	keep_metrics(check->data);
 	record_keep(check->data);
 }
 

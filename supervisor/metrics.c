@@ -55,6 +55,24 @@ int metrics_fd(const struct metrics *metrics)
 	return metrics && metrics->door ? door_fd(metrics->door) : -1;
 }
 
+int metrics_keep(struct metrics *metrics, const struct policy *policy, char problem[METRICS_PROBLEM_MAX])
+{
+	struct door *old = metrics ? metrics->door : NULL;
+	bool told = metrics && metrics->lost;
+	int r = 0;
+
+	if (old && door_lost(old))
+		r = door_open(metrics, &policy->metrics_listen, -1, problem);
+	else
+		old = NULL;
+	if (metrics)
+		metrics->lost = r < 0;
+	if (r < 0)
+		return told ? 0 : r;
+	door_close(old);
+	return old != NULL;
+}
+
 /* NULL when there is no memory for it: then this one figure is not measured. */
 static uint64_t *ended_of(struct metrics *metrics, uint32_t slot)
 {

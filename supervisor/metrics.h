@@ -41,6 +41,12 @@ int metrics_start(struct supervisor *s, const struct policy *policy, int inherit
 /* Closes the socket and its connections. Freed when the loop has closed the handles. */
 void metrics_stop(struct metrics *metrics);
 
+/*
+ * A unix socket whose file somebody removed is made anew. 1 if it was, 0 if there is nothing to do or
+ * it is known already that it fails, else -errno with a sentence.
+ */
+int metrics_keep(struct metrics *metrics, const struct policy *policy, char problem[METRICS_PROBLEM_MAX]);
+
 /* For every ACT_REPORT, after the supervisor has dealt with it. */
 void metrics_report(struct metrics *metrics, const struct report *report);
 

@@ -382,6 +382,11 @@ void door_close(struct door *door)
 	listen_close(&door->listening);
 }
 
+bool door_lost(const struct door *door)
+{
+	return listen_path_lost(&door->listening, door->listening.path) > 0;
+}
+
 int door_fd(const struct door *door)
 {
 	return door->listening.fd;

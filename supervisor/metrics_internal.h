@@ -53,9 +53,11 @@ struct metrics {
 	uint32_t slots;
 	struct stop stops[STOPS_SIZE];
 	struct door *door;  /* NULL where nothing listens */
+	bool lost;          /* its file is gone, and could not be made again */
 };
 
 /* metrics_http.c */
+bool door_lost(const struct door *door); /* the file of its unix socket is gone */
 int door_open(struct metrics *metrics, const struct address *address, int inherited_fd,
               char problem[METRICS_PROBLEM_MAX]);
 void door_close(struct door *door);

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -226,6 +227,45 @@ class SocketFile(harness.TestCase):
                     c.ctl("upgrade")
         self.assertEqual(c.stop(), 0)
         self.assertFalse(c.socket.exists())
+
+    def test_M10_that_of_the_metrics_too(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "m.sock"
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE,
+                         flags=("-n", "2", "--set", f"metrics.listen=unix:{path}"))
+        c.announce("note")
+        c.ready(2)
+
+        def asked():
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(str(path))
+                s.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                return s.makefile("rb").read()
+
+        open_fds = len(harness.fds(c.pid))
+        for _ in range(2):
+            mark = c.mark()
+            path.unlink()
+            c.kill(signal.SIGUSR1)
+            self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+            self.assertIn(b" 200 ", asked())
+            c.ctl("upgrade")
+        harness.eventually(lambda: len(harness.fds(c.pid)) == open_fds, "nothing is left of the old ones")
+        theirs, mark = folder / "theirs", c.mark()
+        theirs.write_text("theirs")
+        theirs.rename(path)
+        for _ in range(2):
+            c.kill(signal.SIGUSR1)
+            c.ctl("status")
+        c.wait_event("note", level="error")
+        path.unlink()
+        c.kill(signal.SIGUSR1)
+        c.wait_event("note", since=mark, level="warn")
+        self.assertEqual(len(c.all("note", level="error")), 1)
+        self.assertIn(b" 200 ", asked())
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(path.exists())
 
     def test_M10_somebody_else_has_its_place(self):
         c = self.start()
