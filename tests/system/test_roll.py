@@ -396,7 +396,7 @@ class RowG(harness.TestCase):
         for event in recycled:
             self.assertRegex(event.detail, r"^\d\dM, over \[recycle\] max_rss 30M$")
         for first, second in zip(recycled, recycled[1:]):
-            self.assertGreater(second["at"] - first["at"], 2.9)
+            self.assertGreater(second.when - first.when, 2.9)
         warnings = c.all("note", level="warn")
         self.assertEqual([e.slot for e in warnings], [0])
         self.assertRegex(warnings[0].text, r"^\d\dM, over \[recycle\] max_rss 30M, as was the one before it: ")
