@@ -692,8 +692,7 @@ exec {"%s"} $0, @ARGV;
                          "time.sleep(1000)", policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n",
                          flags=("-n", "1"), pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
         os.close(write_end)
-        harness.eventually(c.socket.exists, "the control socket")
-        c.ctl("wait", "ready")
+        harness.eventually(lambda: "1 of 1 ready" in c.ctl("status", status=None), "it is ready")
         worker = c.workers()[0]
         harness.eventually(lambda: harness.unread(read_end) > 20000 and harness.rests(worker), "that it waits for the log")
         self.assertIn("upgraded", c.ctl("upgrade"))
