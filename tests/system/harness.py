@@ -28,6 +28,7 @@ import termios
 import threading
 import time
 import unittest
+from datetime import datetime
 
 CLUSTERD = os.environ.get("CLUSTERD", "clusterd")
 CLUSTERCTL = os.environ.get("CLUSTERCTL", "clusterctl")
@@ -160,6 +161,11 @@ def environ(pid):
 class Event(dict):
     def __getattr__(self, field):
         return self.get(field)
+
+    @property
+    def when(self):
+        """Seconds since the epoch by its time stamp; ["at"] is when it was read, which may be later."""
+        return datetime.fromisoformat(self.time.replace("Z", "+00:00")).timestamp()
 
 
 class Cluster:

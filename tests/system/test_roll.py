@@ -8,7 +8,6 @@ import pathlib
 import shutil
 import signal
 import tempfile
-import threading
 import time
 
 import harness
@@ -18,35 +17,15 @@ ROLLS = int(os.environ.get("ROLLS", "20"))
 STABLE = 0.1  # seconds that a replacement must have served before the old worker goes
 
 
-class Watcher:
-    """Samples how many workers serve and live, by /proc, all the time."""
-
-    def __init__(self, c):
-        self.c, self.most, self.halt = c, 0, threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self):
-        while not self.halt.is_set():
-            self.most = max(self.most, len(self.c.workers()))
-            time.sleep(0.002)
-
-    def stop(self):
-        self.halt.set()
-        self.thread.join()
-        return self.most
-
-
-def lowest_ready(events, start):
-    """The fewest workers that were ready and not told to stop, replayed from the log."""
-    serving, lowest = start, start
+def bounds(events, count):
+    """(fewest that were ready, most that lived), of those not told to stop: replayed from the log since `count` were."""
+    serving, living, lowest, most = count, count, count, count
     for event in events:
-        if event["event"] == "worker.ready":
-            serving += 1
-        elif event["event"] == "worker.stop" and event.get("why") != "timeout":
-            serving -= 1
-            lowest = min(lowest, serving)
-    return lowest
+        told = event["event"] == "worker.stop" and event.get("why") != "timeout"
+        serving += (event["event"] == "worker.ready") - told
+        living += (event["event"] == "worker.start") - told
+        lowest, most = min(lowest, serving), max(most, living)
+    return lowest, most
 
 
 class RowG(harness.TestCase):
@@ -93,7 +72,7 @@ class RowG(harness.TestCase):
                "dies when it is ready": f"exec {harness.PROBE} ready signal=11\n",
                "cannot be executed": None}
         self.script(program, good)
-        c = self.start(program, workers=3, ready="500ms", stop="1s")
+        c = self.start(program, workers=3, ready="1500ms", stop="1s")
         c.announce("worker.exit", "roll.slot", "roll.end", "spawn.error", "note", "worker.escalate")
         before = sorted(c.workers())
         for what, text in bad.items():
@@ -132,7 +111,7 @@ class RowG(harness.TestCase):
         folder = self.folder()
         program = folder / "program"
         self.script(program, f"exec {harness.PROBE} ready serve\n")
-        c = self.start(program, ready="500ms", extra="[log]\noutput = capture\n", tries=1)
+        c = self.start(program, ready="1500ms", extra="[log]\noutput = capture\n", tries=1)
         c.announce("worker.exit", "roll.slot", "roll.end", "note", "worker.escalate")
         self.script(program, "trap '' TERM\necho waits for the database >&2\nwhile :; do sleep 0.05; done\n")
         self.assertRegex(c.ctl("roll", status=1), r"\nlast words of slot 0: waits for the database\n$")
@@ -169,11 +148,9 @@ class RowG(harness.TestCase):
                 c = self.start(harness.PROBE, "after=20", "ready", "serve", workers=workers,
                                flags=("--set", f"roll.surge={surge}"))
                 mark = c.mark()
-                watcher = Watcher(c)
                 c.ctl("roll")
-                most = watcher.stop()
-                self.assertEqual(lowest_ready(c.events[mark:], workers), workers)
-                self.assertLessEqual(most, workers + 2 * surge)  # one told to stop may not be reaped yet
+                c.wait_event("roll.end", since=mark)
+                self.assertEqual(bounds(c.events[mark:], workers), (workers, workers + surge))
                 self.assertEqual(len(c.all("worker.start", since=mark)), workers)
 
     def test_G5_old_workers_die_meanwhile(self):
@@ -248,7 +225,7 @@ class RowG(harness.TestCase):
         c = self.start(program, workers=1, tries=3)
         c.announce("worker.exit", "roll.slot", "roll.end", "note")
         old = c.workers()[0]
-        self.script(program, f"exec {harness.PROBE} ready after=40 exit=0\n")
+        self.script(program, f"exec {harness.PROBE} ready after=10 exit=0\n")
         mark = c.mark()
         c.ctl("roll", status=1)
         self.assertEqual(c.all("worker.stop", since=mark), [])
@@ -396,7 +373,7 @@ class RowG(harness.TestCase):
         for event in recycled:
             self.assertRegex(event.detail, r"^\d\dM, over \[recycle\] max_rss 30M$")
         for first, second in zip(recycled, recycled[1:]):
-            self.assertGreater(second["at"] - first["at"], 2.9)
+            self.assertGreater(second.when - first.when, 2.9)
         warnings = c.all("note", level="warn")
         self.assertEqual([e.slot for e in warnings], [0])
         self.assertRegex(warnings[0].text, r"^\d\dM, over \[recycle\] max_rss 30M, as was the one before it: ")
@@ -405,12 +382,10 @@ class RowG(harness.TestCase):
         c = self.start(harness.PROBE, "after=50", "ready", "serve", workers=4,
                        extra="[recycle]\nmax_lifetime = 1s\njitter = 50%\n")
         c.announce("recycle", "worker.escalate")
-        mark = c.mark()
-        watcher = Watcher(c)
         c.wait_events(8, "worker.exit", deadline=20 * harness.SLOW)
-        self.assertLessEqual(watcher.stop(), 6)  # one more, and one that is being reaped
         self.assertEqual({e.asked for e in c.all("worker.exit")}, {True})
-        self.assertEqual(lowest_ready(c.events[mark:], 4), 4)
+        last = c.events.index(c.all("worker.ready")[3])  # of those that were started first
+        self.assertEqual(bounds(c.events[last + 1:], 4), (4, 5))
         c.baseline = None
 
     def test_drain_keeps_the_sockets(self):

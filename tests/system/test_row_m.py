@@ -214,10 +214,11 @@ class SocketFile(harness.TestCase):
     def test_M10_the_socket_is_taken_away(self):
         c = self.start()
         for wake in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGKILL):
-            for take_away in (c.socket.unlink, lambda: shutil.rmtree(c.folder / "run")):
+            for path in (c.socket, c.folder / "run"):
                 with self.subTest(wake=wake):
                     mark = c.mark()
-                    take_away()
+                    with tempfile.TemporaryDirectory(dir=c.folder) as gone:
+                        path.rename(f"{gone}/it")  # in one step: clusterd may wake up in between
                     c.kill(wake, c.workers()[0] if wake == signal.SIGKILL else None)
                     self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
                     if wake == signal.SIGUSR2:
@@ -269,13 +270,15 @@ class SocketFile(harness.TestCase):
 
     def test_M10_somebody_else_has_its_place(self):
         c = self.start()
-        c.socket.unlink()
-        c.socket.write_text("theirs")
+        theirs = c.folder / "theirs"
+        theirs.write_text("theirs")
+        theirs.rename(c.socket)  # in one step: clusterd may wake up in between
         for _ in range(3):
             c.kill(signal.SIGUSR1)
         self.assertIn("s.sock: ", c.wait_event("note", level="error").text)
         c.kill(signal.SIGUSR2)
         c.wait_event("upgrade", result="done")
+        c.kill(signal.SIGUSR1)  # or it may have nothing to wake up for
         c.wait_events(2, "note", level="error")
         self.assertEqual(c.socket.read_text(), "theirs")
         c.socket.unlink()

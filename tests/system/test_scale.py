@@ -27,8 +27,8 @@ class RowH(harness.TestCase):
             harness.eventually(lambda count=count: len(c.workers()) == count, f"{count} workers")
         for count in (3, 2, 1):
             c.kill(signal.SIGTTOU)
-            harness.eventually(lambda count=count: len(c.workers()) == count, f"{count} workers")
-        c.wait_events(3, "worker.exit")
+            c.wait_event("worker.exit", slot=count)
+            self.assertEqual(len(c.workers()), count)
         self.assertEqual([e.slot for e in c.all("worker.exit")], [3, 2, 1])  # the highest slot goes
         for event in c.all("worker.exit"):
             self.assertTrue(event.asked)
@@ -157,8 +157,8 @@ class RowH(harness.TestCase):
 
     def test_H3_more_old_workers_than_at_the_start(self):
         """A reload lets more of them drain: there is room for the new ones as well."""
-        policy = AT_ONCE.replace("5s", "60s") + "[supervisor]\nmax_old = %d\n"
-        c = self.cluster("/bin/sh", "-c", "trap '' TERM; exec sleep 1000", policy=policy % 1, flags=("-n", "2"))
+        policy = "[ready]\nwhen = notify\n[stop]\ntimeout = 60s\n[supervisor]\nmax_old = %d\n"
+        c = self.cluster(harness.PROBE, "ignore-term", "ready", "serve", policy=policy % 1, flags=("-n", "2"))
         c.ready(2)
         c.announce("worker.exit", "worker.escalate")
         c.policy_file.write_text(policy % 16, encoding="utf-8")

@@ -13,7 +13,7 @@ import urllib.request
 import harness
 
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[restart]\ndelay = 0\n"
-STUBBORN = "trap '' TERM; while :; do sleep 0.05; done"
+STUBBORN = "trap '' TERM; echo armed; while :; do sleep 0.05; done"
 
 
 class Truth(harness.TestCase):
@@ -50,6 +50,7 @@ class Truth(harness.TestCase):
         """status shows it as `1 old`, and the runbook says that kill ends it."""
         c = self.sh(STUBBORN, policy=AT_ONCE, flags=("-n", "2"))
         c.ready(2)
+        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
         victim = c.pid_of(0)
         c.ctl("drain", "0", "--no-wait")
         c.wait_event("worker.stop", pid=victim)
@@ -111,7 +112,7 @@ while True: time.sleep(1000)
                     policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))
         c.announce("worker.exit", "note")
         c.wait_event("worker.exit", code=1)
-        c.wait_event("worker.start", pid=c.pid_of(0))
+        c.wait_events(2, "worker.start")
         self.assertIn("last words: boom\n", c.ctl("why", "0"))
         c.kill(signal.SIGKILL, c.pid_of(0))
         c.wait_event("worker.exit", signal="SIGKILL")
