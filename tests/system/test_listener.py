@@ -164,11 +164,12 @@ def shut(*_):
         except OSError: pass  # it is not back yet
         time.sleep(0.001)
 signal.signal(signal.SIGUSR1, shut)
-print('armed', flush=True)
+import os
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1))
 while True: time.sleep(1000)
-""", policy=AT_ONCE, flags=("-n", "2", "-b", balance))
+""", policy=AT_ONCE.replace("alive", "notify"), flags=("-n", "2", "-b", balance))
         c.announce("listen.repaired", "note")
-        harness.eventually(lambda: c.other.count("armed") == 2, "both are armed")
+        c.wait_events(2, "worker.ready")
         return c
 
     def test_K1_who_did_it_is_named_after_a_roll_too(self):
@@ -178,7 +179,7 @@ while True: time.sleep(1000)
                 c = self.shutter(1, balance)
                 c.ctl("roll")
                 c.ctl("restart", "0")
-                harness.eventually(lambda c=c: c.other.count("armed") == 5, "the new ones are armed")
+                c.wait_events(5, "worker.ready")
                 for slot in (1, 0):
                     mark = c.mark()
                     c.ctl("signal", "USR1", str(slot))
@@ -371,7 +372,7 @@ while True: time.sleep(1000)
         address = ("127.0.0.1", c.port)
         with socket.create_connection(address) as s:
             s.sendall(b"close\n")
-            time.sleep(0.05)
+            harness.eventually(lambda: any(3 not in harness.fds(pid) for pid in c.workers()), "it is closed")
             answers = {self.ask(address) for _ in range(20)}
         self.assertEqual(len(answers), 1)  # the other one serves
 

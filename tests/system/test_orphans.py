@@ -439,7 +439,7 @@ while True:
                 self.upgrade_with_orphans(("-b", mode))
 
     def upgrade_with_orphans(self, flags):
-        c = self.first(harness.PROBE, "drain=1500", "ready", "serve", flags=flags)
+        c = self.first(harness.PROBE, "ignore-term", "ready", "serve", flags=flags)
         c.kill(signal.SIGUSR2)
         c.wait_event("upgrade", result="done")
         self.assert_rows(c, c.workers())
@@ -453,7 +453,10 @@ while True:
         d.wait_events(3, "orphan.stop")
         d.kill(signal.SIGUSR2)
         d.wait_event("upgrade", result="done")
-        self.assertTrue(all(map(lives, orphans)))
+        d.ctl("status")  # it watches them again
+        for pid in orphans:
+            self.assertTrue(lives(pid))
+            os.kill(pid, signal.SIGKILL)
         d.wait_events(3, "orphan.exit")
         self.assertEqual(len(d.all("orphan.stop")), 3)
         self.assert_rows(c, d.workers())

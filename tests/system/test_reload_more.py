@@ -144,8 +144,8 @@ reload: done
         self.assertEqual(self.in_force(c, "health.interval"), "10s")
         self.assertEqual(self.in_force(c, "ready.timeout"), "10s")
         self.assertEqual(sorted(c.workers()), before)
-        c.kill(signal.SIGKILL, before[0])
         mark = c.mark()
+        c.kill(signal.SIGKILL, before[0])
         c.wait_event("worker.ready", since=mark)
         for pid in c.workers():
             self.assertNotIn(b"BAD", harness.environ(pid))
