@@ -12,6 +12,7 @@ first of sixty ports that belong to this test file.
 
 import array
 import atexit
+import collections
 import ctypes
 import fcntl
 import json
@@ -169,7 +170,7 @@ class Cluster:
                  pass_fds=(), preexec=None, log_level="info", stdout=None, prefix=(), nested=False, after=None):
         self.test = test
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-"))
-        self.events, self.other = [], []
+        self.events, self.lines = [], []
         self.odd_lines = []  # what a terminal could stumble over
         self.announced = set()
         self.expected_status = 0
@@ -177,6 +178,7 @@ class Cluster:
         self.stopped = None
         self.finished = False
         self.ended = False  # nothing more will be read from its log
+        self.taken = collections.Counter()  # bytes read of each stream
         self.baseline = None
         self.port = after.port if after else free_port() if listen else None
         self.socket = after.socket if after else self.folder / "control.sock"  # `after` another was killed
@@ -230,6 +232,7 @@ class Cluster:
                     data = os.read(fd, 65536)
                     if not data:
                         break
+                    self.taken[stream] += len(data)
                     *lines, rest = (rest + data).split(b"\n")
                     for raw in lines:
                         self._take_line(raw)
@@ -253,23 +256,28 @@ class Cluster:
         except (ValueError, TypeError):
             event = None
         if event is None:
-            self.other.append(line)
+            self.lines.append(line)
         elif event["event"] == "output":  # a captured line of a worker
-            self.other.append(f"{event['name']}[{event['slot']}] {event['line']}")
+            self.lines.append(f"{event['name']}[{event['slot']}] {event['line']}")
         else:
             event["at"] = time.monotonic()
             self.events.append(event)
 
     def _catch_up(self):
-        """Waits, with the lock, until all that was written to the log so far has been read."""
-        left = array.array("i", [0])
-        while not self.ended:
+        """Waits, with the lock, until all that was written so far has been read."""
+        for stream in filter(None, (self.process.stderr, self.process.stdout)):
             try:
-                fcntl.ioctl(self.process.stderr, termios.FIONREAD, left)
+                wanted = self.taken[stream] + unread(stream)
             except ValueError:  # closed
-                return
-            if left[0] == 0 or not self.changed.wait(DEADLINE):
-                return
+                continue
+            self.changed.wait_for(lambda stream=stream, wanted=wanted: self.taken[stream] >= wanted, DEADLINE)
+
+    @property
+    def other(self):
+        """The lines written so far that are no events of ours: the output of workers."""
+        with self.changed:
+            self._catch_up()
+            return list(self.lines)
 
     # -- waiting --
 
@@ -308,12 +316,12 @@ class Cluster:
 
     def wait_line(self, text, deadline=DEADLINE):
         """Waits for a line that is no event of ours: output of a worker."""
-        eventually(lambda: any(text in line for line in self.other), f"line {text!r}\n{self.tail()}",
+        eventually(lambda: any(text in line for line in list(self.lines)), f"line {text!r}\n{self.tail()}",
                    deadline)
 
     def tail(self):
         count = int(os.environ.get("TAIL", "12"))
-        return "\n".join([json.dumps(e) for e in self.events[-count:]] + self.other[-count:])
+        return "\n".join([json.dumps(e) for e in self.events[-count:]] + self.lines[-count:])
 
     def ready(self, workers, since=0, deadline=DEADLINE):
         """Waits for that many ready workers; what is open then is the baseline of the fd check."""
