@@ -411,9 +411,8 @@ class Express(harness.TestCase):
         c.wait_event("worker.ready", since=mark, slot=0)
         load = harness.Load(c.port, clients=4, pause=0.002)
         c.ctl("roll", deadline=60 * harness.SLOW)
-        sent, lost = load.stop()
+        _, lost = load.stop(least=100)
         self.assertEqual(lost, [])
-        self.assertGreater(sent, 100)
         c.baseline = None  # for the two generations there are sockets of their own
 
 
