@@ -309,7 +309,7 @@ time.sleep(1000)
         for host in ("127.0.0.1", "::1"):
             ids = set()
             for _ in range(20 if EVEN == "round-robin" else 60):
-                with socket.create_connection((host, port), 5) as s:
+                with socket.create_connection((host, port), harness.DEADLINE) as s:
                     s.sendall(b"INFO server\r\n")
                     text = b""
                     while b"run_id:" not in text or not text.endswith(b"\n"):

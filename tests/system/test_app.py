@@ -780,7 +780,7 @@ class Start(Case):
         for arguments, status, words in ((["-V"], 0, r"^app \d+\.\d+\.\d+, libuv"),
                                          (["-h"], 0, "usage: app"), (["-x"], 64, "^$"),
                                          (["extra"], 64, "^$")):
-            done = subprocess.run([APP] + arguments, capture_output=True, text=True, timeout=10)
+            done = subprocess.run([APP] + arguments, capture_output=True, text=True, timeout=PATIENCE)
             self.assertEqual(done.returncode, status)
             self.assertRegex(done.stdout, words)
 

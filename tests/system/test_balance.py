@@ -277,7 +277,7 @@ class RoundRobin(Balance):
                 s.close()
 
     def udp(self, s, port):
-        s.settimeout(5)
+        s.settimeout(harness.DEADLINE)
         s.sendto(b"?", ("127.0.0.1", port))
         return s.recv(16)
 
@@ -325,7 +325,7 @@ class Paused(Balance):
                 c.ctl("reload")
                 port = int(c.wait_event("listen", listener="b").address.rpartition(":")[2])
                 self.assertGreater(port, 0)
-                with socket.create_connection(("127.0.0.1", port), 10):
+                with socket.create_connection(("127.0.0.1", port), harness.DEADLINE):
                     c.ctl("scale", "2")
                 c.rebase()
 
@@ -358,7 +358,7 @@ class OtherModes(Balance):
 
     def answer_all(self, c, number=100):
         for _ in range(number):
-            clients.ask(c.port, timeout=10)
+            clients.ask(c.port)
 
     def test_hash_a_drained_slot_gets_nothing(self):
         c = self.start(mode="hash")
@@ -409,7 +409,7 @@ class WithoutTheRight(Balance):
         done = subprocess.run([*WITHOUT_BPF, harness.CLUSTERD, "-b", "round-robin",
                                "-l", f"127.0.0.1:{harness.free_port()}", "--set", "control.socket=off",
                                "--", "/bin/sleep", "1000"], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=10, check=False)
+                              capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
         self.assertEqual(done.returncode, 77, done.stderr)
         self.assertIn("CAP_BPF", done.stderr)
         self.assertIn("hash", done.stderr)  # the way out
@@ -420,7 +420,7 @@ class WithoutTheRight(Balance):
                  "--set", "health.http=/", "--", "/bin/sleep", "1000")
         for more in ("-t",), ():
             done = subprocess.run([*WITHOUT_BPF, harness.CLUSTERD, *more, *words], stdin=subprocess.DEVNULL,
-                                  capture_output=True, text=True, timeout=10, check=False)
+                                  capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
             self.assertEqual(done.returncode, 78, done.stderr)
             self.assertIn("round-robin", done.stderr)
 

@@ -158,7 +158,7 @@ class Corners(harness.TestCase):
             return f":{port:04X} 00000000:0000 0A " in pathlib.Path("/proc/net/tcp").read_text()
 
         self.reload(c, policy.format(ports[1], 4))
-        c.wait_event("worker.exit", deadline=20)
+        c.wait_event("worker.exit")
         harness.eventually(lambda: not bound(ports[0]), "the old port is closed")
         self.assertTrue(bound(ports[1]))
 
