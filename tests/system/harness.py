@@ -15,6 +15,7 @@ import atexit
 import collections
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -63,12 +64,14 @@ def private_mounts():
 PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-_ports = iter(range(int(os.environ.get("PORT_BASE", "23000")), 65000))
+PORTS = 60
+_first_port = int(os.environ.get("PORT_BASE", "23000"))
+_ports = itertools.cycle(range(_first_port, _first_port + PORTS))
 
 
 def free_port():
-    """A port of this file's range that nobody has bound."""
-    for port in _ports:
+    """A port of this file's range that nobody has bound; not one of those that were given out last."""
+    for port in itertools.islice(_ports, PORTS):
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
