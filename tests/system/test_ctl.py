@@ -81,8 +81,8 @@ class Ctl(harness.TestCase):
 
     def has_asked(self, cluster, client):
         """It sleeps with its connection: what it asks for has been sent, and what came before another answer is read."""
-        eventually(lambda: any(path.startswith("socket:") for path in harness.fds(client.pid).values())
-                   and harness.stat_of(client.pid)[0] == "S", "it has asked")
+        eventually(lambda: client.poll() is not None or harness.stat_of(client.pid)[0] == "S"
+                   and any(path.startswith("socket:") for path in harness.fds(client.pid).values()), "it has asked")
         raw(cluster, "version")
 
     def connections(self, cluster):
@@ -525,6 +525,7 @@ class Ctl(harness.TestCase):
         said = self.read_until(roll.stdout, b"4 slots to")
         upgrades = 0
         while not c.all("roll.end"):
+            self.has_asked(c, roll)  # a roll that ended before the last upgrade is not known any more
             if upgrades == 3:
                 gate.touch()
             self.assertRegex(c.ctl("upgrade"), rf"^upgraded: clusterd \S+, pid {c.pid}; the workers run on\n")
@@ -577,6 +578,7 @@ class Ctl(harness.TestCase):
             c.ctl("upgrade")
             (c.folder / "go").touch()
             while not c.all("roll.end", since=mark):
+                self.has_asked(c, roll)
                 c.ctl("upgrade")
             said, _ = roll.communicate(timeout=DEADLINE)
             self.assertEqual(roll.returncode, 1, said)
