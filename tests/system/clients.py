@@ -8,10 +8,11 @@ import socket
 import subprocess
 import time
 
+DEADLINE = 10 * float(os.environ.get("SLOW", "1"))  # that of the harness
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 
 
-def ask(port, host="127.0.0.1", timeout=10, request=REQUEST):
+def ask(port, host="127.0.0.1", timeout=DEADLINE, request=REQUEST):
     """The body of one answer; raises OSError if there is none."""
     with socket.create_connection((host, port), timeout) as s:
         s.sendall(request)
@@ -36,7 +37,7 @@ def length_of(head):
     return None
 
 
-def control(path, request, timeout=10):
+def control(path, request, timeout=DEADLINE):
     """Asks the control socket on a connection of its own; the answer, whose last line is there too."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(timeout)
@@ -60,13 +61,13 @@ def queue(port, connections):
     """That many connections that have sent their request and wait."""
     waiting = []
     for _ in range(connections):
-        s = socket.create_connection(("127.0.0.1", port), 10)
+        s = socket.create_connection(("127.0.0.1", port), DEADLINE)
         s.sendall(REQUEST)
         waiting.append(s)
     return waiting
 
 
-def answers(waiting, deadline=10):
+def answers(waiting, deadline=DEADLINE):
     """(bodies, seconds each took from now on); a connection without an answer is left out."""
     bodies, seconds, begun = [], [], time.monotonic()
     parts = dict.fromkeys(waiting, b"")

@@ -12,8 +12,10 @@ first of sixty ports that belong to this test file.
 
 import array
 import atexit
+import collections
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -63,12 +65,14 @@ def private_mounts():
 PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-_ports = iter(range(int(os.environ.get("PORT_BASE", "23000")), 65000))
+PORTS = 60
+_first_port = int(os.environ.get("PORT_BASE", "23000"))
+_ports = itertools.cycle(range(_first_port, _first_port + PORTS))
 
 
 def free_port():
-    """A port of this file's range that nobody has bound."""
-    for port in _ports:
+    """A port of this file's range that nobody has bound; not one of those that were given out last."""
+    for port in itertools.islice(_ports, PORTS):
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -175,7 +179,7 @@ class Cluster:
                  pass_fds=(), preexec=None, log_level="info", stdout=None, prefix=(), nested=False, after=None):
         self.test = test
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="clusterd-"))
-        self.events, self.other = [], []
+        self.events, self.lines = [], []
         self.odd_lines = []  # what a terminal could stumble over
         self.announced = set()
         self.expected_status = 0
@@ -183,6 +187,7 @@ class Cluster:
         self.stopped = None
         self.finished = False
         self.ended = False  # nothing more will be read from its log
+        self.taken = collections.Counter()  # bytes read of each stream
         self.baseline = None
         self.port = after.port if after else free_port() if listen else None
         self.socket = after.socket if after else self.folder / "control.sock"  # `after` another was killed
@@ -236,6 +241,7 @@ class Cluster:
                     data = os.read(fd, 65536)
                     if not data:
                         break
+                    self.taken[stream] += len(data)
                     *lines, rest = (rest + data).split(b"\n")
                     for raw in lines:
                         self._take_line(raw)
@@ -259,23 +265,28 @@ class Cluster:
         except (ValueError, TypeError):
             event = None
         if event is None:
-            self.other.append(line)
+            self.lines.append(line)
         elif event["event"] == "output":  # a captured line of a worker
-            self.other.append(f"{event['name']}[{event['slot']}] {event['line']}")
+            self.lines.append(f"{event['name']}[{event['slot']}] {event['line']}")
         else:
             event["at"] = time.monotonic()
             self.events.append(event)
 
     def _catch_up(self):
-        """Waits, with the lock, until all that was written to the log so far has been read."""
-        left = array.array("i", [0])
-        while not self.ended:
+        """Waits, with the lock, until all that was written so far has been read."""
+        for stream in filter(None, (self.process.stderr, self.process.stdout)):
             try:
-                fcntl.ioctl(self.process.stderr, termios.FIONREAD, left)
+                wanted = self.taken[stream] + unread(stream)
             except ValueError:  # closed
-                return
-            if left[0] == 0 or not self.changed.wait(DEADLINE):
-                return
+                continue
+            self.changed.wait_for(lambda stream=stream, wanted=wanted: self.taken[stream] >= wanted, DEADLINE)
+
+    @property
+    def other(self):
+        """The lines written so far that are no events of ours: the output of workers."""
+        with self.changed:
+            self._catch_up()
+            return list(self.lines)
 
     # -- waiting --
 
@@ -314,12 +325,12 @@ class Cluster:
 
     def wait_line(self, text, deadline=DEADLINE):
         """Waits for a line that is no event of ours: output of a worker."""
-        eventually(lambda: any(text in line for line in self.other), f"line {text!r}\n{self.tail()}",
+        eventually(lambda: any(text in line for line in list(self.lines)), f"line {text!r}\n{self.tail()}",
                    deadline)
 
     def tail(self):
         count = int(os.environ.get("TAIL", "12"))
-        return "\n".join([json.dumps(e) for e in self.events[-count:]] + self.other[-count:])
+        return "\n".join([json.dumps(e) for e in self.events[-count:]] + self.lines[-count:])
 
     def ready(self, workers, since=0, deadline=DEADLINE):
         """Waits for that many ready workers; what is open then is the baseline of the fd check."""
@@ -502,8 +513,11 @@ class TestCase(unittest.TestCase):
 class Load:
     """Clients that number every request, never retry and count each failure.
 
-    One connection per request, or keep-alive. Each POST must come back with its own number.
+    One connection per request, or keep-alive. Each POST must come back with its own number. What a client
+    asks on a connection that has rested for so long that a worker which stops may have ended it is not counted.
     """
+
+    PATIENCE = 0.8  # app waits a second
 
     def __init__(self, port, clients=8, keep_alive=False, pause=0):
         self.port, self.keep_alive, self.pause = port, keep_alive, pause
@@ -524,8 +538,9 @@ class Load:
                 again = connection.post({"n": number}, self.keep_alive)
             except (OSError, AssertionError, ValueError) as error:
                 again = False
-                with self.lock:
-                    self.lost.append(f"{number}: {type(error).__name__} {error}")
+                if connection is None or connection.rested < self.PATIENCE:
+                    with self.lock:
+                        self.lost.append(f"{number}: {type(error).__name__} {error}")
             if not (again and self.keep_alive) and connection:
                 connection.close()
                 connection = None
@@ -536,8 +551,9 @@ class Load:
         if connection:
             connection.close()
 
-    def stop(self):
-        """Ends the clients; returns (requests sent, list of those that were lost)."""
+    def stop(self, least=0):
+        """Ends the clients once they have sent at least that many; returns (requests sent, list of those that were lost)."""
+        eventually(lambda: self.sent >= least, f"{least} requests")
         self.halt.set()
         for thread in self.threads:
             thread.join(DEADLINE)
@@ -548,11 +564,16 @@ class Connection:
     """A raw HTTP/1.1 client connection."""
 
     def __init__(self, port, host="127.0.0.1", timeout=DEADLINE):
+        self.at_rest = time.monotonic()
+        self.rested = 0  # seconds between the last answer, or the connect, and what was sent next
         self.socket = socket.create_connection((host, port), timeout)
         self.file = self.socket.makefile("rb")
 
     def send(self, text):
-        self.socket.sendall(text.encode() if isinstance(text, str) else text)
+        try:
+            self.socket.sendall(text.encode() if isinstance(text, str) else text)
+        finally:
+            self.rested = time.monotonic() - self.at_rest
 
     def response(self):
         """(status, headers, body) of the next answer."""
@@ -565,6 +586,7 @@ class Connection:
             key, _, value = line.decode().partition(":")
             headers[key.lower()] = value.strip()
         body = self.file.read(int(headers.get("content-length", 0)))
+        self.at_rest = time.monotonic()
         return status, headers, body
 
     def get(self, path="/get"):

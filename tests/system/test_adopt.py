@@ -309,7 +309,7 @@ time.sleep(1000)
         for host in ("127.0.0.1", "::1"):
             ids = set()
             for _ in range(20 if EVEN == "round-robin" else 60):
-                with socket.create_connection((host, port), 5) as s:
+                with socket.create_connection((host, port), harness.DEADLINE) as s:
                     s.sendall(b"INFO server\r\n")
                     text = b""
                     while b"run_id:" not in text or not text.endswith(b"\n"):
@@ -411,9 +411,8 @@ class Express(harness.TestCase):
         c.wait_event("worker.ready", since=mark, slot=0)
         load = harness.Load(c.port, clients=4, pause=0.002)
         c.ctl("roll", deadline=60 * harness.SLOW)
-        sent, lost = load.stop()
+        _, lost = load.stop(least=100)
         self.assertEqual(lost, [])
-        self.assertGreater(sent, 100)
         c.baseline = None  # for the two generations there are sockets of their own
 
 

@@ -3,7 +3,9 @@
 
     APP=path/of/app python3 tests/system/test_app.py [Class.test]
 """
+import contextlib
 import ctypes
+import functools
 import json
 import os
 import re
@@ -40,9 +42,39 @@ def stat(pid, index):
         return f.read().rpartition(")")[2].split()[index]
 
 
+def cpu(pid):
+    """What it has used so far, in ticks of 10 ms."""
+    return int(stat(pid, 11)) + int(stat(pid, 12))
+
+
 def switches(pid):
     with open(f"/proc/{pid}/status") as f:
         return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", f.read())))
+
+
+class Late(Exception):
+    """The test itself was held up for longer than app waits: that shows nothing."""
+
+
+@contextlib.contextmanager
+def soon(seconds=0.8, since=None):
+    """Around what must be done before a limit of app ends; it waits a second while it stops."""
+    begin = since or time.monotonic()
+    try:
+        yield
+    finally:
+        if time.monotonic() - begin > seconds:
+            raise Late
+
+
+def again_if_late(test):
+    @functools.wraps(test)
+    def run(*words):
+        for _ in range(20):
+            with contextlib.suppress(Late):
+                return test(*words)
+        raise AssertionError("this machine is never quick enough for it")
+    return run
 
 
 class App:
@@ -80,6 +112,7 @@ class App:
             finally:
                 os._exit(127)
         self.status = None
+        self.asked = False
 
     def ready(self):
         self.expect("READY=1")
@@ -103,7 +136,13 @@ class App:
         return s
 
     def signal(self, number):
+        self.asked = self.asked or number in (signal.SIGTERM, signal.SIGINT)
         os.kill(self.pid, number)
+
+    def halt(self):
+        """From now on as a process that gets no CPU, until SIGCONT."""
+        self.signal(signal.SIGSTOP)
+        wait_for(lambda: stat(self.pid, 0) == "T", "app to stand still")
 
     def wait(self):
         def ended():
@@ -122,7 +161,7 @@ class App:
     def close(self):
         early = None
         if self.status is None:
-            early = stat(self.pid, 0) == "Z" and (self.stderr() or "without a word")
+            early = not self.asked and stat(self.pid, 0) == "Z" and (self.stderr() or "without a word")
             self.signal(signal.SIGKILL)
             self.wait()
         for s in self.listeners:
@@ -171,7 +210,7 @@ class Shared(Case):
     """One app for all tests of a class."""
     @classmethod
     def setUpClass(cls):
-        cls.app = App(env={"CLUSTERD_SLOT": "3"}).ready()
+        cls.app = App(env={"CLUSTERD_SLOT": "3", "APP_TIMEOUT_MS": "120000"}).ready()
 
     @classmethod
     def tearDownClass(cls):
@@ -258,7 +297,11 @@ class Answers(Shared):
         count = 80000  # 13 MB, more than the socket buffers of both sides hold
         with self.app.connect() as s, s.makefile("rb") as f:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-            sender = threading.Thread(target=s.sendall, args=((GET + "\r\n").encode() * count,))
+
+            def send():  # piece by piece: the patience of the socket is for each
+                for _ in range(count // 1000):
+                    s.sendall((GET + "\r\n").encode() * 1000)
+            sender = threading.Thread(target=send)
             sender.start()
             sender.join(0.5)
             for _ in range(count):
@@ -283,9 +326,10 @@ class Answers(Shared):
             reply = self.ask(POST + extra + "Expect: 100-continue\r\n\r\n")
             self.assertEqual((reply.status, reply.closes), (status, True))
 
+    @again_if_late
     def test_refusal_reaches_a_client_that_still_sends(self):
         """No reset destroys the 413 while the body is on its way."""
-        with self.app.connect() as s, s.makefile("rb") as f:
+        with self.app.connect() as s, s.makefile("rb") as f, soon(1.8):
             s.sendall((POST + JSON + "Content-Length: 5000000\r\n\r\n").encode())
             s.sendall(b"a" * 200000)
             s.sendall(b"a" * 200000)
@@ -331,37 +375,39 @@ class Limits(Case):
         app = self.start(env={"APP_TIMEOUT_MS": "400", "APP_IDLE_MS": "900"})
         for text, status in (("", None), ("GET /g", 408), (GET, 408),
                              (POST + JSON + "Content-Length: 9\r\n\r\n[", 408)):
+            app.halt()  # the limit begins when all of it is there
             with self.subTest(text=text), app.connect() as s, s.makefile("rb") as f:
-                begin = time.monotonic()
                 s.sendall(text.encode())
+                begin = time.monotonic()
+                app.signal(signal.SIGCONT)
                 data = f.read()
                 self.assertGreater(time.monotonic() - begin, 0.3)
-                self.assertLess(time.monotonic() - begin, 3)
                 self.assertEqual(int(data.split()[1]) if data else None, status)
 
     def test_a_trickle_does_not_renew_the_limit(self):
         app = self.start(env={"APP_TIMEOUT_MS": "500"})
+        app.halt()
         with app.connect() as s:
+            s.sendall(b"GET /get?")
+            app.signal(signal.SIGCONT)
             begin = time.monotonic()
             s.settimeout(0.05)
-            s.sendall(b"GET /get?")
             while True:
-                self.assertLess(time.monotonic() - begin, 5)
+                self.assertLess(time.monotonic() - begin, PATIENCE)
                 try:
-                    s.sendall(b"a")
-                    if s.recv(1000):
-                        break
+                    self.assertTrue(s.recv(1000).startswith(b"HTTP/1.1 408 "))
+                    break
                 except TimeoutError:
-                    continue
+                    with contextlib.suppress(ConnectionError):  # its answer is there all the same
+                        s.sendall(b"a")
 
     def test_idle_connection_ends(self):
-        app = self.start(env={"APP_IDLE_MS": "400", "APP_TIMEOUT_MS": "5000"})
+        app = self.start(env={"APP_IDLE_MS": "400"})  # the limit of a request is longer than our patience
         with app.connect() as s, s.makefile("rb") as f:
+            begin = time.monotonic()
             s.sendall((GET + "\r\n").encode())
             self.assertEqual(Reply(f).status, 200)
-            begin = time.monotonic()
             self.assertEqual(f.read(), b"")
-            self.assertLess(time.monotonic() - begin, 4)
             self.assertGreater(time.monotonic() - begin, 0.3)
 
     def test_client_that_does_not_read_is_ended(self):
@@ -408,7 +454,7 @@ class Limits(Case):
         if hard < count + 200:
             self.skipTest(f"only {hard} descriptors allowed")
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        app = self.start()
+        app = self.start(env={"APP_IDLE_MS": "600000", "APP_TIMEOUT_MS": "600000"})
         ask(app, GET + "\r\n")
         before = self.rss(app.pid)
         held = []
@@ -424,9 +470,9 @@ class Limits(Case):
             each = (self.rss(app.pid) - before) / count
             print(f"\n{count} idle connections: {each:.0f} bytes each")
             self.assertLess(each, 8192)
-            begin = time.monotonic()
+            used = cpu(app.pid)
             self.assertEqual(ask(app, GET + "\r\n").status, 200)
-            self.assertLess(time.monotonic() - begin, 1)
+            self.assertLess(cpu(app.pid) - used, 20)
         finally:
             for s in held:
                 s.close()
@@ -441,9 +487,9 @@ class Limits(Case):
         held = [app.connect() for _ in range(60)]
         try:
             wait_for(lambda: "Too many open files" in app.stderr(), "the complaint")
-            ticks = int(stat(app.pid, 11)) + int(stat(app.pid, 12))
+            used = cpu(app.pid)
             time.sleep(1)
-            self.assertLess(int(stat(app.pid, 11)) + int(stat(app.pid, 12)) - ticks, 10)
+            self.assertLess(cpu(app.pid) - used, 10)
             self.assertEqual(app.stderr().count("Too many open files"), 1)
         finally:
             for s in held:
@@ -473,6 +519,7 @@ class Stopping(Case):
         app.signal(signal.SIGINT)
         self.assertEqual(app.wait(), 0)
 
+    @again_if_late
     def test_what_is_under_way_is_answered(self):
         app = self.start()
         with app.connect() as started, started.makefile("rb") as f, \
@@ -481,9 +528,10 @@ class Stopping(Case):
             self.assertEqual(Reply(g).status, 200)
             started.sendall((POST + JSON + "Content-Length: 5\r\n\r\n[").encode())
             ask(app, GET + "\r\n")  # by now the others have been read
-            app.signal(signal.SIGTERM)
-            app.expect("STOPPING=1")
-            kept.sendall((GET + "\r\n").encode())
+            with soon():
+                app.signal(signal.SIGTERM)
+                app.expect("STOPPING=1")
+                kept.sendall((GET + "\r\n").encode())
             reply = Reply(g)  # on an idle connection: one more, then it closes
             self.assertEqual((reply.status, reply.closes), (200, True))
             self.assertEqual(g.read(), b"")
@@ -493,92 +541,101 @@ class Stopping(Case):
             self.assertEqual(f.read(), b"")
         self.assertEqual(app.wait(), 0)
 
+    @again_if_late
     def test_queued_connections_are_served(self):
         """Connected, but not yet accepted when the signal comes: all are answered."""
         app = self.start()
-        app.signal(signal.SIGSTOP)
-        wait_for(lambda: stat(app.pid, 0) == "T", "app to stand still")
+        app.halt()
         held = [app.connect() for _ in range(200)]
         for s in held[:150]:
             s.sendall((GET + "\r\n").encode())
-        app.signal(signal.SIGTERM)
-        app.signal(signal.SIGCONT)
-        app.expect("STOPPING=1")
-        for s in held[150:]:  # these speak only after the signal
-            s.sendall((GET + "\r\n").encode())
+        with soon():
+            app.signal(signal.SIGTERM)
+            app.signal(signal.SIGCONT)
+            app.expect("STOPPING=1")
+            for s in held[150:]:  # these speak only after the signal
+                s.sendall((GET + "\r\n").encode())
         for s in held:
             with s, s.makefile("rb") as f:
                 self.assertEqual(Reply(f).status, 200)
         self.assertEqual(app.wait(), 0)
 
     def test_idle_connections_do_not_hold_it_up(self):
+        """The limits that they have else are longer than our patience."""
         app = self.start()
         with app.connect() as silent, app.connect() as kept, kept.makefile("rb") as f:
             kept.sendall((GET + "\r\n").encode())
             Reply(f)
-            begin = time.monotonic()
             app.signal(signal.SIGTERM)
             self.assertEqual(app.wait(), 0)
-            self.assertLess(time.monotonic() - begin, 5)
             self.assertEqual(silent.recv(1), b"")
             self.assertEqual(f.read(), b"")
 
-    def stand_still(self, app, seconds, meanwhile=lambda: None):
-        """As a process that gets no CPU; it has looked at its timers when this returns."""
-        app.signal(signal.SIGSTOP)
-        wait_for(lambda: stat(app.pid, 0) == "T", "app to stand still")
-        meanwhile()
-        time.sleep(seconds)
+    def go_on(self, app):
+        """It has looked at its timers when this returns."""
         before = switches(app.pid)
         app.signal(signal.SIGCONT)
         wait_for(lambda: switches(app.pid) > before and stat(app.pid, 0) in "SZ", "app to have looked")
 
+    @again_if_late
     def test_a_limit_that_passed_while_app_stood_still_is_none(self):
         """The client may have stood still as well: it sends its request when both go on."""
         app = self.start()
         with app.connect() as s, s.makefile("rb") as f:
             s.sendall((GET + "\r\n").encode())
             self.assertFalse(Reply(f).closes)
-            app.signal(signal.SIGTERM)
-            app.expect("STOPPING=1")
-            self.stand_still(app, 1.3)
-            s.sendall((GET + "\r\n").encode())
+            with soon():
+                app.signal(signal.SIGTERM)
+                app.expect("STOPPING=1")
+                app.halt()
+            time.sleep(1.3)
+            with soon():
+                self.go_on(app)
+                s.sendall((GET + "\r\n").encode())
             self.assertTrue(Reply(f).closes)
         self.assertEqual(app.wait(), 0)
 
     def test_a_request_that_came_while_app_stood_still_is_answered(self):
-        for drains, limit in ((False, "400"), (True, "60000")):
-            app = self.start(env={"APP_IDLE_MS": limit})
-            with self.subTest(drains=drains), app.connect() as s, s.makefile("rb") as f:
+        for drains, limit in ((False, "1000"), (True, "60000")):
+            with self.subTest(drains=drains):
+                self.answered_after_a_halt(drains, limit)
+
+    @again_if_late
+    def answered_after_a_halt(self, drains, limit):
+        app = self.start(env={"APP_IDLE_MS": limit})
+        with app.connect() as s, s.makefile("rb") as f:
+            with soon():
                 s.sendall((GET + "\r\n").encode())
                 self.assertFalse(Reply(f).closes)
                 if drains:
                     app.signal(signal.SIGTERM)
                     app.expect("STOPPING=1")
-                self.stand_still(app, 1.3)  # the limit starts once more, and then not again
-                self.stand_still(app, 1.3, lambda: s.sendall((GET + "\r\n").encode()))
-                self.assertEqual(Reply(f).closes, drains)
-            if drains:
-                self.assertEqual(app.wait(), 0)
+                app.halt()
+            time.sleep(1.3)
+            with soon():
+                self.go_on(app)  # the limit starts once more, and then not again
+                app.halt()
+            s.sendall((GET + "\r\n").encode())
+            time.sleep(1.3)
+            app.signal(signal.SIGCONT)
+            self.assertEqual(Reply(f).closes, drains)
+        if drains:
+            self.assertEqual(app.wait(), 0)
 
     def test_an_empty_line_begins_no_request(self):
         """RFC 9112 2.2: some clients send one behind a body. The connection is idle all the same."""
-        app = self.start(env={"APP_IDLE_MS": "1000", "APP_TIMEOUT_MS": "9000"})
+        app = self.start(env={"APP_IDLE_MS": "1000"})  # the limit of a request is longer than our patience
         text = (POST + JSON + "Content-Length: 2\r\n\r\n{}\r\n").encode()
         with app.connect() as s, s.makefile("rb") as f:
             s.sendall(text)
             self.assertEqual(Reply(f).status, 200)
-            begin = time.monotonic()
             self.assertEqual(f.read(), b"")  # the idle limit, and no 408
-            self.assertLess(time.monotonic() - begin, 5)
         with app.connect() as s, s.makefile("rb") as f:
             s.sendall(text)
             self.assertEqual(Reply(f).status, 200)
             ask(app, GET + "\r\n")  # by now the empty line has been read
-            begin = time.monotonic()
             app.signal(signal.SIGTERM)
             self.assertEqual(app.wait(), 0)
-            self.assertLess(time.monotonic() - begin, 5)
 
     def test_second_signal_ends_it_at_once(self):
         app = self.start()
@@ -601,10 +658,13 @@ class Stopping(Case):
             count = 0
             try:
                 while not stop.is_set():
-                    with socket.create_connection(address, PATIENCE) as s, s.makefile("rb") as f:
+                    rests = time.monotonic()
+                    with socket.create_connection(address, PATIENCE) as s, s.makefile("rb") as f, \
+                            contextlib.suppress(Late):
                         while not stop.is_set():
-                            s.sendall((GET + "\r\n").encode())
-                            reply = Reply(f)
+                            with soon(since=rests):  # else a worker that stops has ended it rightly
+                                s.sendall((GET + "\r\n").encode())
+                            reply, rests = Reply(f), time.monotonic()
                             count += reply.status == 200
                             if reply.closes or not keep:
                                 break
@@ -651,13 +711,12 @@ class Start(Case):
             s.sendall((GET + "Connection: close\r\n\r\n").encode())
             self.assertTrue(Reply(f).closes)
             wait_for(lambda: len(os.listdir(f"/proc/{app.pid}/fd")) < before, "app to close it")
-            cpu = lambda: sum(int(stat(app.pid, field)) for field in (11, 12))
-            used = cpu()
+            used = cpu(app.pid)
             s.sendall(b"more")
             for _ in range(20):
                 self.assertEqual(ask(app, GET + "\r\n").status, 200)
             time.sleep(0.5)
-            self.assertLess(cpu() - used, 20)  # ticks of 10 ms: it does not spin either
+            self.assertLess(cpu(app.pid) - used, 20)  # it does not spin either
 
     def test_several_sockets(self):
         path = tempfile.mkdtemp(prefix="test_app.")
@@ -695,10 +754,8 @@ class Start(Case):
         app = App(env={"WATCHDOG_USEC": "200000"})
         self.addCleanup(app.close)
         app.expect("READY=1")
-        begin = time.monotonic()
         for _ in range(3):
             app.expect("WATCHDOG=1")
-        self.assertLess(time.monotonic() - begin, 2)
         other = self.start(env={"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
         other.notify.settimeout(0.5)
         with self.assertRaises(TimeoutError):
@@ -723,7 +780,7 @@ class Start(Case):
         for arguments, status, words in ((["-V"], 0, r"^app \d+\.\d+\.\d+, libuv"),
                                          (["-h"], 0, "usage: app"), (["-x"], 64, "^$"),
                                          (["extra"], 64, "^$")):
-            done = subprocess.run([APP] + arguments, capture_output=True, text=True, timeout=10)
+            done = subprocess.run([APP] + arguments, capture_output=True, text=True, timeout=PATIENCE)
             self.assertEqual(done.returncode, status)
             self.assertRegex(done.stdout, words)
 

@@ -6,7 +6,7 @@
 import signal
 import unittest
 
-from test_app import GET, HOST, JSON, POST, Reply, Shared, stat, wait_for
+from test_app import GET, HOST, JSON, POST, Reply, Shared
 
 
 class Rfc(Shared):
@@ -17,8 +17,10 @@ class Rfc(Shared):
                                 (400, head + "\r\n"), (400, head + "X : y\r\n\r\n"),
                                 (431, head + "X: " + "y" * 9000), (414, "HEAD /" + "y" * 9000),
                                 (408, head)):
+            app.halt()  # its limit begins when all of the request is there
             with self.subTest(status=status), app.connect() as s, s.makefile("rb") as f:
                 s.sendall(request.encode())
+                app.signal(signal.SIGCONT)
                 reply = Reply(f, head=True)
                 self.assertEqual(reply.status, status)
                 self.assertGreater(int(reply.headers["content-length"]), 0)
@@ -169,8 +171,7 @@ class Rfc(Shared):
         count = requests.count(b"Host") + 1
         app = self.start()
         with app.connect() as s, s.makefile("rb") as f:
-            app.signal(signal.SIGSTOP)
-            wait_for(lambda: stat(app.pid, 0) == "T", "app to stand still")
+            app.halt()
             s.sendall(requests + last + (GET + "\r\n").encode() * 100)
             app.signal(signal.SIGCONT)
             replies = [Reply(f) for _ in range(count)]

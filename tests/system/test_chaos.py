@@ -138,8 +138,7 @@ class Chaos(harness.TestCase):
         harness.eventually(lambda: len(harness.fds(self.c.pid)) <= self.descriptors, "no descriptor too many")
         load = harness.Load(self.c.port, 4, pause=0.005)
         time.sleep(0.3)
-        sent, lost = load.stop()
-        self.assertGreater(sent, 0)
+        _, lost = load.stop(least=1)
         self.assertEqual(lost, [])
 
     def round(self):

@@ -255,10 +255,10 @@ class CommandLine(harness.TestCase):
         c = self.cluster("/bin/sleep", "1000", policy="[ready]\nwhen = alive\nafter = 0\n", listen=False,
                          env={"PORT": str(port)}, flags=("-n", "1"))
         c.ready(1)
-        socket.create_connection(("127.0.0.1", port), 5).close()
+        socket.create_connection(("127.0.0.1", port), harness.DEADLINE).close()
         self.assertEqual(harness.environ(c.pid_of(0))[b"PORT"], str(port).encode())
         if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6"):
-            socket.create_connection(("::1", port), 5).close()
+            socket.create_connection(("::1", port), harness.DEADLINE).close()
 
     def test_B11_asked_ends_are_status_0(self):
         for signo in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):

@@ -52,17 +52,17 @@ class Corners(harness.TestCase):
     def health(self, path, balance="round-robin"):
         return (f"[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[listen web]\n"
                 f"address = 127.0.0.1:{self.port}\nbalance = {balance}\n"
-                f"[health]\nhttp = {path}\ninterval = 100ms\ntimeout = 100ms\nfailures = 2\n")
+                f"[health]\nhttp = {path}\ninterval = 100ms\ntimeout = 100ms\nfailures = 100\n")
 
     def test_health_checks_end_and_begin_by_reload(self):
         self.port = harness.free_port()
         c = self.cluster(harness.PROBE, "ready", policy=self.health("/"), listen=False)
         c.ready(2)
-        c.announce("note", "reload")
+        c.announce("note", "reload", "health", "worker.stop", "worker.hung", "worker.exit")
         self.reload(c, self.health(""))
+        mark = c.mark()
         time.sleep(0.5)  # five intervals: nobody asks, so nobody fails
-        self.assertEqual(c.all("health"), [])
-        c.announce("health", "worker.stop", "worker.hung", "worker.exit")
+        self.assertEqual(c.all("health", since=mark), [])
         self.reload(c, self.health("/exit=3"))
         c.wait_event("worker.exit", code=3)
         self.reload(c, self.health("/"))
@@ -107,11 +107,12 @@ class Corners(harness.TestCase):
     def test_overflow_drop_frees_the_worker_that_was_kept_waiting(self):
         folder = self.scratch()
         policy = ("[cluster]\nworkers = 1\n[ready]\nwhen = notify\n[log]\noutput = capture\noverflow = {}\n")
-        c = self.cluster(harness.PROBE, "ready", "after=300", f"touch={folder}/begun", "flood=20",
+        c = self.cluster(harness.PROBE, "ready", f"until={folder}/go", f"touch={folder}/begun", "flood=20",
                          f"touch={folder}/written", policy=policy.format("block"))
         c.ready(1)
         c.announce("output.lost", "log.lost", "note", "reload", "worker.exit")
         with c.changed:  # the harness reads nothing while it can not tell
+            (folder / "go").touch()
             harness.eventually((folder / "begun").exists, "the flood begins")
             self.write(c, policy.format("drop"))
             c.ctl("reload")
@@ -157,16 +158,17 @@ class Corners(harness.TestCase):
             return f":{port:04X} 00000000:0000 0A " in pathlib.Path("/proc/net/tcp").read_text()
 
         self.reload(c, policy.format(ports[1], 4))
-        c.wait_event("worker.exit", deadline=20)
+        c.wait_event("worker.exit")
         harness.eventually(lambda: not bound(ports[0]), "the old port is closed")
         self.assertTrue(bound(ports[1]))
 
     def test_a_worker_that_left_its_group_is_killed(self):
         deaf = ("import os, signal, time; signal.signal(15, signal.SIG_IGN); "
-                "os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)")
+                "os.setpgid(0, os.getpgid(os.getppid())); print('deaf', flush=True); time.sleep(1000)")
         c = self.cluster("/usr/bin/env", "python3", "-c", deaf,
                          policy="[cluster]\nworkers = 1\n[ready]\nwhen = alive\nafter = 1s\n[stop]\ntimeout = 300ms\n")
         c.ready(1)
+        c.wait_line("deaf")
         c.announce("worker.escalate", "worker.exit")
         self.assertEqual(c.stop(), 0)
         self.assertEqual(c.wait_event("worker.exit").signal, "SIGKILL")

@@ -79,6 +79,26 @@ class Ctl(harness.TestCase):
         return subprocess.Popen([CLUSTERCTL, "-s", socket_of(cluster), *words], text=True,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
+    def has_asked(self, cluster, client):
+        """It sleeps with its connection: what it asks for has been sent, and what came before another answer is read."""
+        eventually(lambda: client.poll() is not None or harness.stat_of(client.pid)[0] == "S"
+                   and any(path.startswith("socket:") for path in harness.fds(client.pid).values()), "it has asked")
+        raw(cluster, "version")
+
+    def connections(self, cluster):
+        """How many clusterd has on its control socket."""
+        ours = set(harness.fds(cluster.pid).values())
+        rows = [line.split() for line in pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return sum(row[5] == "03" and row[-1] == socket_of(cluster) and f"socket:[{row[6]}]" in ours for row in rows)
+
+    def gate(self):
+        """A file that is there: while it is not, a probe until=FILE waits."""
+        folder = harness.tempfile.mkdtemp(prefix="ctl-")
+        self.addCleanup(shutil.rmtree, folder)
+        path = pathlib.Path(folder, "gate")
+        path.touch()
+        return path
+
     def read_until(self, pipe, text):
         """Reads past the buffer of Python: select(2) does not see the lines that wait in there."""
         seen = b""
@@ -290,8 +310,8 @@ class Ctl(harness.TestCase):
             self.assertTrue(ready, data)
             data += os.read(main, 65536).replace(b"\x1b[32mready\x1b[0m", b"ready").replace(b"\x1b[1m", b"")
         os.write(main, b"q")
-        while select.select([main], [], [], 1)[0]:
-            try:
+        while select.select([main], [], [], DEADLINE)[0]:
+            try:  # until it has closed the other side
                 data += os.read(main, 65536)
             except OSError:
                 break
@@ -374,13 +394,16 @@ class Ctl(harness.TestCase):
         self.assertFalse(before & {c.pid_of(0), c.pid_of(1)})
 
     def test_superseded_tells_what_to_wait_for(self):
-        c = self.cluster(harness.PROBE, "after=300", "ready", "serve", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
+        gate = self.gate()
+        c = self.cluster(harness.PROBE, f"until={gate}", "ready", "serve", flags=("-n", "2"), policy="[ready]\nwhen = notify\n")
         c.ready(2)
+        gate.unlink()
         first = self.background(c, "roll")
         c.wait_event("roll.begin")
         text = c.ctl("restart", "1", status=1)  # that roll will come to it
         self.assertRegex(text, r"roll 2: superseded after \S+; 2 of 2 ready\n"
                          "another roll takes its place; to wait for that: clusterctl wait ready\n$")
+        gate.touch()
         self.assertIn("wait: done", c.ctl("wait", "ready"))
         self.assertEqual(c.wait_event("roll.end", roll=1).verdict, "done")
         first.communicate(timeout=DEADLINE)
@@ -389,9 +412,9 @@ class Ctl(harness.TestCase):
         folder = pathlib.Path(harness.tempfile.mkdtemp())
         self.addCleanup(harness.shutil.rmtree, folder)
         program = folder / "program"
-        program.write_text("#!/bin/sh\nexec sleep 1000\n")
+        program.write_text(f"#!/bin/sh\nexec {harness.PROBE} ready\n")
         program.chmod(0o755)
-        c = self.cluster(program, policy=QUICK + "[log]\noutput = capture\n", flags=("-n", 2))
+        c = self.cluster(program, policy="[ready]\nwhen = notify\n[log]\noutput = capture\n", flags=("-n", 2))
         c.ready(2)
         c.announce("worker.exit", "roll.end", "roll.slot", "roll.back", "roll.failed")
         new = folder / "new"
@@ -406,25 +429,30 @@ class Ctl(harness.TestCase):
         c.ctl("status", status=0)
 
     def test_detach_and_time_out(self):
-        c = self.quick(script="trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done")
+        gate = self.gate()
+        c = self.cluster(harness.PROBE, f"until={gate}", "drain=1000", "ready", policy="[ready]\nwhen = notify\n", flags=("-n", 2))
+        c.ready(2)
+        gate.unlink()
         roll = self.background(c, "roll")
         c.wait_event("roll.begin")
         roll.send_signal(signal.SIGINT)
         _, errors = roll.communicate(timeout=DEADLINE)
         self.assertEqual(roll.returncode, 75)
         self.assertIn("detached; the roll goes on in clusterd", errors)
+        gate.touch()
         c.wait_event("roll.end")
         c.ctl("stop", "--timeout", "1ms", status=75)
         self.assertEqual(c.wait(), 0)
 
     def test_restart_kill_drain_signal(self):
-        c = self.quick(script="trap 'echo got it; exit 3' USR1; trap 'exit 0' TERM; echo READY; "
+        c = self.quick(script="trap 'echo got it; exit 3' USR1; trap 'exit 0' TERM; echo armed $$; "
                               "while :; do sleep 0.05; done")
         c.announce("worker.exit")
         old = c.pid_of(1)
         self.assertRegex(c.ctl("restart", "1"), rf"\n  slot 1  {old} -> \d+\n")
         self.assertIn("(SIGKILL)", c.ctl("kill", "0"))
         c.ctl("wait", "ready")
+        c.wait_line(f"armed {c.pid_of(0)}")
         self.assertEqual(c.ctl("signal", "USR1", "0"), "signal: sent to 1 worker\n")
         c.wait_event("worker.exit", slot=0, code=3)
         c.ctl("signal", "NOPE", status=64)
@@ -487,14 +515,19 @@ class Ctl(harness.TestCase):
 
     def test_upgrade_while_another_rolls(self):
         """Whoever waits for the roll hears how it ended, over as many upgrades as there are; of the rest some may be missed."""
-        c = self.cluster(harness.PROBE, "after=250", "ready", "drain=250", "serve", flags=("-n", "4"),
+        gate = self.gate()
+        c = self.cluster(harness.PROBE, f"until={gate}", "after=100", "ready", "drain=250", "serve", flags=("-n", "4"),
                          policy="[ready]\nwhen = notify\n[stop]\ntimeout = 10s\n")
         c.ready(4)
+        gate.unlink()
         old = {slot: c.pid_of(slot) for slot in range(4)}
         roll = self.background(c, "roll")
-        said = self.read_until(roll.stdout, b"slot 0")
+        said = self.read_until(roll.stdout, b"4 slots to")
         upgrades = 0
         while not c.all("roll.end"):
+            self.has_asked(c, roll)  # a roll that ended before the last upgrade is not known any more
+            if upgrades == 3:
+                gate.touch()
             self.assertRegex(c.ctl("upgrade"), rf"^upgraded: clusterd \S+, pid {c.pid}; the workers run on\n")
             upgrades += 1
         rest, errors = roll.communicate(timeout=DEADLINE)
@@ -511,7 +544,7 @@ class Ctl(harness.TestCase):
     def test_wait_stopped_survives_upgrades(self):
         c = self.quick()
         waiter = self.background(c, "wait", "stopped")
-        eventually(lambda: raw(c, "version"), "an answer")
+        self.has_asked(c, waiter)
         for _ in range(3):
             c.ctl("upgrade")
         self.assertIsNone(waiter.poll())
@@ -531,7 +564,7 @@ class Ctl(harness.TestCase):
             self.assertEqual((answer["ok"], answer.get("verdict")), (ok, "done" if ok else None))
 
     def test_upgrade_while_another_roll_fails(self):
-        c = self.cluster("/bin/sh", "-c", f"[ ! -e bad ] || {{ sleep 0.3; exit 1; }}; exec {harness.PROBE} ready serve",
+        c = self.cluster("/bin/sh", "-c", f"[ ! -e bad ] || {{ until [ -e go ]; do sleep 0.02; done; exit 1; }}; exec {harness.PROBE} ready serve",
                          flags=("-n", "2"), policy="[ready]\nwhen = notify\n[roll]\ntries = 3\n[restart]\ndelay = 100ms\n")
         c.ready(2)
         c.announce("worker.exit", "roll.slot", "roll.end", "note")
@@ -541,7 +574,11 @@ class Ctl(harness.TestCase):
             mark = c.mark()
             roll = self.background(c, *words)
             c.wait_event("roll.begin", since=mark)
+            c.ctl("upgrade")
+            c.ctl("upgrade")
+            (c.folder / "go").touch()
             while not c.all("roll.end", since=mark):
+                self.has_asked(c, roll)
                 c.ctl("upgrade")
             said, _ = roll.communicate(timeout=DEADLINE)
             self.assertEqual(roll.returncode, 1, said)
@@ -551,6 +588,7 @@ class Ctl(harness.TestCase):
                 self.assertRegex(said, r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n")
             self.assertEqual(sorted(c.workers()), old)
             self.assertGreater(len(c.all("upgrade", since=mark, result="done")), 1)
+            (c.folder / "go").unlink()
 
     def test_follower_survives_an_upgrade(self):
         c = self.quick()
@@ -565,7 +603,7 @@ class Ctl(harness.TestCase):
     def test_stop_and_wait_stopped(self):
         c = self.quick()
         waiter = self.background(c, "wait", "stopped")
-        eventually(lambda: raw(c, "version"), "an answer")
+        self.has_asked(c, waiter)
         self.assertIn("stopped, exit status 0", c.ctl("stop"))
         output, _ = waiter.communicate(timeout=DEADLINE)
         self.assertEqual((waiter.returncode, c.wait()), (0, 0), output)
@@ -582,6 +620,7 @@ class Ctl(harness.TestCase):
         c.ready(2)
         eventually(lambda: c.other.count("armed") == 2, "both traps are set")
         c.ctl("stop", "--no-wait")
+        eventually(lambda: not self.connections(c), "that one has gone")
         before = len(harness.fds(c.pid))
         for words in (("scale", "9"), ("scale", "9", "--no-wait"), ("reset",), ("reset", "1"), ("roll",), ("restart", "1"),
                       ("reload",), ("upgrade",)):

@@ -17,7 +17,7 @@ class Exec(harness.TestCase):
     def behind_a_script(self, line):
         # The echo keeps the shell from executing its last command in its own place.
         c = self.cluster("/bin/sh", "-c", f"{line}; echo ended >&2",
-                         policy="[ready]\nwhen = notify\ntimeout = 2s\n", flags=("-n", 1))
+                         policy="[ready]\nwhen = notify\n", flags=("-n", 1))
         return c
 
     def test_the_program_has_its_socket(self):
@@ -53,7 +53,7 @@ class Exec(harness.TestCase):
     def test_usage(self):
         for arguments, status in (((), 64), (("--help",), 64), (("/no/such/program",), 127), (("/etc/passwd",), 126)):
             with self.subTest(arguments=arguments):
-                done = subprocess.run([EXEC, *arguments], capture_output=True, timeout=10, check=False)
+                done = subprocess.run([EXEC, *arguments], capture_output=True, timeout=harness.DEADLINE, check=False)
                 self.assertEqual(done.returncode, status)
                 self.assertEqual(done.stdout, b"")
                 self.assertIn(b"clusterd-exec", done.stderr)

@@ -57,10 +57,9 @@ class FirstMinute(harness.TestCase):
             mark = c.mark()
             c.kill(signal.SIGTTIN)
             c.wait_event("worker.ready", since=mark)
-        sent, lost = load.stop()
+        sent, lost = load.stop(least=50)
         print(f"{sent} requests, {len(lost)} lost")
         self.assertEqual(lost, [], c.tail())
-        self.assertGreater(sent, 50)
 
     def test_a_reload_under_load_loses_nothing(self):
         c = self.start("-n", "2", policy="[stop]\ntimeout = 10s\n")
@@ -72,10 +71,9 @@ class FirstMinute(harness.TestCase):
                 c.kill(signal.SIGHUP)
                 harness.eventually(lambda before=before: len(c.workers()) == 2 and not before & set(c.workers()),
                                    "new workers")
-            sent, lost = load.stop()
+            sent, lost = load.stop(least=200)
             print(f"keep-alive {keep_alive}: {sent} requests, {len(lost)} lost")
             self.assertEqual(lost, [], c.tail())
-            self.assertGreater(sent, 200)
 
     def test_app_without_clusterd(self):
         port = harness.free_port()

@@ -9,7 +9,7 @@
  *	ready            READY=1 to NOTIFY_SOCKET; without this word it never says so
  *	ready-fd         a newline to the fd that READY_FD names
  *	notify=TEXT      any other message; `;` becomes a newline
- *	after=MS         waits
+ *	after=MS         waits;  until=PATH waits for that file
  *	print=TEXT       a line to stdout;  error=TEXT to stderr
  *	partial=TEXT     the same to stdout without a newline
  *	flood=MB         numbered lines of 100 bytes to stdout
@@ -119,6 +119,12 @@ static void do_after(const char *value)
 
 	while (probe_now_ms() < end)
 		poll(NULL, 0, (int)(end - probe_now_ms()));
+}
+
+static void do_until(const char *path)
+{
+	while (access(path, F_OK) < 0)
+		poll(NULL, 0, 5);
 }
 
 static void do_print(const char *value)
@@ -330,6 +336,7 @@ static const struct word {
 	{ "ready-fd", do_ready_fd },
 	{ "notify", do_notify },
 	{ "after", do_after },
+	{ "until", do_until },
 	{ "print", do_print },
 	{ "error", do_error },
 	{ "partial", do_partial },
