@@ -263,7 +263,8 @@ static void tell_blind(struct adoption *a, int error)
 	a->s->adopt_blind = true;
 	sup_note(a->s, LOG_LEVEL_WARN,
 	         "adopt: what worker %u binds can not be read (%s): it runs as another "
-	         "user; let clusterd have CAP_SYS_PTRACE, or leave out cluster.user",
+	         "user (leave out cluster.user), or the filter of a container forbids it; "
+	         "let clusterd have CAP_SYS_PTRACE",
 	         a->slot, strerror(-error));
 }
 

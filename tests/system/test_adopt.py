@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import platform
 import shutil
 import signal
 import socket
@@ -18,6 +19,19 @@ import harness
 HERE = pathlib.Path(__file__).resolve().parent
 POLICY = "[restart]\ndelay = 50ms\n[stop]\ntimeout = 5s\n"
 EVEN = "round-robin" if clients.has_bpf() else "hash"
+
+# The number of process_vm_readv(2), and a filter that makes it fail before the program is executed.
+VM_READV = {"x86_64": 310, "aarch64": 270}
+FORBIDS_THE_LOOK = """
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("=HBBI", *line) for line in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, int(sys.argv[1])), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)))
+text = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(text)))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, program) == 0, ctypes.get_errno()
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 # A python server that binds PORT: forking and threaded forms of what servers do.
 SERVER = """
@@ -288,6 +302,17 @@ time.sleep(1000)
         c.expected_status = 69
         c.wait_event("stop")
         self.assertIn("CAP_SYS_PTRACE", next(e.text for e in c.all("note") if "adopt" in e.text))
+        c.wait()
+
+    @unittest.skipUnless(platform.machine() in VM_READV, "the number of process_vm_readv is not known here")
+    def test_a_filter_that_forbids_the_look_is_said_clearly(self):
+        """Docker 20.10's default: of the same user, and yet process_vm_readv(2) says EPERM."""
+        c = self.cluster(*python(), flags=("-a", "-n", 1), policy=POLICY,
+                         prefix=(sys.executable, "-c", FORBIDS_THE_LOOK, str(VM_READV[platform.machine()])))
+        c.announce("note", "worker.exit", "give_up", "stop")
+        c.expected_status = 69
+        c.wait_event("stop")
+        self.assertRegex(next(e.text for e in c.all("note") if "adopt" in e.text), "filter of a container.*CAP_SYS_PTRACE")
         c.wait()
 
     @unittest.skipUnless(clients.nobody_can(harness.CLUSTERD) and

@@ -15,6 +15,7 @@ import harness
 PAGE = harness.pathlib.Path(__file__).resolve().parents[2] / "man" / "clusterd-runbook.7"
 TEXT, *_, ELSEWHERE, _ = PAGE.read_text(encoding="utf-8").split(".Sh RUNBOOK\n")[1].split("\n.Sh ")
 SYMPTOMS = {part.split("\n")[0].removeprefix("\\&"): part for part in TEXT.split(".Ss ")[1:]}
+CONTAINERFILE = PAGE.parents[1] / "config" / "dist" / "Containerfile"
 AT_ONCE = "[ready]\nwhen = alive\nafter = 0\n[stop]\ntimeout = 5s\n"
 
 
@@ -295,6 +296,24 @@ class Runbook(harness.TestCase):
         for words in ("stopping", "stopped", "has not stopped"):
             self.assertIn(words, log)
         self.assertIn("it gets SIGKILL", log)
+        page = SYMPTOMS["A container does not stop"]
+        self.assertIn('"--log-format", "json"', CONTAINERFILE.read_text(encoding="utf-8"))
+        for timeout, events in ("300ms", ["worker.escalate", "stop"]), ("1h", []):
+            c = self.sh("trap '' TERM; echo deaf; while :; do sleep 0.05; done", flags=("-n", "1"),
+                        policy=AT_ONCE.replace("5s", timeout))
+            c.announce("worker.escalate")
+            harness.eventually(lambda c=c: "deaf" in c.other, "the trap is set")
+            c.kill(signal.SIGTERM)
+            c.wait_event("worker.stop")
+            if not events:  # what the engine does when the grace time is over
+                c.expected_status = -signal.SIGKILL
+                c.kill(signal.SIGKILL)
+            c.wait()
+            harness.pathlib.Path(c.socket).unlink(missing_ok=True)  # the container's files go with it
+            self.assertIn("stopping", " ".join(e.text for e in c.all("note")))
+            self.assertEqual([e.event for e in c.events if e.event in ("worker.escalate", "stop")], events)
+            for event in events:
+                self.assertIn(f"\n.Li {event} ", page)
         # No daemon is at hand, so this is as far as it goes: there is such a command, and this is how it is called.
         ((*logs, container),) = self.commands("A container does not stop")
         if shutil.which(logs[0]):
