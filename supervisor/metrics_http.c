@@ -384,7 +384,9 @@ void door_close(struct door *door)
 
 bool door_lost(const struct door *door)
 {
-	return listen_path_lost(&door->listening, door->listening.path) > 0;
+	const struct listening *listening = &door->listening;
+
+	return listening->path[0] && listen_path_lost(listening, listening->path) > 0;
 }
 
 int door_fd(const struct door *door)
