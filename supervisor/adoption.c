@@ -21,11 +21,17 @@
 
 #include "supervisor/adoption.h"
 #include "supervisor/os/adopt.h"
+#include "supervisor/os/closer.h"
 #include "supervisor/os/hangup.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
 
-enum { TURN = 32, BINDS_TOLD = 64 }; /* a program that binds all the time must not fill the log */
+enum {
+	TURN = 32,
+	BINDS_TOLD = 64, /* a program that binds all the time must not fill the log */
+	PAUSE_MS = 10,
+	PAUSES_MAX = 200,
+};
 
 /* ---- which socket ---- */
 
@@ -323,7 +329,10 @@ static void adoption_free(struct adoption *a)
 
 static void on_closed(uv_handle_t *handle)
 {
-	adoption_free(handle->data);
+	struct adoption *a = handle->data;
+
+	if (--a->handles == 0)
+		adoption_free(a);
 }
 
 static void adoption_close(struct adoption *a)
@@ -335,10 +344,42 @@ static void adoption_close(struct adoption *a)
 	if (*at)
 		*at = a->next;
 	a->next = NULL;
-	if (a->watched)
-		uv_close((uv_handle_t *)&a->poll, on_closed);
-	else
+	if (a->handles == 0) {
 		adoption_free(a);
+		return;
+	}
+	uv_close((uv_handle_t *)&a->poll, on_closed);
+	uv_close((uv_handle_t *)&a->pause, on_closed);
+}
+
+static void on_request(uv_poll_t *poll, int status, int events);
+
+static int listen_for_requests(struct adoption *a)
+{
+	return uv_poll_start(&a->poll, UV_READABLE | UV_DISCONNECT, on_request);
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	if (listen_for_requests(timer->data) < 0)
+		adoption_close(timer->data);
+}
+
+/*
+ * The threads that close our copies of its descriptors get no CPU for a while on a busy machine. A call
+ * that is not looked at is made by the kernel, which finds the address in use: so it waits for them, but
+ * not for ever, as some copies can not be closed (closer.h).
+ */
+static bool paused(struct adoption *a)
+{
+	if (closer_has_room(-1) || a->pauses == PAUSES_MAX) {
+		a->pauses = 0;
+		return false;
+	}
+	a->pauses++;
+	uv_poll_stop(&a->poll);
+	uv_timer_start(&a->pause, on_pause_over, PAUSE_MS, 0);
+	return true;
 }
 
 static void on_request(uv_poll_t *poll, int status, int events)
@@ -349,7 +390,7 @@ static void on_request(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	for (int turn = 0; turn < TURN; turn++) {
+	for (int turn = 0; turn < TURN && !paused(a); turn++) {
 		int rc = adopt_receive(a->notify_fd, &request, &failed);
 
 		if (rc == -ENOENT)
@@ -373,11 +414,13 @@ int adoption_watch(struct supervisor *s, struct adoption *a)
 
 	if (rc < 0)
 		return rc;
-	a->poll.data = a;
-	a->watched = true;
+	uv_timer_init(&s->loop, &a->pause);
+	a->poll.data = a->pause.data = a;
+	a->handles = 2;
 	/* It goes on until the last process under the filter is gone; the loop need not. */
 	uv_unref((uv_handle_t *)&a->poll);
-	return uv_poll_start(&a->poll, UV_READABLE | UV_DISCONNECT, on_request);
+	uv_unref((uv_handle_t *)&a->pause);
+	return listen_for_requests(a);
 }
 
 int adoption_begin(struct supervisor *s, const struct worker *worker, int notify_fd)

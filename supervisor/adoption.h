@@ -12,11 +12,13 @@ struct adoption {
 	struct supervisor *s;
 	uint32_t slot, seat, cookie;
 	int notify_fd;
-	bool watched;         /* the poll is open */
+	unsigned handles;     /* of the loop that are open */
 	bool given;           /* it has one of our sockets */
 	uint32_t told;        /* binds that the log tells of */
 	struct address other; /* the last IP address it bound that is none of ours */
+	unsigned pauses;      /* in a row: its calls wait until they can be looked at */
 	uv_poll_t poll;
+	uv_timer_t pause;
 };
 
 /* adopt_link.c: the link of an adopting unix listener. */
