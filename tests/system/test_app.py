@@ -382,6 +382,7 @@ class Limits(Case):
                 app.signal(signal.SIGCONT)
                 data = f.read()
                 self.assertGreater(time.monotonic() - begin, 0.3)
+                self.assertLess(time.monotonic() - begin, 3)
                 self.assertEqual(int(data.split()[1]) if data else None, status)
 
     def test_a_trickle_does_not_renew_the_limit(self):
@@ -393,7 +394,7 @@ class Limits(Case):
             begin = time.monotonic()
             s.settimeout(0.05)
             while True:
-                self.assertLess(time.monotonic() - begin, PATIENCE)
+                self.assertLess(time.monotonic() - begin, 5)
                 try:
                     self.assertTrue(s.recv(1000).startswith(b"HTTP/1.1 408 "))
                     break
@@ -402,12 +403,13 @@ class Limits(Case):
                         s.sendall(b"a")
 
     def test_idle_connection_ends(self):
-        app = self.start(env={"APP_IDLE_MS": "400"})  # the limit of a request is longer than our patience
+        app = self.start(env={"APP_IDLE_MS": "400"})
         with app.connect() as s, s.makefile("rb") as f:
             begin = time.monotonic()
             s.sendall((GET + "\r\n").encode())
             self.assertEqual(Reply(f).status, 200)
             self.assertEqual(f.read(), b"")
+            self.assertLess(time.monotonic() - begin, 4)
             self.assertGreater(time.monotonic() - begin, 0.3)
 
     def test_client_that_does_not_read_is_ended(self):
@@ -470,8 +472,9 @@ class Limits(Case):
             each = (self.rss(app.pid) - before) / count
             print(f"\n{count} idle connections: {each:.0f} bytes each")
             self.assertLess(each, 8192)
-            used = cpu(app.pid)
+            begin, used = time.monotonic(), cpu(app.pid)
             self.assertEqual(ask(app, GET + "\r\n").status, 200)
+            self.assertLess(time.monotonic() - begin, 1)
             self.assertLess(cpu(app.pid) - used, 20)
         finally:
             for s in held:
@@ -561,13 +564,14 @@ class Stopping(Case):
         self.assertEqual(app.wait(), 0)
 
     def test_idle_connections_do_not_hold_it_up(self):
-        """The limits that they have else are longer than our patience."""
         app = self.start()
         with app.connect() as silent, app.connect() as kept, kept.makefile("rb") as f:
             kept.sendall((GET + "\r\n").encode())
             Reply(f)
+            begin = time.monotonic()
             app.signal(signal.SIGTERM)
             self.assertEqual(app.wait(), 0)
+            self.assertLess(time.monotonic() - begin, 5)
             self.assertEqual(silent.recv(1), b"")
             self.assertEqual(f.read(), b"")
 
@@ -624,18 +628,22 @@ class Stopping(Case):
 
     def test_an_empty_line_begins_no_request(self):
         """RFC 9112 2.2: some clients send one behind a body. The connection is idle all the same."""
-        app = self.start(env={"APP_IDLE_MS": "1000"})  # the limit of a request is longer than our patience
+        app = self.start(env={"APP_IDLE_MS": "1000"})
         text = (POST + JSON + "Content-Length: 2\r\n\r\n{}\r\n").encode()
         with app.connect() as s, s.makefile("rb") as f:
             s.sendall(text)
             self.assertEqual(Reply(f).status, 200)
+            begin = time.monotonic()
             self.assertEqual(f.read(), b"")  # the idle limit, and no 408
+            self.assertLess(time.monotonic() - begin, 5)
         with app.connect() as s, s.makefile("rb") as f:
             s.sendall(text)
             self.assertEqual(Reply(f).status, 200)
             ask(app, GET + "\r\n")  # by now the empty line has been read
+            begin = time.monotonic()
             app.signal(signal.SIGTERM)
             self.assertEqual(app.wait(), 0)
+            self.assertLess(time.monotonic() - begin, 5)
 
     def test_second_signal_ends_it_at_once(self):
         app = self.start()
@@ -754,8 +762,10 @@ class Start(Case):
         app = App(env={"WATCHDOG_USEC": "200000"})
         self.addCleanup(app.close)
         app.expect("READY=1")
+        begin = time.monotonic()
         for _ in range(3):
             app.expect("WATCHDOG=1")
+        self.assertLess(time.monotonic() - begin, 2)
         other = self.start(env={"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
         other.notify.settimeout(0.5)
         with self.assertRaises(TimeoutError):
