@@ -328,6 +328,10 @@ class Cluster:
         eventually(lambda: any(text in line for line in list(self.lines)), f"line {text!r}\n{self.tail()}",
                    deadline)
 
+    def wait_lines(self, count, line, deadline=DEADLINE):
+        """Waits until this very line is there so many times, as from each worker that is armed."""
+        eventually(lambda: self.lines.count(line) == count, f"{count} lines {line!r}\n{self.tail()}", deadline)
+
     def tail(self):
         count = int(os.environ.get("TAIL", "12"))
         return "\n".join([json.dumps(e) for e in self.events[-count:]] + self.lines[-count:])

@@ -618,7 +618,7 @@ class Ctl(harness.TestCase):
                     policy=QUICK, flags=("-n", "2", "-b", "hash"))
         c.announce("note", "reload")
         c.ready(2)
-        eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        c.wait_lines(2, "armed")
         c.ctl("stop", "--no-wait")
         eventually(lambda: not self.connections(c), "that one has gone")
         before = len(harness.fds(c.pid))

@@ -113,7 +113,7 @@ class Manual(harness.TestCase):
         script = self.folder / "worker.js"
         script.write_text("console.log('primary', require('cluster').isPrimary ?? require('cluster').isMaster);\nsetInterval(() => {}, 1000);\n")
         c = self.cluster("node", str(script), flags=("-n", "2"))
-        harness.eventually(lambda: c.other.count("primary true") == 2, "both say so")
+        c.wait_lines(2, "primary true")
 
     @unittest.skipUnless(shutil.which("go"), "go is not installed")
     def test_go(self):

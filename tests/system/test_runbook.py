@@ -176,7 +176,7 @@ class Runbook(harness.TestCase):
                     policy="[ready]\nwhen = alive\nafter = 200ms\n[stop]\ntimeout = 20s\n[roll]\nsurge = 4\n")
         c.announce("worker.exit", "worker.escalate", "note", "roll.end")
         c.ready(4)
-        harness.eventually(lambda: c.other.count("deaf") == 4, "all traps are set")
+        c.wait_lines(4, "deaf")
         c.ctl("roll", "--no-wait")
         c.wait_events(4, "worker.stop")
         self.assertRegex(self.ask(c, status, status=None), "stopping|draining|old")

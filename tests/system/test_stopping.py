@@ -78,7 +78,7 @@ class RowB(harness.TestCase):
     def test_B4_parallel_not_serial(self):
         c = self.sh(DEAF, policy=stop_policy("1s"), flags=("-n", "100"))
         c.ready(100)
-        harness.eventually(lambda: c.other.count("deaf") == 100, "all traps are set")
+        c.wait_lines(100, "deaf")
         c.announce("worker.escalate", "worker.exit")
         self.assertLess(self.took(c), 2.5 * harness.SLOW + self.slack())
         self.assertEqual(len(c.all("worker.exit")), 100)
@@ -87,7 +87,7 @@ class RowB(harness.TestCase):
         c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
         c.ready(4)
         c.announce("worker.escalate", "worker.exit", "stop")
-        harness.eventually(lambda: c.other.count("deaf") == 4, "all traps are set")
+        c.wait_lines(4, "deaf")
         c.kill(signal.SIGTERM)
         c.wait_events(4, "worker.stop")
         self.assertLess(self.took(c), 0.5 * harness.SLOW + self.slack())
@@ -97,7 +97,7 @@ class RowB(harness.TestCase):
     def test_B5_QUIT_stops_at_once(self):
         c = self.sh(DEAF, policy=stop_policy("60s"), flags=("-n", "4"))
         c.ready(4)
-        harness.eventually(lambda: c.other.count("deaf") == 4, "all traps are set")
+        c.wait_lines(4, "deaf")
         c.announce("worker.escalate", "worker.exit", "stop")
         self.assertLess(self.took(c, signal.SIGQUIT), 0.5 * harness.SLOW + self.slack())
 
@@ -132,7 +132,7 @@ class RowB(harness.TestCase):
         c = self.sh("trap 'sleep 0.5; exit 0' TERM; echo armed; while :; do sleep 0.05; done",
                     policy=stop_policy("10s"), flags=("-n", "2"))
         c.ready(2)
-        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        c.wait_lines(2, "armed")
         mark = c.mark()
         c.announce("note", "reload")
         c.kill(signal.SIGTERM)
@@ -189,7 +189,7 @@ wait; wait; wait; sleep 1000
                 exit 1""", policy=stop_policy("60s", "[restart]\nburst = 1\ngive_up = exit\nstable = 60s\n"),
                         flags=("-n", "2"), env={"NOTIFY_SOCKET": folder + "/notify"})
             c.ready(2)
-            harness.eventually(lambda: c.other.count("armed") == 2, "the trap is set")
+            c.wait_lines(2, "armed")
             c.announce("worker.exit", "give_up", "note", "reload", "stop")
             c.expected_status = 69
             (c.folder / "die").touch()
@@ -229,7 +229,7 @@ wait; wait; wait; sleep 1000
         c = self.sh("trap 'exit 0' TERM; echo armed; while :; do sleep 0.02; done",
                     policy=stop_policy("5s", "drain_delay = 400ms\n"), flags=("-n", "2"))
         c.ready(2)
-        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        c.wait_lines(2, "armed")
         pid = c.pid_of(1)
         self.assertEqual([line.strip() for line in c.ctl("drain", "1").splitlines()],
                          [f"slot 1  {pid} drains (drain)", f"slot 1  {pid} gets SIGTERM (drain)",

@@ -50,7 +50,7 @@ class Truth(harness.TestCase):
         """status shows it as `1 old`, and the runbook says that kill ends it."""
         c = self.sh(STUBBORN, policy=AT_ONCE, flags=("-n", "2"))
         c.ready(2)
-        harness.eventually(lambda: c.other.count("armed") == 2, "both traps are set")
+        c.wait_lines(2, "armed")
         victim = c.pid_of(0)
         c.ctl("drain", "0", "--no-wait")
         c.wait_event("worker.stop", pid=victim)

@@ -344,7 +344,7 @@ exec {"%s"} $0, @ARGV;
     def test_N1_who_waits_for_a_drained_slot_is_told(self):
         """It is not ready and will not be, and that is what was asked for."""
         c = self.start("/bin/sh", "-c", "trap '' TERM; echo deaf; exec sleep 1000", policy=AT_ONCE.replace("5s", "2s"))
-        harness.eventually(lambda: c.other.count("deaf") == 2, "both traps are set")
+        c.wait_lines(2, "deaf")
         c.announce("worker.escalate")
         waiting = self.asking(c, "drain", "0")
         c.wait_event("worker.stop")
