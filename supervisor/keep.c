@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "supervisor/control.h"
-#include "supervisor/metrics.h"
 #include "supervisor/internal.h"
+#include "supervisor/metrics.h"
 #include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/reuseport.h"

@@ -58,19 +58,21 @@ int metrics_fd(const struct metrics *metrics)
 int metrics_keep(struct metrics *metrics, const struct policy *policy, char problem[METRICS_PROBLEM_MAX])
 {
 	struct door *old = metrics ? metrics->door : NULL;
-	bool told = metrics && metrics->lost;
-	int r = 0;
+	bool told;
+	int r;
 
-	if (old && door_lost(old))
-		r = door_open(metrics, &policy->metrics_listen, -1, problem);
-	else
-		old = NULL;
-	if (metrics)
-		metrics->lost = r < 0;
+	if (!old)
+		return 0;
+	told = metrics->lost;
+	metrics->lost = door_lost(old);
+	if (!metrics->lost)
+		return 0;
+	r = door_open(metrics, &policy->metrics_listen, -1, problem);
 	if (r < 0)
 		return told ? 0 : r;
+	metrics->lost = false;
 	door_close(old);
-	return old != NULL;
+	return 1;
 }
 
 /* NULL when there is no memory for it: then this one figure is not measured. */

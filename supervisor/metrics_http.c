@@ -341,16 +341,20 @@ int door_open(struct metrics *metrics, const struct address *address, int inheri
               char problem[METRICS_PROBLEM_MAX])
 {
 	struct door *door = calloc(1, sizeof *door);
-	int r = -ENOMEM;
+	int r;
 
+	snprintf(problem, METRICS_PROBLEM_MAX, "out of memory");
 	if (!door)
-		return r;
+		return -ENOMEM;
 	door->metrics = metrics;
 	door->s = metrics->s;
 	door->listening.fd = -1;
 	r = door_listen(door, address, inherited_fd, problem);
-	if (r == 0)
+	if (r == 0) {
 		r = uv_poll_init(sup_loop(door->s), &door->poll, door->listening.fd);
+		if (r < 0)
+			snprintf(problem, METRICS_PROBLEM_MAX, "%s", uv_strerror(r));
+	}
 	if (r < 0) {
 		listen_close(&door->listening);
 		free(door);
