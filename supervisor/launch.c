@@ -6,23 +6,16 @@
  */
 #include <errno.h>
 #include <grp.h>
-#include <netinet/in.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "supervisor/adoption.h"
-#include "supervisor/control.h"
 #include "supervisor/core/envp.h"
 #include "supervisor/core/proto.h"
-#include "supervisor/os/adopt.h"
-#include "supervisor/os/cpus.h"
-#include "supervisor/os/notifysock.h"
-#include "supervisor/os/scope.h"
+#include "supervisor/internal.h"
 
 /* As execve(2) would answer: it runs no folder, which access(2) allows. */
 static int may_run(const char *path)
