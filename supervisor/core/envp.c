@@ -9,11 +9,6 @@
 #include "supervisor/core/escape.h"
 #include "supervisor/core/reserved.h"
 
-enum {
-	OURS_MAX = 24,      /* variables of ours, NULLs of both lists … */
-	OURS_OF_SOCKET = 2, /* … and those that a socket has of its own: EINHORN_FD_n, PUMA_INHERIT_n */
-};
-
 /* ---- strings ---- */
 
 char *build_here(const struct build *b)
@@ -300,7 +295,7 @@ static void add_theirs(struct build *b)
 static size_t most_pointers(const struct envp_input *in)
 {
 	return in->command->count + in->inherited_count + in->env_count + OURS_MAX +
-	       OURS_OF_SOCKET * in->socket_count;
+	       OURS_OF_SOCKET * in->socket_count + 2; /* NULLs */
 }
 
 size_t envp_build(const struct envp_input *in, void *memory, size_t size, struct envp *ret)

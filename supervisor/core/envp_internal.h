@@ -39,7 +39,12 @@ bool envp_is_unix(const struct address *a);
 /* Whose port is PORT; NULL: none has one. */
 const struct address *envp_first_tcp(const struct envp_input *in);
 
-/* envp_ours.c: the variables that tell of the sockets and of the supervisor */
+/* envp_ours.c: the variables that tell of the sockets and of the supervisor. There are at most so many: */
+enum {
+	OURS_MAX = 22,
+	OURS_OF_SOCKET = 2, /* and these for each socket: EINHORN_FD_n, PUMA_INHERIT_n */
+};
+
 void envp_add_ours(struct build *b);
 
 #endif

@@ -80,6 +80,15 @@ static void setup(void)
 		                  .master_pid = 99 };
 }
 
+static size_t count(char **list)
+{
+	size_t n = 0;
+
+	while (list[n])
+		n++;
+	return n;
+}
+
 static void build(void)
 {
 	size_t needed;
@@ -92,6 +101,8 @@ static void build(void)
 	memset(memory, 0xa5, sizeof memory);
 	ck_assert_uint_eq(envp_build(&in, memory, needed, &built), needed);
 	ck_assert_uint_eq((unsigned char)memory[needed], 0xa5);
+	/* The first string stands behind the room for the pointers. */
+	ck_assert((char *)(built.envp + count(built.envp)) < built.argv[0]);
 }
 
 /* The value of the only variable of that name, or "" if there is none. */
@@ -107,15 +118,6 @@ static const char *value(const char *name)
 		}
 	ck_assert_msg(count < 2, "%s is there %d times", name, count);
 	return found;
-}
-
-static size_t count(char **list)
-{
-	size_t n = 0;
-
-	while (list[n])
-		n++;
-	return n;
 }
 
 static const struct {
