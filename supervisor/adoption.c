@@ -441,8 +441,7 @@ int adoption_begin(struct supervisor *s, const struct worker *worker, int notify
 	};
 	rc = adoption_watch(s, a);
 	if (rc < 0) {
-		close(notify_fd);
-		free(a);
+		adoption_close(a);
 		return rc;
 	}
 	a->next = s->adoptions;
