@@ -346,7 +346,8 @@ while True: time.sleep(1000)
                 self.assertGreater(c.port, 0)
                 self.assertIn(str(c.port).encode(), harness.environ(c.pid_of(0))[b"PORT"])
                 for act in ("reload", "roll", "upgrade", "reload"):
-                    c.ctl(act)
+                    c.ctl(act)  # returns as soon as the new worker serves; the old one may end in the middle of an answer
+                    harness.eventually(lambda c=c: len(c.workers()) == 1, "the old worker has left")
                     self.assertTrue(self.ask(("127.0.0.1", c.port)).startswith(b"slot"), act)
                 c.rebase()
 
