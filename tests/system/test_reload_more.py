@@ -277,12 +277,14 @@ reload: done
         one, two = (harness.free_port() for _ in range(2))
         listen = "[listen %s]\naddress = 127.0.0.1:%d\n"
         base = NOTIFY % "10s"
-        c = self.start(base + listen % ("web", one) + listen % ("old", two), (harness.PROBE, "after=500", "ready", "serve"),
-                       listen=False)
+        c = self.start(base + listen % ("web", one) + listen % ("old", two), (harness.PROBE, "until=gate", "ready", "serve"),
+                       listen=False, preexec=pathlib.Path("gate").touch)
+        (c.folder / "gate").unlink()
         self.write(c, base + listen % ("web", one))
         c.ctl("reload", "--no-wait")
         c.wait_event("roll.begin")
         self.assertTrue(reachable(two))
+        (c.folder / "gate").touch()
         c.wait_event("roll.end", verdict="done")
         harness.eventually(lambda: not reachable(two), "closed after the roll")
         c.baseline = None
