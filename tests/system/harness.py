@@ -323,6 +323,11 @@ class Cluster:
     def wait_event(self, name, since=0, deadline=DEADLINE, **fields):
         return self.wait_events(1, name, since, deadline, **fields)[0]
 
+    def wait_note(self, text, since=0, deadline=DEADLINE):
+        """Waits for a note with this in it: on a busy machine others may come before."""
+        return eventually(lambda: next((e for e in self.all("note", since) if text in e.text), None),
+                          f"a note {text!r}\n{self.tail()}", deadline)
+
     def wait_line(self, text, deadline=DEADLINE):
         """Waits for a line that is no event of ours: output of a worker."""
         eventually(lambda: any(text in line for line in list(self.lines)), f"line {text!r}\n{self.tail()}",

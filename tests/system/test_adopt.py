@@ -221,8 +221,7 @@ time.sleep(1000)
         c = self.cluster(*python(port=str(other)), flags=("-a", "-n", 1),
                          policy=POLICY + "[ready]\ntimeout = 500ms\n")
         c.announce("note", "worker.exit", "give_up", "worker.escalate", "stop", "spawn.error")
-        note = c.wait_event("note")
-        self.assertIn(f"127.0.0.1:{other}", note.text)
+        c.wait_note(f"127.0.0.1:{other}")
         c.stop(signal.SIGQUIT)
         c.expected_status = c.stopped
 
@@ -230,7 +229,7 @@ time.sleep(1000)
         c = self.cluster(*python(form="silent"), flags=("-a", "-n", 1),
                          policy=POLICY + "[ready]\ntimeout = 500ms\n")
         c.announce("note", "worker.exit", "give_up", "worker.escalate", "stop")
-        self.assertIn("never bound", c.wait_event("note").text)
+        c.wait_note("never bound")
         c.stop(signal.SIGQUIT)
         c.expected_status = c.stopped
 

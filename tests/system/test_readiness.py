@@ -302,16 +302,14 @@ while True: say('WATCHDOG=1')
         c.ready(2)
         c.announce("note")
         (c.folder / "go").touch()
-        note = c.wait_event("note")
-        self.assertIn("worker 0", note.text)
-        self.assertIn("NOTIFY_SOCKET", note.text)
+        self.assertIn("worker 0", c.wait_note("NOTIFY_SOCKET").text)
         # The kernel's queue, the first window and the last are free.
         c.wait_line("took ")
         took = next(line for line in c.other if "took " in line)
         self.assertGreater(float(took.split()[-1]), 1.1)
         since = c.mark()
         c.ctl("upgrade")
-        c.wait_event("note", since=since)  # it is heard, and has to rest again
+        c.wait_note("NOTIFY_SOCKET", since)  # it is heard, and has to rest again
         self.assertEqual(c.all("worker.stop") + c.all("worker.exit"), [])
 
     @unittest.skipUnless(os.geteuid() == 0, "to be somebody else takes root")
@@ -336,8 +334,7 @@ while True:
         self.addCleanup(flood.wait)
         self.addCleanup(flood.kill)
         c.wait_event("notify.refused")
-        note = c.wait_event("note")
-        self.assertIn("other processes send more than 100 messages", note.text)
+        c.wait_note("other processes send more than 100 messages")
         harness.eventually(lambda: any("its watchdog waits" in e.text for e in c.all("note")) or c.all("worker.stop"),
                            "a word that was lost", deadline=20 * harness.SLOW)
         self.assertEqual(c.all("worker.stop"), [])
