@@ -380,6 +380,14 @@ class OtherModes(Balance):
         counts = clients.count(c.port, 400)
         self.assertEqual(len(counts), 4, counts)
 
+    def test_hash_the_last_socket_goes_when_another_slot_serves_again(self):
+        c = self.start(mode="hash")
+        for slot in range(4):
+            c.ctl("drain", str(slot))
+        c.ctl("upgrade")
+        c.ctl("restart", "0")
+        self.answer_all(c)
+
     def test_hash_the_port_stays_when_the_slots_go_that_had_a_socket(self):
         c = self.start(mode="hash")
         c.ctl("drain", "0")
