@@ -4,10 +4,12 @@
  * GLUE. The kernel's hash gives every socket of the group its share, and nobody can be left out but by
  * closing his. A slot that is drained, held, was given up or is to be respawned much later loses its
  * socket when its last worker has gone, and has one again before the next worker is spawned. The last
- * one of a group stays open: new connections wait there instead of being refused.
+ * one of a group stays open: new connections wait there instead of being refused, and it becomes that of
+ * the slot whose worker is spawned next.
  */
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/hangup.h"
 #include "supervisor/os/reuseport.h"
 
 /* Until the respawn: a connection that waits longer is as good as lost, and all that come would wait. */
@@ -29,11 +31,16 @@ static bool idle(const struct slot_view *view)
 	       (view->state == SLOT_BACKOFF && view->due_ms >= clock_ms() + LONG_MS);
 }
 
+static bool deserted(const struct slot_view *view)
+{
+	return !view->cookie && !view->next_cookie && !view->old;
+}
+
 static bool vacant(const struct supervisor *s, uint32_t slot)
 {
 	struct slot_view view;
 
-	return pool_slot(s->pool, slot, &view) && idle(&view) && !view.cookie && !view.next_cookie && !view.old;
+	return pool_slot(s->pool, slot, &view) && idle(&view) && deserted(&view);
 }
 
 /* The end of a worker that was replaced is no reason to look at all slots: a roll has thousands. */
@@ -92,21 +99,47 @@ void vacancy_settle(struct supervisor *s)
 			vacate(s, &s->socks[i]);
 }
 
+/* What waits in its queue goes with it. False if that slot has a socket already. */
+static bool give(struct supervisor *s, struct sock *sock, uint32_t from, uint32_t to)
+{
+	const char *failed;
+
+	if (reuseport_move(sock->group, from, to) < 0)
+		return false;
+	if (s->hangup_fd >= 0) {
+		hangup_forget(s->hangup_fd, reuseport_fd(sock->group, to), &failed);
+		sockets_watch_slot(s, sock, to);
+	}
+	return true;
+}
+
+/* The only socket there is, if nobody has it: whoever waits there waits for this worker. */
+static bool take_last(struct supervisor *s, struct sock *sock, uint32_t slot)
+{
+	struct slot_view view;
+	uint32_t last = 0;
+
+	if (open_slots(s, sock) != 1)
+		return false;
+	while (reuseport_fd(sock->group, last) < 0)
+		last++;
+	return pool_slot(s->pool, last, &view) && deserted(&view) && give(s, sock, last, slot);
+}
+
 int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
-		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0)
+		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0 &&
+		    !take_last(s, &s->socks[i], slot))
 			rc = steer_open(s, &s->socks[i], slot, failed);
 	return rc;
 }
 
-/* The port stays ours when the slots that go were all that had a socket: that of slot 0 takes over. */
+/* The port stays ours when the slots that go were all that had a socket: slot 0 gets that one. */
 bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot)
 {
-	const char *failed;
-
 	return !hashed(sock) || reuseport_fd(sock->group, slot) < 0 || open_slots(s, sock) > 1 ||
-	       steer_open(s, sock, 0, &failed) == 0;
+	       !give(s, sock, slot, 0);
 }

@@ -358,6 +358,21 @@ int reuseport_remove(struct reuseport *group, uint32_t slot, const char **failed
 	return error;
 }
 
+int reuseport_move(struct reuseport *group, uint32_t from, uint32_t to)
+{
+	if (group->params.steer)
+		return -EOPNOTSUPP;
+	if (to >= group->params.capacity)
+		return -EINVAL;
+	if (!has_socket(group, from))
+		return -ENOENT;
+	if (has_socket(group, to))
+		return -EEXIST;
+	group->slots[to] = group->slots[from];
+	group->slots[from] = (struct reuseport_slot){ .fd = -1 };
+	return 0;
+}
+
 int reuseport_relisten(struct reuseport *group, uint32_t slot, const char **failed)
 {
 	int fd, error;

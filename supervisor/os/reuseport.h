@@ -73,6 +73,12 @@ int reuseport_take(struct reuseport *group, uint32_t slot, int fd, const char **
 int reuseport_remove(struct reuseport *group, uint32_t slot, const char **failed);
 
 /*
+ * With hash only: the socket of a slot, with what waits in its queue, becomes that of another slot.
+ * -ENOENT: the slot has none; -EEXIST: the other one has; -EINVAL: no such slot; -EOPNOTSUPP with steer.
+ */
+int reuseport_move(struct reuseport *group, uint32_t from, uint32_t to);
+
+/*
  * Sends new connections to these slots, in turn; the turn goes on where it stood. Replaces the
  * list at once for all later connections. Slots without a socket are left out; if nothing is left
  * (n = 0, say), all sockets are listed, so that connections wait in queues instead of being

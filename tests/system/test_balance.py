@@ -380,6 +380,19 @@ class OtherModes(Balance):
         counts = clients.count(c.port, 400)
         self.assertEqual(len(counts), 4, counts)
 
+    def test_hash_who_waits_in_the_last_socket_is_answered_by_another_slot(self):
+        c = self.start(mode="hash")
+        for slot in range(4):
+            c.ctl("drain", str(slot))
+        waiting = clients.queue(c.port, 30)
+        c.ctl("restart", "0")
+        self.assertEqual(clients.answers(waiting)[0], [str(c.pid_of(0))] * 30)
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade")
+        c.ctl("scale", "4")
+        counts = clients.count(c.port, 400)
+        self.assertEqual(len(counts), 4, counts)
+
     def test_hash_the_last_socket_goes_when_another_slot_serves_again(self):
         c = self.start(mode="hash")
         for slot in range(4):
