@@ -93,6 +93,7 @@ enum state_tag {
 	STATE_OUTPUT,
 	STATE_OUTPUT_SLOT,
 	STATE_SLOT_PROBLEM,
+	STATE_WORKER_LEFT_OUT,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

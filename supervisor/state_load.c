@@ -290,6 +290,17 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 	return true;
 }
 
+/* What its queue was when it was last looked at is seen anew. */
+static void get_left_out(const struct tlv *in, struct accepting *ret)
+{
+	uint64_t image[4];
+
+	if (get_bytes(in, STATE_WORKER_LEFT_OUT, image, sizeof image))
+		*ret = (struct accepting){
+			.since_ms = image[0], .back_ms = image[1], .trial_ms = image[2], .out = image[3] != 0,
+		};
+}
+
 static bool fill_worker(struct worker *worker, const struct tlv *in)
 {
 	uint64_t pid, seat, generation;
@@ -310,6 +321,7 @@ static bool fill_worker(struct worker *worker, const struct tlv *in)
 	worker->served = true; /* for all we know */
 	(void)tlv_number(in, STATE_WORKER_LEAVING_MS, &worker->leaving_ms); /* nor this */
 	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
+	get_left_out(in, &worker->accepting);
 	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&
 	       worker->pidfd >= 0 && get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) &&
 	       get_fd(in, STATE_WORKER_READY_FD, &worker->ready_fd);

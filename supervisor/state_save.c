@@ -94,6 +94,14 @@ static void put_slot(struct tlv_writer *w, struct supervisor *s, uint32_t slot)
 	tlv_end(w, mark);
 }
 
+static void put_left_out(struct tlv_writer *w, const struct accepting *a)
+{
+	const uint64_t image[] = { a->since_ms, a->back_ms, a->trial_ms, a->out };
+
+	if (a->trial_ms > 0)
+		tlv_put(w, STATE_WORKER_LEFT_OUT, image, sizeof image);
+}
+
 static void put_worker(struct tlv_writer *w, const struct worker *worker)
 {
 	size_t mark = tlv_begin(w, STATE_WORKER);
@@ -110,6 +118,7 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
 	tlv_put_number(w, STATE_WORKER_LEAVING_MS, worker->leaving_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
+	put_left_out(w, &worker->accepting);
 	if (worker->output)
 		state_put_output(w, worker->output);
 	tlv_end(w, mark);

@@ -362,7 +362,7 @@ void steer_restore(struct supervisor *s, const struct worker *worker)
 		return;
 	if (s->steer.owner[worker->seat] == 0)
 		s->steer.owner[worker->seat] = worker->cookie;
-	if (pool_instance(s->pool, worker->cookie, &view) && view.state == INSTANCE_READY)
+	if (pool_instance(s->pool, worker->cookie, &view) && view.state == INSTANCE_READY && !worker->accepting.out)
 		steer_seat(s, worker->seat, true);
 }
 

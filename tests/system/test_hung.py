@@ -70,6 +70,27 @@ while True:
         self.assertNotIn(str(victim), counts)
         c.kill(signal.SIGCONT, victim)
 
+    def test_left_out_still_after_upgrades(self):
+        """Nobody waits for it anew, and its time runs on."""
+        c = self.start("[health]\naccept = 3s\n")
+        c.announce("balance", "worker.hung", "worker.exit", "worker.escalate")
+        victim = c.pid_of(2)
+        c.kill(signal.SIGSTOP, victim)
+        self.assertEqual(len(clients.answers(clients.queue(c.port, 40))[0]), 40)
+        begun = self.wait_left_out(c, 2).at
+        stop = begun + 10 * harness.SLOW
+        upgrades = 0
+        while not c.all("worker.exit", slot=2) and time.monotonic() < stop:
+            mark = c.mark()
+            c.kill(signal.SIGUSR2)
+            c.wait_event("upgrade", since=mark)
+            upgrades += 1
+            self.assertEqual(len(clients.answers(clients.queue(c.port, 8))[0]), 8)
+            time.sleep(0.2)
+        self.assertGreater(upgrades, 2)
+        self.assertEqual(len([e for e in c.all("balance", slot=2) if "left out" in e.state]), 1)
+        self.assertEqual(len(c.all("worker.hung", slot=2)), 1)
+
     def test_datagrams_do_not_hide_it(self):
         """They are handed to a worker too, but none of them waits in the queue of its connections."""
         datagrams = harness.free_port()
