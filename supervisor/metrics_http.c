@@ -329,8 +329,9 @@ static int door_listen(struct door *door, const struct address *address, int inh
 	}
 	r = inherited_fd < 0 ? listen_open(&spec, &door->listening, &failed)
 	                     : listen_check_inherited(inherited_fd, &door->listening, &failed);
-	if (r == 0 && inherited_fd >= 0)
-		listen_claim(&door->listening);
+	/* One whose file is gone, and could not be made again before an upgrade, is still to be made. */
+	if (r == 0 && inherited_fd >= 0 && !listen_claim(&door->listening) && address->kind == ADDRESS_UNIX)
+		listen_path_made(&door->listening, door->listening.path);
 	if (r < 0)
 		snprintf(problem, METRICS_PROBLEM_MAX, "%s: %s: %s", text, failed,
 		         strerror(-r));

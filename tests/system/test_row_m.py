@@ -229,6 +229,26 @@ class SocketFile(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         self.assertFalse(c.socket.exists())
 
+    def test_M10_that_of_the_metrics_after_an_upgrade_without_it(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
+        self.addCleanup(shutil.rmtree, folder)
+        run = folder / "run"
+        run.mkdir()
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE,
+                         flags=("-n", "2", "--set", f"metrics.listen=unix:{run}/m.sock"))
+        c.announce("note")
+        c.ready(2)
+        run.rename(folder / "gone")
+        c.ctl("upgrade")
+        mark = c.mark()
+        run.mkdir()
+        c.kill(signal.SIGUSR1)
+        self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{run}/m.sock")
+        self.assertEqual(c.stop(), 0)
+        self.assertEqual(list(run.iterdir()), [])
+
     def test_M10_that_of_the_metrics_too(self):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
         self.addCleanup(shutil.rmtree, folder)
