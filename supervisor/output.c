@@ -397,6 +397,9 @@ void output_export(const struct output *o, struct output_image *ret)
 		ret->held[i] = o->streams[i].held;
 		ret->held_size[i] = o->streams[i].held_size;
 	}
+	ret->tail_cut = tail_pieces(&o->tail, ret->tail, ret->tail_size);
+	ret->lost = o->lost;
+	ret->told = o->told;
 }
 
 void outputs_left(const struct log *log, output_visit *visit, void *context)
@@ -425,11 +428,16 @@ int output_adopt(const struct output_options *options, const struct output_image
 		if (rc == 0)
 			hold(&o->streams[i], image->held[i], image->held_size[i]);
 	}
-	if (rc < 0)
+	if (rc < 0) {
 		output_close(o);
-	else
-		*ret = o;
-	return rc;
+		return rc;
+	}
+	tail_restore(&o->tail, image->tail, image->tail_size, image->tail_cut);
+	o->lost += image->lost;
+	o->told += image->told;
+	tell_lost(o);
+	*ret = o;
+	return 0;
 }
 
 /* ---- the end ---- */

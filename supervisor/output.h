@@ -81,6 +81,10 @@ struct output_image {
 	int fds[2];
 	const char *held[2];
 	size_t held_size[2];
+	const char *tail[2]; /* the last of standard error, in two pieces */
+	size_t tail_size[2];
+	bool tail_cut;       /* there was more before it */
+	uint64_t lost, told; /* lines */
 };
 void output_export(const struct output *output, struct output_image *ret);
 /* Those that output_close() has let go, and whose pipes somebody still holds. */

@@ -30,20 +30,39 @@ void tail_keep(struct tail *t, const char *text, size_t size)
 	t->end += size;
 }
 
+bool tail_pieces(const struct tail *t, const char *ret[2], size_t ret_size[2])
+{
+	size_t size = !t->text ? 0 : t->end < t->size ? (size_t)t->end : t->size;
+	size_t at = size > 0 ? (size_t)((t->end - size) % t->size) : 0;
+
+	ret_size[0] = t->size - at < size ? t->size - at : size;
+	ret_size[1] = size - ret_size[0];
+	ret[0] = t->text ? t->text + at : "";
+	ret[1] = t->text ? t->text : "";
+	return size > 0 && t->end > size;
+}
+
+void tail_restore(struct tail *t, const char *const pieces[2], const size_t sizes[2], bool cut)
+{
+	for (int i = 0; i < 2; i++)
+		tail_keep(t, pieces[i], sizes[i]);
+	if (cut && t->end == t->size)
+		t->end += t->size;
+}
+
 /* The ring as one piece, from the beginning of a line on if one begins in it. */
 static size_t unroll(const struct tail *t, char *text)
 {
-	size_t size = t->end < t->size ? (size_t)t->end : t->size;
-	size_t at, first;
-	const char *line;
+	const char *pieces[2], *line;
+	size_t sizes[2], size;
+	bool cut = tail_pieces(t, pieces, sizes);
 
-	if (!t->text || size == 0)
+	size = sizes[0] + sizes[1];
+	if (size == 0)
 		return 0;
-	at = (size_t)((t->end - size) % t->size);
-	first = t->size - at < size ? t->size - at : size;
-	memcpy(text, t->text + at, first);
-	memcpy(text + first, t->text, size - first);
-	line = t->end > size ? memchr(text, '\n', size - 1) : NULL;
+	memcpy(text, pieces[0], sizes[0]);
+	memcpy(text + sizes[0], pieces[1], sizes[1]);
+	line = cut ? memchr(text, '\n', size - 1) : NULL;
 	if (!line)
 		return size;
 	size -= (size_t)(line + 1 - text);

@@ -94,6 +94,11 @@ enum state_tag {
 	STATE_OUTPUT_SLOT,
 	STATE_SLOT_PROBLEM,
 	STATE_WORKER_LEFT_OUT,
+	STATE_WORKER_TAIL,
+	STATE_WORKER_TAIL_WRAPPED,
+	STATE_WORKER_TAIL_CUT,
+	STATE_WORKER_LOST,
+	STATE_WORKER_LOST_TOLD,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -24,6 +24,11 @@ void state_put_output(struct tlv_writer *w, const struct output *output)
 	tlv_put(w, STATE_WORKER_OUTPUT, image.fds, sizeof image.fds);
 	tlv_put(w, STATE_WORKER_HELD_OUT, image.held[0], image.held_size[0]);
 	tlv_put(w, STATE_WORKER_HELD_ERR, image.held[1], image.held_size[1]);
+	tlv_put(w, STATE_WORKER_TAIL, image.tail[0], image.tail_size[0]);
+	tlv_put(w, STATE_WORKER_TAIL_WRAPPED, image.tail[1], image.tail_size[1]);
+	tlv_put_number(w, STATE_WORKER_TAIL_CUT, image.tail_cut);
+	tlv_put_number(w, STATE_WORKER_LOST, image.lost);
+	tlv_put_number(w, STATE_WORKER_LOST_TOLD, image.told);
 }
 
 bool state_hold_text(const struct tlv *in, uint16_t tag, const char **ret, size_t *ret_size)
@@ -44,6 +49,26 @@ bool state_hold_text(const struct tlv *in, uint16_t tag, const char **ret, size_
 	return true;
 }
 
+/* An older clusterd did not write it. */
+static bool get_told(const struct tlv *in, struct output_image *image)
+{
+	const uint16_t tags[] = { STATE_WORKER_TAIL, STATE_WORKER_TAIL_WRAPPED };
+	uint64_t cut, lost, told;
+	struct tlv record;
+
+	for (int i = 0; i < 2; i++)
+		if (tlv_find(in->bytes, in->size, tags[i], &record) &&
+		    !state_hold_text(in, tags[i], &image->tail[i], &image->tail_size[i]))
+			return false;
+	image->tail_cut = tlv_number(in, STATE_WORKER_TAIL_CUT, &cut) && cut != 0;
+	if (tlv_number(in, STATE_WORKER_LOST, &lost) && tlv_number(in, STATE_WORKER_LOST_TOLD, &told) &&
+	    told <= lost) {
+		image->lost = lost;
+		image->told = told;
+	}
+	return true;
+}
+
 bool state_get_output(const struct tlv *in, struct output_image **ret)
 {
 	struct output_image *image;
@@ -56,13 +81,16 @@ bool state_get_output(const struct tlv *in, struct output_image **ret)
 		return false;
 	memcpy(image->fds, record.bytes, sizeof image->fds);
 	return state_hold_text(in, STATE_WORKER_HELD_OUT, &image->held[0], &image->held_size[0]) &&
-	       state_hold_text(in, STATE_WORKER_HELD_ERR, &image->held[1], &image->held_size[1]);
+	       state_hold_text(in, STATE_WORKER_HELD_ERR, &image->held[1], &image->held_size[1]) &&
+	       get_told(in, image);
 }
 
 void state_free_image(struct output_image *image)
 {
-	for (int i = 0; image && i < 2; i++)
-		free((void *)(uintptr_t)image->held[i]); /* copies of state_hold_text() */
+	for (int i = 0; image && i < 2; i++) { /* copies of state_hold_text() */
+		free((void *)(uintptr_t)image->held[i]);
+		free((void *)(uintptr_t)image->tail[i]);
+	}
 	free(image);
 }
 

@@ -243,6 +243,42 @@ time.sleep(1000)
         self.assertEqual(numbers, list(range(20000)))
         self.assertEqual(c.stop(), 0)
 
+    def test_L8_what_was_dropped_is_told_after_an_upgrade_too(self):
+        """[log] overflow = drop: every line is there or is told of."""
+        count = 100000
+        read_end, write_end = os.pipe()
+        self.addCleanup(os.close, read_end)
+        c = self.cluster(sys.executable, "-c", f"import time\nfor i in range({count}): print('number', i, flush=True)\n"
+                         "open('done', 'w').close()\ntime.sleep(1000)", policy=CAPTURE + "overflow = drop\n", flags=("-n", "1"),
+                         pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
+        os.close(write_end)
+        harness.eventually((c.folder / "done").exists, "all is written", 10 * harness.SLOW)
+        harness.eventually(lambda: json.loads(c.ctl("status", "--json").splitlines()[0])["output_lines_lost"], "some are lost")
+        c.ctl("upgrade")
+        seen, lost, rest = 0, [], b""
+        while seen + sum(lost) < count:
+            self.assertTrue(select.select([read_end], [], [], harness.DEADLINE)[0], f"{seen} lines, {lost} lost, and no more")
+            *lines, rest = (rest + os.read(read_end, 65536)).split(b"\n")
+            seen += sum(b'"line":"number ' in line for line in lines)
+            lost += [json.loads(line)["lines"] for line in lines if b'"event":"output.lost"' in line]
+        self.assertEqual(seen + sum(lost), count)
+        self.assertEqual(c.stop(), 0)
+
+    def test_L4_last_words_of_before_an_upgrade(self):
+        """They are told when the worker dies after it; of too many, from a whole line on."""
+        for before in ("", "%05000d\\n"):
+            c = self.sh(f"printf '{before}first\\nlast' >&2; touch said; exec sleep 1000", policy=CAPTURE,
+                        flags=("-n", "1"))
+            c.ready(1)
+            c.announce("note", "worker.exit")
+            harness.eventually((c.folder / "said").exists, "it has spoken")
+            for _ in range(2):
+                c.ctl("upgrade")
+            mark = c.mark()
+            c.kill(signal.SIGKILL, c.pid_of(0))
+            self.assertEqual(c.wait_event("worker.exit", since=mark).last, "last")
+            self.assertEqual(c.wait_event("note", since=mark).text, "first")
+
     def test_L9_reopen_loses_nothing(self):
         folder = harness.tempfile.mkdtemp(prefix="log-")
         self.addCleanup(harness.shutil.rmtree, folder)
