@@ -295,7 +295,7 @@ struct supervisor {
 	bool begun;           /* start has been logged */
 	bool up;              /* the first start is over */
 	bool scaled;          /* the number of workers was set by hand */
-	const char *trouble;  /* what the service manager is to know beside the counts, or NULL */
+	uint8_t trouble;      /* systemd.c: what the service manager is to know beside the counts, or 0 */
 	bool stopping;        /* nothing new is begun any more */
 	bool stop_asked;      /* and that by somebody */
 	bool stop_kills;      /* at once, or because it was asked for again */

@@ -99,6 +99,7 @@ enum state_tag {
 	STATE_WORKER_TAIL_CUT,
 	STATE_WORKER_LOST,
 	STATE_WORKER_LOST_TOLD,
+	STATE_TROUBLE,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -82,7 +82,7 @@ static bool get_numbers(const struct tlv *in, const struct number *numbers, size
 
 static bool load_numbers(struct supervisor *s, const struct tlv *in)
 {
-	uint64_t generation, flags, told;
+	uint64_t generation, flags, told, trouble = 0;
 	const struct number numbers[] = {
 		{ STATE_STARTED_MS, &s->started_ms }, { STATE_POLICY_MS, &s->policy_ms },
 		{ STATE_STARTED_WALL_MS, &s->started_wall_ms },
@@ -97,6 +97,8 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	/* An older clusterd did not write it. */
 	if (!tlv_number(in, STATE_POLICY_CHANGED_MS, &s->policy_changed_wall_ms))
 		s->policy_changed_wall_ms = s->policy_wall_ms;
+	(void)tlv_number(in, STATE_TROUBLE, &trouble); /* nor this */
+	s->trouble = (uint8_t)trouble;
 	s->generation = (uint32_t)generation;
 	s->told_workers = (uint32_t)told;
 	s->up = flags & 1;

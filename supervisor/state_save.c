@@ -158,6 +158,7 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put_number(w, STATE_WORKERS_TOLD, s->told_workers);
 	tlv_put_number(w, STATE_OOM_KILLS, s->oom_kills);
 	tlv_put_number(w, STATE_SYSTEMD_MS, s->systemd_ms);
+	tlv_put_number(w, STATE_TROUBLE, s->trouble);
 	tlv_put_number(w, STATE_CONTROL_FD, (uint64_t)control_fd(s->control));
 	tlv_put_number(w, STATE_METRICS_FD, (uint64_t)metrics_fd(s->metrics));
 	tlv_put_number(w, STATE_BEGUN_US, s->upgrade_us);

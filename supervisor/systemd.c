@@ -12,6 +12,15 @@
 
 enum { STATUS_MAX = 128 };
 
+/* Part of the state of an upgrade: numbers are not used again. */
+enum trouble { TROUBLE_NONE, TROUBLE_RELOAD, TROUBLE_ROLL, TROUBLES };
+
+static const char *const trouble_text[TROUBLES] = {
+	[TROUBLE_NONE] = "",
+	[TROUBLE_RELOAD] = "; the last reload was refused, see the log",
+	[TROUBLE_ROLL] = "; the last roll failed, see the log",
+};
+
 static void on_watchdog(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
@@ -47,8 +56,8 @@ static void describe(struct supervisor *s, char text[STATUS_MAX])
 	struct pool_view view;
 
 	pool_view(s->pool, &view);
-	snprintf(text, STATUS_MAX, "%u of %u workers ready%s%s%s", view.ready, view.wanted,
-	         s->trouble ? "; " : "", s->trouble ? s->trouble : "", s->trouble ? ", see the log" : "");
+	snprintf(text, STATUS_MAX, "%u of %u workers ready%s", view.ready, view.wanted,
+	         s->trouble < TROUBLES ? trouble_text[s->trouble] : "");
 }
 
 /* Also the end of a reload. Before the first start is over there is nothing to say. */
@@ -64,7 +73,7 @@ void systemd_ready(struct supervisor *s)
 
 void systemd_reloaded(struct supervisor *s, bool ok)
 {
-	s->trouble = ok ? NULL : "the last reload was refused";
+	s->trouble = ok ? TROUBLE_NONE : TROUBLE_RELOAD;
 	systemd_ready(s);
 }
 
@@ -72,9 +81,9 @@ void systemd_reloaded(struct supervisor *s, bool ok)
 void systemd_rolled(struct supervisor *s, enum verdict verdict)
 {
 	if (verdict == VERDICT_DONE)
-		s->trouble = NULL;
+		s->trouble = TROUBLE_NONE;
 	else if (verdict == VERDICT_ROLLED_BACK || verdict == VERDICT_FAILED)
-		s->trouble = "the last roll failed";
+		s->trouble = TROUBLE_ROLL;
 	systemd_ready(s);
 }
 

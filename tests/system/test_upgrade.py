@@ -454,6 +454,24 @@ exec {"%s"} $0, @ARGV;
         manager.wait("STOPPING=1")
         self.assertFalse(pid_file.exists())
 
+    def test_N10_what_is_wrong_is_said_on(self):
+        """The manager's status line names the trouble after an upgrade too, until it is over."""
+        folder = tempfile.mkdtemp(prefix="manager-")
+        self.addCleanup(shutil.rmtree, folder)
+        manager = harness.Notify(self, folder)
+        c = self.start(env={"NOTIFY_SOCKET": manager.path})
+        c.announce("reload", "note")
+        good, status = c.policy_file.read_text(), "STATUS=2 of 2 workers ready"
+        c.policy_file.write_text("[restart]\nburts = 3\n")
+        c.ctl("reload", status=1)
+        manager.wait(f"{status}; the last reload was refused, see the log")
+        del manager.seen[:]
+        self.upgrade(c)
+        manager.wait(f"{status}; the last reload was refused, see the log")
+        c.policy_file.write_text(good)
+        c.ctl("reload")
+        manager.wait(status)
+
     def test_N1_a_ready_command_is_under_way(self):
         """The command is asked again, and the one of before leaves no zombie and no double answer."""
         c = self.start("/bin/sleep", "1000", workers=1, policy="[ready]\nwhen = command\ncommand = /bin/sleep 0.3\n")
