@@ -276,6 +276,8 @@ struct supervisor {
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
 	struct left_output *carried_outputs; /* of before the upgrade, their workers had ended */
 	struct log_image carried_log; /* what the log could not write before the upgrade */
+	const char *carried_counts;   /* metrics_counts() before the upgrade, or NULL; owned */
+	size_t carried_counts_size;
 	int null_fd;          /* /dev/null for the workers, or SPAWN_NULL: each opens its own */
 	uint64_t signals;     /* whose action is not the default; none is changed after the start */
 	struct rlimit nofile; /* as we were started, for the workers */

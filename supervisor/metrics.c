@@ -50,6 +50,20 @@ void metrics_stop(struct metrics *metrics)
 	free(metrics);
 }
 
+size_t metrics_counts(const struct metrics *metrics, const void **ret)
+{
+	if (!metrics)
+		return 0;
+	*ret = &metrics->counters;
+	return sizeof metrics->counters;
+}
+
+void metrics_resume(struct metrics *metrics, const void *counts, size_t size)
+{
+	if (metrics && size == sizeof metrics->counters)
+		memcpy(&metrics->counters, counts, size);
+}
+
 int metrics_fd(const struct metrics *metrics)
 {
 	return metrics && metrics->door ? door_fd(metrics->door) : -1;

@@ -53,6 +53,11 @@ void metrics_report(struct metrics *metrics, const struct report *report);
 /* The result of a reload. */
 void metrics_reload(struct metrics *metrics, bool ok);
 
+/* The counters, for an upgrade: returns their size, and *ret is borrowed. 0 without metrics. */
+size_t metrics_counts(const struct metrics *metrics, const void **ret);
+/* Goes on counting from there. Another version has them in another size: then from zero. */
+void metrics_resume(struct metrics *metrics, const void *counts, size_t size);
+
 /* -1 where nothing listens. */
 int metrics_fd(const struct metrics *metrics);
 

@@ -100,6 +100,7 @@ enum state_tag {
 	STATE_WORKER_LOST,
 	STATE_WORKER_LOST_TOLD,
 	STATE_TROUBLE,
+	STATE_COUNTS,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */
@@ -114,9 +115,10 @@ int state_load(struct supervisor *s, const uint8_t *bytes, size_t size, const ch
 /* Frees what state_load() made, whether it succeeded or not. The fds are not ours: closes none. */
 void state_forget(struct supervisor *s);
 
-/* Frees the image of a worker's output, or of the log, once it is taken over or not needed. */
+/* Frees the image of a worker's output, of the log, or the counts, once it is taken over or not needed. */
 void state_forget_output(struct worker *worker);
 void state_forget_log(struct supervisor *s);
+void state_forget_counts(struct supervisor *s);
 
 /* ---- state_output.c, for the files state*.c ---- */
 

@@ -154,10 +154,16 @@ static void load_record(struct supervisor *s, const struct tlv *in)
 		*file = (struct rowfile){ .file.fd = -1 };
 }
 
+static void load_counts(struct supervisor *s, const struct tlv *in)
+{
+	(void)state_hold_text(in, STATE_COUNTS, &s->carried_counts, &s->carried_counts_size);
+}
+
 static bool load_structs(struct supervisor *s, const struct tlv *in)
 {
 	load_record(s, in);
 	load_inherited(s, in);
+	load_counts(s, in);
 	return get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
 	       get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
 	       get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&
@@ -451,9 +457,17 @@ void state_forget_log(struct supervisor *s)
 	s->carried_log = (struct log_image){ 0 };
 }
 
+void state_forget_counts(struct supervisor *s)
+{
+	free((void *)(uintptr_t)s->carried_counts);
+	s->carried_counts = NULL;
+	s->carried_counts_size = 0;
+}
+
 void state_forget(struct supervisor *s)
 {
 	state_forget_log(s);
+	state_forget_counts(s);
 	state_forget_left(s);
 	for (uint32_t i = 0; i < WORKER_HASH; i++)
 		while (s->workers[i]) {

@@ -168,6 +168,15 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put(w, STATE_RECORD, &s->record.file, sizeof s->record.file);
 }
 
+static void put_counts(struct tlv_writer *w, const struct metrics *metrics)
+{
+	const void *counts = NULL;
+	size_t size = metrics_counts(metrics, &counts);
+
+	if (size > 0)
+		tlv_put(w, STATE_COUNTS, counts, size);
+}
+
 static void put_log(struct tlv_writer *w, const struct log *log)
 {
 	size_t mark = tlv_begin(w, STATE_LOG);
@@ -210,6 +219,7 @@ static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *sc
 		put_slot(w, s, slot);
 	put_workers(w, s);
 	put_log(w, &s->log);
+	put_counts(w, s->metrics);
 	state_put_left(w, &s->log);
 	tlv_put(w, STATE_INHERITED, s->inherited, (size_t)s->inherited_count * sizeof *s->inherited);
 	for (const struct adoption *a = s->adoptions; a; a = a->next)

@@ -539,17 +539,25 @@ exec {"%s"} $0, @ARGV;
     def test_N1_metrics_survive(self):
         port = harness.free_port()
         c = self.start(flags=("--set", f"metrics.listen=127.0.0.1:{port}"))
+        c.announce("reload", "worker.exit")
+        mark = c.mark()
+        c.ctl("reload")
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        c.wait_event("worker.ready", since=mark)
 
-        def starts():
+        def counts():
+            """What is no gauge, and when it began."""
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=harness.DEADLINE) as answer:
                 text = answer.read().decode()
-            return [line for line in text.splitlines() if line.startswith("clusterd_start_time")]
+            names = ("start_time", "worker_exits", "decisions", "reloads", "ready_seconds", "respawn_seconds")
+            return [line for line in text.splitlines() if line.startswith(tuple(f"clusterd_{name}" for name in names))]
 
-        before = starts()
-        self.assertTrue(before)
+        before = counts()
+        self.assertIn('clusterd_reloads_total{result="ok"} 1', before)
+        self.assertIn('clusterd_worker_exits_total{cause="self",asked="no"} 1', before)
         for _ in range(3):
             self.upgrade(c)
-            self.assertEqual(starts(), before)
+            self.assertEqual(counts(), before)
 
     def test_N1_a_drain_delay_goes_on(self):
         c = self.start(harness.PROBE, "ready", "serve", workers=1, policy="[ready]\nwhen = notify\n[stop]\n"
