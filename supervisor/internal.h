@@ -439,6 +439,7 @@ void vacancy_look(struct supervisor *s);
 void vacancy_report(struct supervisor *s, const struct report *report);
 void vacancy_settle(struct supervisor *s);
 int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed);
+int vacancy_open(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed);
 bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot);
 
 /* reload.c */

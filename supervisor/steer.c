@@ -382,7 +382,7 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		for (uint32_t slot = from; rc == 0 && s->socks[i].group && slot < slots; slot++) {
-			rc = steer_open(s, &s->socks[i], slot, failed);
+			rc = vacancy_open(s, &s->socks[i], slot, failed);
 			if (rc == -EINVAL)
 				*failed = "a listener with a socket for each worker has no room for so "
 				          "many; restart clusterd with that number";

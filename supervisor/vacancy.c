@@ -113,17 +113,35 @@ static bool give(struct supervisor *s, struct sock *sock, uint32_t from, uint32_
 	return true;
 }
 
-/* The only socket there is, if nobody has it: whoever waits there waits for this worker. */
-static bool take_last(struct supervisor *s, struct sock *sock, uint32_t slot)
+/* The slot of the only socket there is, or ALL_SLOTS. */
+static uint32_t last_open(const struct supervisor *s, const struct sock *sock)
 {
-	struct slot_view view;
-	uint32_t last = 0;
+	uint32_t slot = 0;
 
 	if (open_slots(s, sock) != 1)
-		return false;
-	while (reuseport_fd(sock->group, last) < 0)
-		last++;
-	return pool_slot(s->pool, last, &view) && deserted(&view) && give(s, sock, last, slot);
+		return ALL_SLOTS;
+	while (reuseport_fd(sock->group, slot) < 0)
+		slot++;
+	return slot;
+}
+
+/* If nobody has it: whoever waits there waits for this worker. */
+static bool take_last(struct supervisor *s, struct sock *sock, uint32_t slot)
+{
+	uint32_t last = last_open(s, sock);
+	struct slot_view view;
+
+	return last != ALL_SLOTS && pool_slot(s->pool, last, &view) && deserted(&view) &&
+	       give(s, sock, last, slot);
+}
+
+int vacancy_open(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed)
+{
+	uint32_t last = hashed(sock) ? last_open(s, sock) : ALL_SLOTS;
+
+	if (last != ALL_SLOTS && vacant(s, last) && give(s, sock, last, slot))
+		return 0;
+	return steer_open(s, sock, slot, failed);
 }
 
 int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)

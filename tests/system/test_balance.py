@@ -393,6 +393,17 @@ class OtherModes(Balance):
         counts = clients.count(c.port, 400)
         self.assertEqual(len(counts), 4, counts)
 
+    def test_hash_who_waits_in_the_last_socket_is_answered_by_a_slot_that_is_new(self):
+        c = self.start(mode="hash", workers=2, policy=POLICY.replace("50ms", "40s\ndelay_max = 40s"))
+        c.announce("worker.exit")
+        for slot in (1, 0):
+            c.kill(signal.SIGKILL, c.pid_of(slot))
+            c.wait_event("worker.exit", slot=slot)
+        waiting = clients.queue(c.port, 30)
+        c.ctl("scale", "3", "--no-wait")
+        self.assertEqual(clients.answers(waiting)[0], [str(c.pid_of(2))] * 30)
+        self.answer_all(c)
+
     def test_hash_the_last_socket_goes_when_another_slot_serves_again(self):
         c = self.start(mode="hash")
         for slot in range(4):
