@@ -114,6 +114,7 @@ struct worker {
 	struct output_image *image; /* of its output, between two clusterds */
 	uint32_t cookie, slot, generation;
 	uint32_t seat;          /* steer.c; the slot where no connections are steered */
+	uint32_t standing;      /* steer_standing() before an upgrade, or 0 */
 	struct accepting accepting;
 	uint64_t rss_kb;               /* when it was last found above [recycle] max_rss */
 	uint64_t word_ms, word_cpu_ms; /* when it last said WATCHDOG=1, and its CPU time by then */
@@ -276,8 +277,7 @@ struct supervisor {
 	int carried_control, carried_metrics; /* fds of before the upgrade, or -1 */
 	struct left_output *carried_outputs; /* of before the upgrade, their workers had ended */
 	struct log_image carried_log; /* what the log could not write before the upgrade */
-	const char *carried_counts;   /* metrics_counts() before the upgrade, or NULL; owned */
-	size_t carried_counts_size;
+	struct { const char *bytes; size_t size; } carried_counts; /* metrics_counts() before the upgrade; owned */
 	int null_fd;          /* /dev/null for the workers, or SPAWN_NULL: each opens its own */
 	uint64_t signals;     /* whose action is not the default; none is changed after the start */
 	struct rlimit nofile; /* as we were started, for the workers */
@@ -427,6 +427,7 @@ void steer_hand_over(struct supervisor *s, const struct worker *worker);
 void steer_reattach(struct supervisor *s);
 void steer_off(struct supervisor *s, uint32_t slot);
 void steer_restore(struct supervisor *s, const struct worker *worker);
+uint32_t steer_standing(const struct worker *worker); /* what steer_restore() needs to know; never 0 */
 void steer_apply(struct supervisor *s);
 void steer_orphan(struct supervisor *s, uint32_t seat, bool on);
 bool steer_is_stray(const struct supervisor *s, uint32_t seat);

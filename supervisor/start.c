@@ -140,7 +140,7 @@ static int start_control(struct supervisor *s)
 	if (s->control)
 		log_tap_add(&s->log, &s->tap);
 	rc = metrics_start(s, &s->policy, s->carried_metrics, &s->metrics, problem);
-	metrics_resume(s->metrics, s->carried_counts, s->carried_counts_size);
+	metrics_resume(s->metrics, s->carried_counts.bytes, s->carried_counts.size);
 	state_forget_counts(s);
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "metrics: %s", problem);

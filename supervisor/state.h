@@ -101,6 +101,7 @@ enum state_tag {
 	STATE_WORKER_LOST_TOLD,
 	STATE_TROUBLE,
 	STATE_COUNTS,
+	STATE_WORKER_STANDING,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -156,7 +156,7 @@ static void load_record(struct supervisor *s, const struct tlv *in)
 
 static void load_counts(struct supervisor *s, const struct tlv *in)
 {
-	(void)state_hold_text(in, STATE_COUNTS, &s->carried_counts, &s->carried_counts_size);
+	(void)state_hold_text(in, STATE_COUNTS, &s->carried_counts.bytes, &s->carried_counts.size);
 }
 
 static bool load_structs(struct supervisor *s, const struct tlv *in)
@@ -329,6 +329,7 @@ static bool fill_worker(struct worker *worker, const struct tlv *in)
 	worker->served = true; /* for all we know */
 	(void)tlv_number(in, STATE_WORKER_LEAVING_MS, &worker->leaving_ms); /* nor this */
 	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
+	(void)get_u32(in, STATE_WORKER_STANDING, &worker->standing);
 	get_left_out(in, &worker->accepting);
 	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&
 	       worker->pidfd >= 0 && get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) &&
@@ -459,9 +460,9 @@ void state_forget_log(struct supervisor *s)
 
 void state_forget_counts(struct supervisor *s)
 {
-	free((void *)(uintptr_t)s->carried_counts);
-	s->carried_counts = NULL;
-	s->carried_counts_size = 0;
+	free((void *)(uintptr_t)s->carried_counts.bytes);
+	s->carried_counts.bytes = NULL;
+	s->carried_counts.size = 0;
 }
 
 void state_forget(struct supervisor *s)

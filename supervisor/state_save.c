@@ -118,6 +118,7 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_SPAWNED_MS, worker->spawned_ms);
 	tlv_put_number(w, STATE_WORKER_LEAVING_MS, worker->leaving_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
+	tlv_put_number(w, STATE_WORKER_STANDING, steer_standing(worker));
 	put_left_out(w, &worker->accepting);
 	if (worker->output)
 		state_put_output(w, worker->output);

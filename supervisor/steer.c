@@ -21,6 +21,9 @@
 
 enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
 
+/* Part of the state of an upgrade. */
+enum { STANDING_KNOWN = 1, STANDING_OWNER = 2, STANDING_LISTED = 4 };
+
 #define ORPHAN_COOKIE UINT32_MAX /* the core counts cookies from 1 on */
 
 /* How many seats a group made for so many workers has. */
@@ -353,16 +356,44 @@ void steer_move(struct supervisor *s, uint32_t slot)
 	move_queue(s, worker ? worker->seat : slot);
 }
 
-/* After an upgrade: the owners, and who was on the list. */
-void steer_restore(struct supervisor *s, const struct worker *worker)
+uint32_t steer_standing(const struct worker *worker)
+{
+	const struct steer *steer = &worker->s->steer;
+	uint32_t seat = worker->seat, standing = STANDING_KNOWN;
+
+	if (seat < steer->size && steer->owner[seat] == worker->cookie)
+		standing |= STANDING_OWNER;
+	if (seat < steer->size && steer->place[seat] != 0)
+		standing |= STANDING_LISTED;
+	return standing;
+}
+
+/* As far as an older clusterd lets one know. */
+static uint32_t guess_standing(const struct supervisor *s, const struct worker *worker)
 {
 	struct instance_view view;
+	uint32_t standing = s->steer.owner[worker->seat] == 0 ? STANDING_OWNER : 0;
+
+	if (pool_instance(s->pool, worker->cookie, &view) && view.state == INSTANCE_READY)
+		standing |= STANDING_LISTED;
+	return standing;
+}
+
+/*
+ * After an upgrade: the owners, and who was on the list. A worker that is ready need be neither: one that
+ * is left out, or that was started before there was a listener to steer.
+ */
+void steer_restore(struct supervisor *s, const struct worker *worker)
+{
+	uint32_t standing = worker->standing;
 
 	if (!any_steered(s) || worker->seat >= s->steer.size)
 		return;
-	if (s->steer.owner[worker->seat] == 0)
+	if (!(standing & STANDING_KNOWN))
+		standing = guess_standing(s, worker);
+	if (standing & STANDING_OWNER)
 		s->steer.owner[worker->seat] = worker->cookie;
-	if (pool_instance(s->pool, worker->cookie, &view) && view.state == INSTANCE_READY && !worker->accepting.out)
+	if (standing & STANDING_LISTED)
 		steer_seat(s, worker->seat, true);
 }
 

@@ -295,6 +295,32 @@ class RoundRobin(Balance):
 
 
 class Paused(Balance):
+    def test_a_listener_that_is_new_is_upgraded_in_its_roll(self):
+        """Who was started before there was one gets nothing of it, and who is started then keeps its place."""
+        shared, port = harness.free_port(), harness.free_port()
+        c = self.sh("while [ $CLUSTERD_SLOT = 2 ] && [ -e hold ]; do sleep 0.02; done; exec " + " ".join(SERVE),
+                    policy=POLICY + f"[listen shared]\naddress = 127.0.0.1:{shared}\n", flags=("-n", 4), listen=False)
+        c.ready(4)
+        c.announce("note", "reload", "roll.end")
+        hold = c.folder / "hold"
+        hold.touch()
+        with c.policy_file.open("a") as policy:
+            policy.write(f"[listen new]\naddress = 127.0.0.1:{port}\nbalance = round-robin\n")
+        mark = c.mark()
+        c.kill(signal.SIGHUP)
+        c.wait_event("roll.slot", since=mark, slot=1)
+        c.wait_event("worker.start", since=mark, slot=2)
+        c.kill(signal.SIGUSR2)
+        c.wait_event("upgrade")
+        begun = time.monotonic()
+        exact(self, clients.count(port, 40), 2)
+        self.assertLess(time.monotonic() - begun, 0.3 * harness.SLOW + self.slack())  # not one was handed to the others
+        hold.unlink()
+        self.assertEqual(c.wait_event("roll.end").verdict, "done")
+        harness.eventually(lambda: len(c.workers()) == 4, "the old ones are gone")
+        exact(self, clients.count(port, 40), 4)
+        c.baseline = None
+
     def test_scale_0_is_a_pause_and_connections_wait(self):
         for mode in ("shared", "hash", "round-robin") if clients.has_bpf() else ("shared", "hash"):
             with self.subTest(mode=mode):
