@@ -293,8 +293,6 @@ class RoundRobin(Balance):
         c.wait_event("worker.ready", since=mark, slot=0)
         exact(self, clients.count(c.port, 400), 4)
 
-
-class Paused(Balance):
     def test_a_listener_that_is_new_is_upgraded_in_its_roll(self):
         """Who was started before there was one gets nothing of it, and who is started then keeps its place."""
         shared, port = harness.free_port(), harness.free_port()
@@ -321,6 +319,8 @@ class Paused(Balance):
         exact(self, clients.count(port, 40), 4)
         c.baseline = None
 
+
+class Paused(Balance):
     def test_scale_0_is_a_pause_and_connections_wait(self):
         for mode in ("shared", "hash", "round-robin") if clients.has_bpf() else ("shared", "hash"):
             with self.subTest(mode=mode):
