@@ -264,6 +264,16 @@ while True: time.sleep(1000)
         self.assertEqual(self.ask(path, family=socket.AF_UNIX).split()[0], b"slot")
         self.assertEqual([c.pid_of(slot) for slot in range(2)], before)
 
+    def test_K2_a_socket_that_went_to_another_slot(self):
+        """balance = hash: the last one, which the worker that is started next has; it is watched there."""
+        c = self.server(keys="balance = hash\n")
+        for slot in range(2):
+            c.ctl("drain", str(slot))
+        c.ctl("restart", "0")
+        self.ask(("127.0.0.1", c.port), b"rdwr")
+        self.assertEqual(c.wait_event("listen.repaired").by, "worker 0")
+        self.assertEqual(self.ask(("127.0.0.1", c.port)), b"slot 0\n")
+
     def test_K2_a_path_that_was_removed(self):
         """The log says so once, with the cure: a roll of any kind. Workers that have the old socket are no help."""
         path = f"/tmp/clusterd-k2-{os.getpid()}.sock"
