@@ -30,6 +30,7 @@ struct histogram {
 	uint64_t sum_ms;
 };
 
+/* Goes through an upgrade as it is: what changes here must change its size, or it is taken for another. */
 struct counters {
 	uint64_t exits[END_CAUSES][2]; /* [asked] */
 	uint64_t decisions[WHYS];
