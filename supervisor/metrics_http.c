@@ -313,6 +313,7 @@ static int door_listen(struct door *door, const struct address *address, int inh
 		.address = address,
 		.backlog = 16,
 		.nonblock = true,
+		.hurried = door->metrics->door, /* made again, which is tried again */
 		.mode = 0660,
 		.owner = LISTEN_KEEP_UID,
 		.group = LISTEN_KEEP_GID,

@@ -1,5 +1,6 @@
 """Row M: who may speak on the control socket, and one clusterd where a hundred want to be it."""
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import harness
@@ -229,7 +231,8 @@ class SocketFile(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         self.assertFalse(c.socket.exists())
 
-    def test_M10_that_of_the_metrics_too(self):
+    def start_metrics(self):
+        """With that of the metrics in a folder of its own."""
         folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
         self.addCleanup(shutil.rmtree, folder)
         path = folder / "m.sock"
@@ -244,6 +247,10 @@ class SocketFile(harness.TestCase):
                 s.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
                 return s.makefile("rb").read()
 
+        return c, folder, path, asked
+
+    def test_M10_that_of_the_metrics_too(self):
+        c, folder, path, asked = self.start_metrics()
         open_fds = len(harness.fds(c.pid))
         for _ in range(2):
             mark = c.mark()
@@ -267,6 +274,21 @@ class SocketFile(harness.TestCase):
         self.assertIn(b" 200 ", asked())
         self.assertEqual(c.stop(), 0)
         self.assertFalse(path.exists())
+
+    def test_M10_a_lock_on_the_folder_of_the_metrics_holds_nothing_up(self):
+        c, folder, path, asked = self.start_metrics()
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.unlink()
+        begun = time.monotonic()
+        for _ in range(10):
+            c.ctl("status")
+        self.assertLess(time.monotonic() - begun, 3 * harness.SLOW)
+        self.assertIn("folder", c.wait_event("note", level="error").text)
+        os.close(lock)
+        c.kill(signal.SIGUSR1)
+        self.assertIn("there again", c.wait_event("note", level="warn").text)
+        self.assertIn(b" 200 ", asked())
 
     def test_M10_somebody_else_has_its_place(self):
         c = self.start()
