@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "supervisor/metrics_internal.h"
 #include "supervisor/os/peersock.h"
@@ -387,11 +388,16 @@ void door_close(struct door *door)
 	listen_close(&door->listening);
 }
 
-bool door_lost(const struct door *door)
+enum door_file door_look(const struct door *door)
 {
 	const struct listening *listening = &door->listening;
+	struct stat there;
 
-	return listening->path[0] && listen_path_lost(listening, listening->path) > 0;
+	if (!listening->path[0])
+		return DOOR_THERE;
+	if (lstat(listening->path, &there) < 0)
+		return errno == ENOENT ? DOOR_GONE : DOOR_THERE;
+	return there.st_dev == listening->dev && there.st_ino == listening->ino ? DOOR_THERE : DOOR_TAKEN;
 }
 
 int door_fd(const struct door *door)

@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -36,6 +37,19 @@ CALLERS = {
     "a member of another group": became(OTHER, OTHER, (OTHER + 1,)),
     "another user": became(OTHER, OTHER),
 }
+TAKES_THE_PLACE = """
+import os, signal, socket, sys
+if os.environ["CLUSTERD_SLOT"] == "1":
+    signal.pause()
+os.unlink(sys.argv[1])
+with socket.socket(socket.AF_UNIX) as s:
+    s.bind(sys.argv[1])
+    s.listen()
+    print("listens", flush=True)
+    while True:
+        s.accept()[0].close()
+        print("visited", flush=True)
+"""
 ITS_OWN = {"root", "its own user"}
 MEMBERS = {"a member of the group", "a member among other groups"}
 
@@ -231,12 +245,12 @@ class SocketFile(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         self.assertFalse(c.socket.exists())
 
-    def start_metrics(self):
-        """With that of the metrics in a folder of its own."""
+    def start_metrics(self, *program):
+        """With that of the metrics in a folder of its own, whose path is the last argument of a program."""
         folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
         self.addCleanup(shutil.rmtree, folder)
         path = folder / "m.sock"
-        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE,
+        c = self.cluster(*((*program, str(path)) if program else ("/bin/sleep", "1000")), policy=AT_ONCE,
                          flags=("-n", "2", "--set", f"metrics.listen=unix:{path}"))
         c.announce("note")
         c.ready(2)
@@ -289,6 +303,15 @@ class SocketFile(harness.TestCase):
         c.kill(signal.SIGUSR1)
         self.assertIn("there again", c.wait_event("note", level="warn").text)
         self.assertIn(b" 200 ", asked())
+
+    def test_M10_a_worker_that_has_the_place_of_the_metrics_is_not_visited_for_ever(self):
+        c, folder, path, asked = self.start_metrics(sys.executable, "-c", TAKES_THE_PLACE)
+        c.wait_line("listens")
+        for _ in range(10):
+            c.ctl("status")
+        c.wait_event("note", level="error")
+        self.assertLess(c.other.count("visited"), 5)
+        self.assertEqual(len(c.all("note", level="error")), 1)
 
     def test_M10_somebody_else_has_its_place(self):
         c = self.start()
