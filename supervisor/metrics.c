@@ -65,7 +65,7 @@ int metrics_keep(struct metrics *metrics, const struct policy *policy, char prob
 	if (!old)
 		return 0;
 	told = metrics->lost;
-	file = door_look(old);
+	file = door_look(old, told);
 	metrics->lost = file != DOOR_THERE;
 	/* Who has its place is asked once: a worker that tells of each visit would wake us up for the next. */
 	if (file == DOOR_THERE || (file == DOOR_TAKEN && told))

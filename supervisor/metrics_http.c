@@ -331,8 +331,8 @@ static int door_listen(struct door *door, const struct address *address, int inh
 	}
 	r = inherited_fd < 0 ? listen_open(&spec, &door->listening, &failed)
 	                     : listen_check_inherited(inherited_fd, &door->listening, &failed);
-	if (r == 0 && inherited_fd >= 0)
-		listen_claim(&door->listening);
+	if (r == 0 && inherited_fd >= 0 && !listen_claim(&door->listening) && address->kind == ADDRESS_UNIX)
+		listen_path_made(&door->listening, door->listening.path);
 	if (r < 0)
 		snprintf(problem, METRICS_PROBLEM_MAX, "%s: %s: %s", text, failed,
 		         strerror(-r));
@@ -388,16 +388,25 @@ void door_close(struct door *door)
 	listen_close(&door->listening);
 }
 
-enum door_file door_look(const struct door *door)
+/* After an upgrade a path whose queue was full just then is not known to be ours. */
+static bool is_ours(struct door *door, const struct stat *there, bool lost)
 {
-	const struct listening *listening = &door->listening;
+	struct listening *listening = &door->listening;
+
+	if (!listening->ino && !lost && !listen_claim(listening))
+		return S_ISSOCK(there->st_mode) && listen_pid_at(listening->path) == 0;
+	return there->st_dev == listening->dev && there->st_ino == listening->ino;
+}
+
+enum door_file door_look(struct door *door, bool lost)
+{
 	struct stat there;
 
-	if (!listening->path[0])
+	if (!door->listening.path[0])
 		return DOOR_THERE;
-	if (lstat(listening->path, &there) < 0)
+	if (lstat(door->listening.path, &there) < 0)
 		return errno == ENOENT ? DOOR_GONE : DOOR_THERE;
-	return there.st_dev == listening->dev && there.st_ino == listening->ino ? DOOR_THERE : DOOR_TAKEN;
+	return is_ours(door, &there, lost) ? DOOR_THERE : DOOR_TAKEN;
 }
 
 int door_fd(const struct door *door)

@@ -64,7 +64,7 @@ enum door_file {
 };
 
 /* metrics_http.c */
-enum door_file door_look(const struct door *door);
+enum door_file door_look(struct door *door, bool lost); /* lost: it is known not to be there */
 int door_open(struct metrics *metrics, const struct address *address, int inherited_fd,
               char problem[METRICS_PROBLEM_MAX]);
 void door_close(struct door *door);

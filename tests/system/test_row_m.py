@@ -304,6 +304,20 @@ class SocketFile(harness.TestCase):
         self.assertIn("there again", c.wait_event("note", level="warn").text)
         self.assertIn(b" 200 ", asked())
 
+    def test_M10_that_of_the_metrics_is_looked_after_by_the_next_clusterd(self):
+        c, folder, path, asked = self.start_metrics()
+        theirs = folder / "theirs"
+        theirs.write_text("theirs")
+        theirs.rename(path)
+        c.ctl("upgrade")
+        mark = c.mark()
+        path.unlink()
+        c.kill(signal.SIGUSR1)
+        self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+        self.assertIn(b" 200 ", asked())
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(path.exists())
+
     def test_M10_a_worker_that_has_the_place_of_the_metrics_is_not_visited_for_ever(self):
         c, folder, path, asked = self.start_metrics(sys.executable, "-c", TAKES_THE_PLACE)
         c.wait_line("listens")
