@@ -53,23 +53,31 @@ static bool start(struct lot *lot)
 	return lot->busy;
 }
 
-static void close_in_place(const int *fds, size_t count)
+static void take_linger(const int *fds, size_t count)
 {
 	const struct linger none = { .l_onoff = 0 };
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &none, sizeof none);
-		close(fds[i]);
-	}
 }
 
-/* What a thread that was cancelled has left is for the next one. */
+static void close_in_place(const int *fds, size_t count)
+{
+	take_linger(fds, count);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+/* What a thread that was cancelled has left is for the next one, and is not waited for one by one. */
 static void reap(struct lot *lot)
 {
 	if (!lot->busy || pthread_tryjoin_np(lot->thread, NULL) != 0)
 		return;
 	lot->busy = false;
-	if (lot->next < lot->count && !start(lot))
+	if (lot->next == lot->count)
+		return;
+	take_linger(lot->fds + lot->next, lot->count - lot->next);
+	if (!start(lot))
 		close_in_place(lot->fds + lot->next, lot->count - lot->next);
 }
 

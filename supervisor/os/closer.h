@@ -4,8 +4,9 @@
  * close(2) of the last copy of a file takes as long as whoever made it likes: that of a TCP
  * connection with SO_LINGER waits for its peer, whatever O_NONBLOCK says, and a unix socket may
  * hold such a connection in its queue. So each lot is closed by a thread that lives for nothing
- * else, and is cancelled after CLOSER_MS if its place is needed. A pipe never waits, and is what
- * sd_notify_barrier(3) sends: it is closed at once. One thread calls all of this.
+ * else, and is cancelled after CLOSER_MS if its place is needed; the sockets that are left in the lot
+ * then lose their linger. A pipe never waits, and is what sd_notify_barrier(3) sends: it is closed at
+ * once. One thread calls all of this.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_CLOSER_H
 #define CLUSTERD_SUPERVISOR_OS_CLOSER_H
