@@ -72,14 +72,17 @@ int metrics_fd(const struct metrics *metrics)
 int metrics_keep(struct metrics *metrics, const struct policy *policy, char problem[METRICS_PROBLEM_MAX])
 {
 	struct door *old = metrics ? metrics->door : NULL;
+	enum door_file file;
 	bool told;
 	int r;
 
 	if (!old)
 		return 0;
 	told = metrics->lost;
-	metrics->lost = door_lost(old);
-	if (!metrics->lost)
+	file = door_look(old, told);
+	metrics->lost = file != DOOR_THERE;
+	/* Who has its place is asked once: a worker that tells of each visit would wake us up for the next. */
+	if (file == DOOR_THERE || (file == DOOR_TAKEN && told))
 		return 0;
 	r = door_open(metrics, &policy->metrics_listen, -1, problem);
 	if (r < 0)

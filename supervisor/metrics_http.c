@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "supervisor/metrics_internal.h"
 #include "supervisor/os/peersock.h"
@@ -313,6 +314,7 @@ static int door_listen(struct door *door, const struct address *address, int inh
 		.address = address,
 		.backlog = 16,
 		.nonblock = true,
+		.hurried = door->metrics->door, /* made again, which is tried again */
 		.mode = 0660,
 		.owner = LISTEN_KEEP_UID,
 		.group = LISTEN_KEEP_GID,
@@ -387,11 +389,25 @@ void door_close(struct door *door)
 	listen_close(&door->listening);
 }
 
-bool door_lost(const struct door *door)
+/* After an upgrade a path whose queue was full just then is not known to be ours. */
+static bool is_ours(struct door *door, const struct stat *there, bool lost)
 {
-	const struct listening *listening = &door->listening;
+	struct listening *listening = &door->listening;
 
-	return listening->path[0] && listen_path_lost(listening, listening->path) > 0;
+	if (!listening->ino && !lost && !listen_claim(listening))
+		return S_ISSOCK(there->st_mode) && listen_pid_at(listening->path) == 0;
+	return there->st_dev == listening->dev && there->st_ino == listening->ino;
+}
+
+enum door_file door_look(struct door *door, bool lost)
+{
+	struct stat there;
+
+	if (!door->listening.path[0])
+		return DOOR_THERE;
+	if (lstat(door->listening.path, &there) < 0)
+		return errno == ENOENT ? DOOR_GONE : DOOR_THERE;
+	return is_ours(door, &there, lost) ? DOOR_THERE : DOOR_TAKEN;
 }
 
 int door_fd(const struct door *door)

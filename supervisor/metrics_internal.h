@@ -57,8 +57,15 @@ struct metrics {
 	bool lost;          /* its file is gone, and could not be made again */
 };
 
+/* What is at the path of its unix socket. */
+enum door_file {
+	DOOR_THERE, /* its own file, or it has no path */
+	DOOR_GONE,
+	DOOR_TAKEN, /* somebody else's */
+};
+
 /* metrics_http.c */
-bool door_lost(const struct door *door); /* the file of its unix socket is gone */
+enum door_file door_look(struct door *door, bool lost); /* lost: it is known not to be there */
 int door_open(struct metrics *metrics, const struct address *address, int inherited_fd,
               char problem[METRICS_PROBLEM_MAX]);
 void door_close(struct door *door);

@@ -27,6 +27,7 @@
 #include "supervisor/control.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/closer.h"
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
@@ -155,6 +156,7 @@ static void step_over(struct supervisor *s)
 	if (rc == 0 && list) {
 		state_each_fd(s, survive, &yes);
 		survive(fd, &yes);
+		closer_leave();
 		execve(s->options->self, s->options->argv, list);
 		rc = -errno;
 		state_each_fd(s, survive, &no);

@@ -2,18 +2,23 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "supervisor/os/clock.h"
 #include "supervisor/os/sys.h"
 
-enum { STACK_SIZE = 256 * 1024 }; /* of address space; what a sanitizer needs */
+enum {
+	STACK_SIZE = 256 * 1024, /* of address space; what a sanitizer needs */
+	LEAVE_MS = 20,           /* for threads that have yet to run, and will not wait */
+};
 
 struct lot {
 	pthread_t thread;
 	bool busy, cancelled;
 	int socket; /* that it came by */
 	uint64_t begun_ms;
-	size_t count, next; /* next is the thread's until it is joined */
+	size_t count;
+	_Atomic size_t next; /* written by the thread until it is joined */
 	int fds[CLOSER_FDS_MAX];
 };
 
@@ -53,23 +58,31 @@ static bool start(struct lot *lot)
 	return lot->busy;
 }
 
-static void close_in_place(const int *fds, size_t count)
+static void take_linger(const int *fds, size_t count)
 {
 	const struct linger none = { .l_onoff = 0 };
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &none, sizeof none);
-		close(fds[i]);
-	}
 }
 
-/* What a thread that was cancelled has left is for the next one. */
+static void close_in_place(const int *fds, size_t count)
+{
+	take_linger(fds, count);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+/* What a thread that was cancelled has left is for the next one, and is not waited for one by one. */
 static void reap(struct lot *lot)
 {
 	if (!lot->busy || pthread_tryjoin_np(lot->thread, NULL) != 0)
 		return;
 	lot->busy = false;
-	if (lot->next < lot->count && !start(lot))
+	if (lot->next == lot->count)
+		return;
+	take_linger(lot->fds + lot->next, lot->count - lot->next);
+	if (!start(lot))
 		close_in_place(lot->fds + lot->next, lot->count - lot->next);
 }
 
@@ -128,6 +141,43 @@ bool closer_has_room(int socket)
 		return true;
 	cancel_old();
 	return false;
+}
+
+static void leave(const int *fds, size_t count)
+{
+	int domain = AF_UNSPEC;
+
+	take_linger(fds, count);
+	for (size_t i = 0; i < count; i++) {
+		socklen_t size = sizeof domain;
+
+		if (getsockopt(fds[i], SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX)
+			fcntl(fds[i], F_SETFD, 0);
+	}
+}
+
+static bool idle(void)
+{
+	closer_has_room(-1);
+	for (size_t i = 0; i < CLOSER_LOTS; i++)
+		if (lots[i].busy)
+			return false;
+	return waiting.count == 0;
+}
+
+void closer_leave(void)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < LEAVE_MS && !idle(); i++)
+		nanosleep(&pause, NULL);
+	for (size_t i = 0; i < CLOSER_LOTS; i++) {
+		size_t next = lots[i].next;
+
+		if (lots[i].busy)
+			leave(lots[i].fds + next, lots[i].count - next);
+	}
+	leave(waiting.fds, waiting.count);
 }
 
 void closer_close(int socket, const int *fds, size_t count)

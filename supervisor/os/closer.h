@@ -4,8 +4,9 @@
  * close(2) of the last copy of a file takes as long as whoever made it likes: that of a TCP
  * connection with SO_LINGER waits for its peer, whatever O_NONBLOCK says, and a unix socket may
  * hold such a connection in its queue. So each lot is closed by a thread that lives for nothing
- * else, and is cancelled after CLOSER_MS if its place is needed. A pipe never waits, and is what
- * sd_notify_barrier(3) sends: it is closed at once. One thread calls all of this.
+ * else, and is cancelled after CLOSER_MS if its place is needed; the sockets that are left in the lot
+ * then lose their linger. A pipe never waits, and is what sd_notify_barrier(3) sends: it is closed at
+ * once. One thread calls all of this.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_CLOSER_H
 #define CLUSTERD_SUPERVISOR_OS_CLOSER_H
@@ -40,5 +41,12 @@ void closer_close(int socket, const int *fds, size_t count);
  * it is closed in place.
  */
 void closer_take(int fd);
+
+/*
+ * To be called before execve(2), which closes in the place of its caller what no thread has begun with, and
+ * waits: sockets lose their linger, and those of AF_UNIX stay open past it, for good, as what is in their
+ * queues can not be reached. No fd is opened in between. Takes 20 ms at most.
+ */
+void closer_leave(void);
 
 #endif

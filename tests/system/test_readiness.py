@@ -235,6 +235,67 @@ time.sleep(1000)
         c.ready(3)
         c.ctl("status")
 
+    def send_many(self, count, nested=False):
+        """Worker 0 sends them in one message; worker 1 is ready when the file `heard` is there."""
+        c = self.python(f"count, nested = {count}, {nested}\n" + """
+import array, struct
+def send_fds(s, fds):
+    s.sendmsg([b'X=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [t.fileno() for t in fds]))])
+    for t in fds: t.close()
+if slot == 0:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(('127.0.0.1', 0))
+    listener.listen()
+    senders, peers = [], []
+    for turn in range(count):
+        sender = socket.socket()
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 100))
+        sender.connect(listener.getsockname())
+        peers.append(listener.accept()[0])
+        sender.setblocking(False)
+        try:
+            while True: sender.send(b'x' * 65536)
+        except BlockingIOError: pass
+        if nested:
+            outer, inner = socket.socketpair()
+            send_fds(outer, [sender])
+            outer.close()
+            sender = inner
+        senders.append(sender)
+    print('armed', flush=True)
+    while not os.path.exists('go'): time.sleep(0.01)
+    send_fds(s, senders)
+    print('sent', flush=True)
+else:
+    while not os.path.exists('heard'): time.sleep(0.01)
+say('READY=1')
+time.sleep(1000)
+""", policy=NOTIFY % "60s", flags=("-n", "2"))
+        c.wait_line("armed")
+        c.kill(signal.SIGSTOP)
+        (c.folder / "go").touch()
+        c.wait_line("sent")
+        c.kill(signal.SIGCONT)
+        threads = pathlib.Path(f"/proc/{c.pid}/task")
+        harness.eventually(lambda: len(list(threads.iterdir())) > 1, "they are being closed")
+        (c.folder / "heard").touch()
+        return c
+
+    def test_E6_nor_a_hundred_in_one_message(self):
+        """No more than 64 are closed at a time; the one that has sent more than that must not mute the other."""
+        self.send_many(100).ready(2)
+
+    def test_E6_nor_an_upgrade(self):
+        """execve(2) closes what is left, in the place of clusterd."""
+        for nested in (False, True):
+            with self.subTest(nested=nested):
+                c = self.send_many(5, nested)
+                c.ready(2)
+                c.ctl("upgrade")
+                c.rebase()
+
     def test_E6_nor_in_the_queue_of_one_that_has_died(self):
         """The worker has said too much, so its queue is full and unread when it ends, with the only copies left."""
         c = self.python(LINGERING + """

@@ -1,5 +1,6 @@
 """Row M: who may speak on the control socket, and one clusterd where a hundred want to be it."""
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -7,8 +8,10 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 import unittest
 
 import harness
@@ -34,6 +37,19 @@ CALLERS = {
     "a member of another group": became(OTHER, OTHER, (OTHER + 1,)),
     "another user": became(OTHER, OTHER),
 }
+TAKES_THE_PLACE = """
+import os, signal, socket, sys
+if os.environ["CLUSTERD_SLOT"] == "1":
+    signal.pause()
+os.unlink(sys.argv[1])
+with socket.socket(socket.AF_UNIX) as s:
+    s.bind(sys.argv[1])
+    s.listen()
+    print("listens", flush=True)
+    while True:
+        s.accept()[0].close()
+        print("visited", flush=True)
+"""
 ITS_OWN = {"root", "its own user"}
 MEMBERS = {"a member of the group", "a member among other groups"}
 
@@ -229,31 +245,12 @@ class SocketFile(harness.TestCase):
         self.assertEqual(c.stop(), 0)
         self.assertFalse(c.socket.exists())
 
-    def test_M10_that_of_the_metrics_after_an_upgrade_without_it(self):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
-        self.addCleanup(shutil.rmtree, folder)
-        run = folder / "run"
-        run.mkdir()
-        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE,
-                         flags=("-n", "2", "--set", f"metrics.listen=unix:{run}/m.sock"))
-        c.announce("note")
-        c.ready(2)
-        run.rename(folder / "gone")
-        c.ctl("upgrade")
-        mark = c.mark()
-        run.mkdir()
-        c.kill(signal.SIGUSR1)
-        self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(f"{run}/m.sock")
-        self.assertEqual(c.stop(), 0)
-        self.assertEqual(list(run.iterdir()), [])
-
-    def test_M10_that_of_the_metrics_too(self):
+    def start_metrics(self, *program):
+        """With that of the metrics in a folder of its own, whose path is the last argument of a program."""
         folder = pathlib.Path(tempfile.mkdtemp(prefix="metrics-"))
         self.addCleanup(shutil.rmtree, folder)
         path = folder / "m.sock"
-        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE,
+        c = self.cluster(*((*program, str(path)) if program else ("/bin/sleep", "1000")), policy=AT_ONCE,
                          flags=("-n", "2", "--set", f"metrics.listen=unix:{path}"))
         c.announce("note")
         c.ready(2)
@@ -264,6 +261,10 @@ class SocketFile(harness.TestCase):
                 s.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
                 return s.makefile("rb").read()
 
+        return c, folder, path, asked
+
+    def test_M10_that_of_the_metrics_too(self):
+        c, folder, path, asked = self.start_metrics()
         open_fds = len(harness.fds(c.pid))
         for _ in range(2):
             mark = c.mark()
@@ -287,6 +288,58 @@ class SocketFile(harness.TestCase):
         self.assertIn(b" 200 ", asked())
         self.assertEqual(c.stop(), 0)
         self.assertFalse(path.exists())
+
+    def test_M10_a_lock_on_the_folder_of_the_metrics_holds_nothing_up(self):
+        c, folder, path, asked = self.start_metrics()
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.unlink()
+        begun = time.monotonic()
+        for _ in range(10):
+            c.ctl("status")
+        self.assertLess(time.monotonic() - begun, 5 * harness.SLOW)  # a second for each
+        self.assertIn("folder", c.wait_event("note", level="error").text)
+        os.close(lock)
+        c.kill(signal.SIGUSR1)
+        self.assertIn("there again", c.wait_event("note", level="warn").text)
+        self.assertIn(b" 200 ", asked())
+
+    def test_M10_that_of_the_metrics_is_looked_after_by_the_next_clusterd(self):
+        c, folder, path, asked = self.start_metrics()
+        theirs = folder / "theirs"
+        theirs.write_text("theirs")
+        theirs.rename(path)
+        c.ctl("upgrade")
+        mark = c.mark()
+        path.unlink()
+        c.kill(signal.SIGUSR1)
+        self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+        self.assertIn(b" 200 ", asked())
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(path.exists())
+
+    def test_M10_that_of_the_metrics_whose_folder_is_gone_during_an_upgrade(self):
+        c, folder, path, asked = self.start_metrics()
+        away = folder.with_suffix(".away")
+        self.addCleanup(shutil.rmtree, away)
+        folder.rename(away)
+        c.ctl("upgrade")
+        mark = c.mark()
+        folder.mkdir()
+        c.kill(signal.SIGUSR1)
+        self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
+        self.assertIn(b" 200 ", asked())
+        self.assertEqual(c.stop(), 0)
+        self.assertFalse(path.exists())
+
+    def test_M10_a_worker_that_has_the_place_of_the_metrics_is_not_visited_for_ever(self):
+        c, folder, path, asked = self.start_metrics(sys.executable, "-c", TAKES_THE_PLACE)
+        c.wait_line("listens")
+        for _ in range(10):
+            c.ctl("status")
+        c.wait_event("note", level="error")
+        self.assertLess(c.other.count("visited"), 5)
+        self.assertEqual(len(c.all("note", level="error")), 1)
 
     def test_M10_somebody_else_has_its_place(self):
         c = self.start()
