@@ -156,4 +156,10 @@ struct policy {
 bool policy_adopts(const struct policy *policy);
 bool policy_adopts_path(const struct policy *policy);
 
+/*
+ * One socket in two policies. What it is called may change, but where the kernel chooses the port nothing
+ * else tells one from another.
+ */
+bool listener_same(const struct listener *a, const struct listener *b);
+
 #endif

@@ -69,7 +69,7 @@ static int place_sockets(struct errand *e, const char **failed)
 			e->fds[0].source = fd;
 		place(e, fd, target++);
 		e->sockets[e->socket_count++] = (struct envp_socket){
-			.name = sock->config.name, .fd = target - 1, .address = &sock->bound
+			.name = policy->listeners[i].name, .fd = target - 1, .address = &sock->bound
 		};
 	}
 	return 0;

@@ -125,6 +125,15 @@ static uint32_t wanted_by(const struct supervisor *s, const struct policy *polic
 	return count_by_hand(s, policy) ? slots_now(s) : workers_wanted(policy);
 }
 
+static void rename_sockets(struct supervisor *s)
+{
+	for (uint32_t l = 0; l < s->policy.listener_count; l++)
+		for (uint32_t i = 0; i < s->sock_count; i++)
+			if (s->socks[i].in_use && listener_same(&s->socks[i].config, &s->policy.listeners[l]))
+				memcpy(s->socks[i].config.name, s->policy.listeners[l].name,
+				       sizeof s->socks[i].config.name);
+}
+
 /*
  * The core compares the policy it holds with the one it gets. What it holds is s->policy
  * itself, so it is given a copy to hold before that changes.
@@ -145,6 +154,7 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	if (sup_pool_grow(s, s->slots_max) < 0)
 		sup_note(s, LOG_LEVEL_ERROR, "no memory for supervisor.max_old = %u",
 			 s->policy.supervisor_max_old);
+	rename_sockets(s);
 	keep_policy(s);
 	monitor_policy(s);
 	watch_policy(s);

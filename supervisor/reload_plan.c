@@ -85,22 +85,27 @@ static void compare_keys(struct reload *r)
 	}
 }
 
-static const struct listener *listener_of(const struct policy *policy, const char *name)
+static const struct listener *listener_of(const struct policy *policy, const struct listener *like)
 {
 	for (uint32_t i = 0; i < policy->listener_count; i++)
-		if (strcmp(policy->listeners[i].name, name) == 0)
+		if (listener_same(&policy->listeners[i], like))
 			return &policy->listeners[i];
 	return NULL;
 }
 
-/* An open socket stays as it is; only its backlog may change. */
+/* An open socket stays as it is; only its backlog and what it is called may change. */
 static void compare_open(struct reload *r, struct listener *fresh, const struct listener *was)
 {
 	static char before[VALUE_TEXT_MAX], after[VALUE_TEXT_MAX];
 	const struct listener asked = *fresh;
 
 	*fresh = *was;
+	memcpy(fresh->name, asked.name, sizeof fresh->name);
 	fresh->backlog = asked.backlog;
+	if (strcmp(was->name, asked.name) != 0) {
+		reload_say(r, "[listen %s]: is that of [listen %s]: %s", asked.name, was->name, when_text[KEY_ROLL]);
+		r->roll++;
+	}
 	for (size_t i = 0; i < LISTEN_KEYS_MAX; i++) {
 		const struct key *key = &listen_keys[i];
 		bool live = key->offset == offsetof(struct listener, backlog);
@@ -122,11 +127,11 @@ static void compare_listeners(struct reload *r)
 
 	for (uint32_t i = 0; i < r->fresh->listener_count; i++) {
 		struct listener *fresh = &r->fresh->listeners[i];
-		const struct listener *was = listener_of(old, fresh->name);
+		const struct listener *was = listener_of(old, fresh);
 
 		if (was && memcmp(was, fresh, sizeof *was) == 0)
 			continue;
-		if (was && address_same(&was->address, &fresh->address)) {
+		if (was) {
 			compare_open(r, fresh, was);
 			continue;
 		}
@@ -134,9 +139,7 @@ static void compare_listeners(struct reload *r)
 		r->roll++;
 	}
 	for (uint32_t i = 0; i < old->listener_count; i++) {
-		const struct listener *now = listener_of(r->fresh, old->listeners[i].name);
-
-		if (now && address_same(&now->address, &old->listeners[i].address))
+		if (listener_of(r->fresh, &old->listeners[i]))
 			continue;
 		reload_say(r, "[listen %s]: closed when the workers have been replaced",
 		    old->listeners[i].name);
@@ -146,9 +149,7 @@ static void compare_listeners(struct reload *r)
 
 bool reload_names(const struct policy *policy, const struct sock *sock)
 {
-	const struct listener *listener = listener_of(policy, sock->config.name);
-
-	return listener && address_same(&listener->address, &sock->config.address);
+	return listener_of(policy, &sock->config) != NULL;
 }
 
 bool reload_restores(const struct reload *r, const struct sock *sock)

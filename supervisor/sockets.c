@@ -287,8 +287,7 @@ struct sock *sock_place(struct supervisor *s)
 struct sock *sock_of(struct supervisor *s, const struct listener *listener)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && !s->socks[i].variant && strcmp(s->socks[i].config.name, listener->name) == 0 &&
-		    address_same(&s->socks[i].config.address, &listener->address))
+		if (s->socks[i].in_use && !s->socks[i].variant && listener_same(&s->socks[i].config, listener))
 			return &s->socks[i];
 	return NULL;
 }

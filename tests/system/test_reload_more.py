@@ -289,6 +289,52 @@ reload: done
         harness.eventually(lambda: not reachable(two), "closed after the roll")
         c.baseline = None
 
+    def names(self, c):
+        """What the sockets are called: to the operator, and to the newest worker."""
+        lines = [json.loads(line) for line in c.ctl("--json", "status").splitlines()]
+        told = {int(line["address"].rpartition(":")[2]): line["name"] for line in lines if line.get("kind") == "listener"}
+        worker = harness.environ(c.pid_of(0))[b"LISTEN_FDNAMES"].decode().split(":")
+        self.assertEqual(sorted(told.values()), sorted(worker))
+        return told
+
+    def test_F7_a_socket_is_what_its_address_says(self):
+        """It stays whatever it is called: by another section, or because there are more before the unnamed."""
+        one, two = (harness.free_port() for _ in range(2))
+        listen = "[listen %s]\naddress = 127.0.0.1:%d\n"
+        base = NOTIFY % "10s"
+        c = self.start(base, (harness.APP,))
+        load = harness.Load(c.port, 4)
+        self.assertEqual(self.names(c), {c.port: "fd3"})
+        for sections, expected in (([("web", one)], {one: "web", c.port: "fd4"}),
+                                   ([("www", one)], {one: "www", c.port: "fd4"}),
+                                   ([("www", one), ("more", two)], {one: "www", two: "more", c.port: "fd5"}),
+                                   ([("www", two), ("more", one)], {one: "more", two: "www", c.port: "fd5"}),
+                                   ([], {c.port: "fd3"})):
+            with self.subTest(sections=sections):
+                self.write(c, base + "".join(listen % section for section in sections))
+                c.ctl("reload")
+                self.assertEqual(self.names(c), expected)
+                if sections:
+                    self.answers(one)
+                harness.eventually(lambda: len(c.workers()) == 2, "the old workers have left")
+        sent, lost = load.stop()
+        self.assertEqual(lost, [], f"of {sent}")
+
+    def test_F7_what_a_socket_is_called_goes_back_with_the_roll(self):
+        one = harness.free_port()
+        base = NOTIFY % "400ms"
+        c = self.start(base + f"[listen web]\naddress = 127.0.0.1:{one}\n",
+                       (harness.PROBE, "until=gate", "ready", "serve"), listen=False, preexec=pathlib.Path("gate").touch)
+        c.announce("worker.exit", "worker.escalate", "worker.stop", "roll.back")
+        (c.folder / "gate").unlink()
+        self.write(c, base + f"[listen www]\naddress = 127.0.0.1:{one}\n")
+        said = c.ctl("reload", status=1)
+        self.assertIn("[listen www]: is that of [listen web]: replaces the workers\n", said)
+        c.wait_event("note", text="the policy of generation 1 is in force again")
+        (c.folder / "gate").touch()
+        c.ctl("restart", "0")
+        self.assertEqual(self.names(c), {one: "web"})
+
     def test_F7_an_address_in_use_changes_nothing(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", harness.free_port()))

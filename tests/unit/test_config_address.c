@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "config/address.h"
+#include "config/policy.h"
 #include "tests/unit/suite.h"
 
 #define LONG20 "aaaaaaaaaaaaaaaaaaaa"
@@ -158,6 +158,19 @@ START_TEST(same_place_is_found)
 }
 END_TEST
 
+START_TEST(a_listener_is_its_address_or_its_name_too)
+{
+	struct listener one = { .name = "web" }, other = { .name = "www" };
+	const char *problem;
+
+	ck_assert_int_eq(address_parse(pairs[_i].a, &one.address, &problem), 0);
+	ck_assert_int_eq(address_parse(pairs[_i].b, &other.address, &problem), 0);
+	ck_assert_int_eq(listener_same(&one, &other), pairs[_i].equal);
+	strcpy(other.name, "web");
+	ck_assert_int_eq(listener_same(&one, &other), pairs[_i].same);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static void add_tests(TCase *tests)
@@ -165,6 +178,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, address_is_read_and_written, 0, COUNT(rows));
 	tcase_add_test(tests, socket_address_is_exact);
 	tcase_add_loop_test(tests, same_place_is_found, 0, COUNT(pairs));
+	tcase_add_loop_test(tests, a_listener_is_its_address_or_its_name_too, 0, COUNT(pairs));
 }
 
 int main(void)
