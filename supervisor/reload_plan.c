@@ -147,6 +147,21 @@ static void compare_listeners(struct reload *r)
 	}
 }
 
+/* The number of a worker's fd comes from it. */
+static void compare_order(struct reload *r)
+{
+	const struct policy *old = &r->s->policy;
+
+	if (r->roll > 0 || r->fresh->listener_count != old->listener_count)
+		return;
+	for (uint32_t i = 0; i < old->listener_count; i++)
+		if (!listener_same(&r->fresh->listeners[i], &old->listeners[i])) {
+			reload_say(r, "[listen]: in another order: %s", when_text[KEY_ROLL]);
+			r->roll++;
+			return;
+		}
+}
+
 bool reload_names(const struct policy *policy, const struct sock *sock)
 {
 	return listener_of(policy, &sock->config) != NULL;
@@ -171,5 +186,6 @@ void reload_compare(struct reload *r)
 {
 	compare_keys(r);
 	compare_listeners(r);
+	compare_order(r);
 	look_at_paths(r);
 }

@@ -320,6 +320,17 @@ reload: done
         sent, lost = load.stop()
         self.assertEqual(lost, [], f"of {sent}")
 
+    def test_F7_another_order_is_other_descriptors(self):
+        one, two = (harness.free_port() for _ in range(2))
+        web, more = f"[listen web]\naddress = 127.0.0.1:{one}\n", f"[listen more]\naddress = 127.0.0.1:{two}\n"
+        c = self.start(GOOD % 2 + web + more, listen=False)
+        old = c.pid_of(0)
+        self.write(c, GOOD % 2 + more + web)
+        self.assertIn("[listen]: in another order: replaces the workers\n", c.ctl("reload"))
+        self.assertNotEqual(c.pid_of(0), old)
+        self.assertEqual(harness.environ(c.pid_of(0))[b"LISTEN_FDNAMES"], b"more:web")
+        harness.eventually(lambda: len(c.workers()) == 2, "the old workers have left")
+
     def test_F7_what_a_socket_is_called_goes_back_with_the_roll(self):
         one = harness.free_port()
         base = NOTIFY % "400ms"
