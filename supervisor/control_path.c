@@ -220,23 +220,13 @@ int control_adopt(struct control *control, const struct policy *policy, int fd,
 
 /* ---- a path that was taken away ---- */
 
-/* After an upgrade a path whose queue was full just then is not known to be ours. */
-static bool may_be_ours(struct control *control, const struct stat *there)
-{
-	struct listening *listening = &control->listening;
-
-	if (!listening->ino && !control->lost && !listen_claim(listening))
-		return S_ISSOCK(there->st_mode) && listen_pid_at(control->path) == 0;
-	return there->st_dev == listening->dev && there->st_ino == listening->ino;
-}
-
 static int look(struct control *control, char problem[CONTROL_PROBLEM_MAX])
 {
 	struct stat info;
 
 	if (lstat(control->path, &info) < 0)
 		return tell(problem, -errno, control->path, strerror(errno));
-	if (may_be_ours(control, &info))
+	if (listen_path_own(&control->listening, control->path, &info, control->lost))
 		return 0;
 	return tell(problem, -EEXIST, control->path,
 	            "another file has its place; clusterctl does not reach this clusterd until that is removed");

@@ -389,25 +389,16 @@ void door_close(struct door *door)
 	listen_close(&door->listening);
 }
 
-/* After an upgrade a path whose queue was full just then is not known to be ours. */
-static bool is_ours(struct door *door, const struct stat *there, bool lost)
-{
-	struct listening *listening = &door->listening;
-
-	if (!listening->ino && !lost && !listen_claim(listening))
-		return S_ISSOCK(there->st_mode) && listen_pid_at(listening->path) == 0;
-	return there->st_dev == listening->dev && there->st_ino == listening->ino;
-}
-
 enum door_file door_look(struct door *door, bool lost)
 {
+	struct listening *listening = &door->listening;
 	struct stat there;
 
-	if (!door->listening.path[0])
+	if (!listening->path[0])
 		return DOOR_THERE;
-	if (lstat(door->listening.path, &there) < 0)
+	if (lstat(listening->path, &there) < 0)
 		return errno == ENOENT ? DOOR_GONE : DOOR_THERE;
-	return is_ours(door, &there, lost) ? DOOR_THERE : DOOR_TAKEN;
+	return listen_path_own(listening, listening->path, &there, lost) ? DOOR_THERE : DOOR_TAKEN;
 }
 
 int door_fd(const struct door *door)

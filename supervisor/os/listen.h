@@ -34,6 +34,8 @@ struct listen_spec {
 };
 
 /* One open socket. The caller owns fd. */
+struct stat;
+
 struct listening {
 	int fd;
 	socklen_t size;             /* of sa */
@@ -103,6 +105,13 @@ pid_t listen_pid_at(const char *path);
  * *listening is what listen_check_inherited() filled; true when its path is known now.
  */
 bool listen_claim(struct listening *listening);
+
+/*
+ * Whether the file that is `there`, at a path of ours, is that of the socket. After an execve(2) a path whose
+ * queue was full just then is not known to be ours: any socket of which nobody can be named counts then,
+ * unless it is `lost`: known to be gone or another's.
+ */
+bool listen_path_own(struct listening *listening, const char *path, const struct stat *there, bool lost);
 
 /* The path of such a socket, whether it can be claimed or not: one that replaced a dead one was made
  * beside it, and goes on being called that. */

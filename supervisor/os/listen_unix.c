@@ -311,6 +311,13 @@ bool listen_claim(struct listening *listening)
 	return true;
 }
 
+bool listen_path_own(struct listening *listening, const char *path, const struct stat *there, bool lost)
+{
+	if (!listening->ino && !lost && !listen_claim(listening))
+		return S_ISSOCK(there->st_mode) && listen_pid_at(path) == 0;
+	return there->st_dev == listening->dev && there->st_ino == listening->ino;
+}
+
 void listen_path_made(const struct listening *listening, char ret[sizeof listening->path])
 {
 	const struct sockaddr_un *address = (const struct sockaddr_un *)&listening->sa;
