@@ -31,16 +31,18 @@ static bool idle(const struct slot_view *view)
 	       (view->state == SLOT_BACKOFF && view->due_ms >= clock_ms() + LONG_MS);
 }
 
-static bool deserted(const struct slot_view *view)
+static bool deserted(const struct supervisor *s, uint32_t slot)
 {
-	return !view->cookie && !view->next_cookie && !view->old;
+	struct slot_view view;
+
+	return pool_slot(s->pool, slot, &view) && !view.cookie && !view.next_cookie && !view.old;
 }
 
 static bool vacant(const struct supervisor *s, uint32_t slot)
 {
 	struct slot_view view;
 
-	return pool_slot(s->pool, slot, &view) && idle(&view) && deserted(&view);
+	return pool_slot(s->pool, slot, &view) && idle(&view) && deserted(s, slot);
 }
 
 /* The end of a worker that was replaced is no reason to look at all slots: a roll has thousands. */
@@ -125,23 +127,20 @@ static uint32_t last_open(const struct supervisor *s, const struct sock *sock)
 	return slot;
 }
 
-/* If nobody has it: whoever waits there waits for this worker. */
-static bool take_last(struct supervisor *s, struct sock *sock, uint32_t slot)
+/* The last socket, if the slot that has it is `left`: whoever waits there waits for this worker. */
+static int open_slot(struct supervisor *s, struct sock *sock, uint32_t slot,
+                     bool (*left)(const struct supervisor *, uint32_t), const char **failed)
 {
-	uint32_t last = last_open(s, sock);
-	struct slot_view view;
+	uint32_t last = hashed(sock) ? last_open(s, sock) : ALL_SLOTS;
 
-	return last != ALL_SLOTS && pool_slot(s->pool, last, &view) && deserted(&view) &&
-	       give(s, sock, last, slot);
+	if (last != ALL_SLOTS && left(s, last) && give(s, sock, last, slot))
+		return 0;
+	return steer_open(s, sock, slot, failed);
 }
 
 int vacancy_open(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed)
 {
-	uint32_t last = hashed(sock) ? last_open(s, sock) : ALL_SLOTS;
-
-	if (last != ALL_SLOTS && vacant(s, last) && give(s, sock, last, slot))
-		return 0;
-	return steer_open(s, sock, slot, failed);
+	return open_slot(s, sock, slot, vacant, failed);
 }
 
 int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
@@ -149,9 +148,8 @@ int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
-		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0 &&
-		    !take_last(s, &s->socks[i], slot))
-			rc = steer_open(s, &s->socks[i], slot, failed);
+		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0)
+			rc = open_slot(s, &s->socks[i], slot, deserted, failed);
 	return rc;
 }
 
