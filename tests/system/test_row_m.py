@@ -304,33 +304,30 @@ class SocketFile(harness.TestCase):
         self.assertIn("there again", c.wait_event("note", level="warn").text)
         self.assertIn(b" 200 ", asked())
 
-    def test_M10_that_of_the_metrics_is_looked_after_by_the_next_clusterd(self):
-        c, folder, path, asked = self.start_metrics()
-        theirs = folder / "theirs"
-        theirs.write_text("theirs")
-        theirs.rename(path)
+    def upgrade_then(self, c, make_room, path, asked):
+        """Its file is made again by the next clusterd, and removed by that."""
         c.ctl("upgrade")
         mark = c.mark()
-        path.unlink()
+        make_room()
         c.kill(signal.SIGUSR1)
         self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
         self.assertIn(b" 200 ", asked())
         self.assertEqual(c.stop(), 0)
         self.assertFalse(path.exists())
 
+    def test_M10_that_of_the_metrics_is_looked_after_by_the_next_clusterd(self):
+        c, folder, path, asked = self.start_metrics()
+        theirs = folder / "theirs"
+        theirs.write_text("theirs")
+        theirs.rename(path)
+        self.upgrade_then(c, path.unlink, path, asked)
+
     def test_M10_that_of_the_metrics_whose_folder_is_gone_during_an_upgrade(self):
         c, folder, path, asked = self.start_metrics()
         away = folder.with_suffix(".away")
         self.addCleanup(shutil.rmtree, away)
         folder.rename(away)
-        c.ctl("upgrade")
-        mark = c.mark()
-        folder.mkdir()
-        c.kill(signal.SIGUSR1)
-        self.assertIn("there again", c.wait_event("note", since=mark, level="warn").text)
-        self.assertIn(b" 200 ", asked())
-        self.assertEqual(c.stop(), 0)
-        self.assertFalse(path.exists())
+        self.upgrade_then(c, folder.mkdir, path, asked)
 
     def test_M10_a_worker_that_has_the_place_of_the_metrics_is_not_visited_for_ever(self):
         c, folder, path, asked = self.start_metrics(sys.executable, "-c", TAKES_THE_PLACE)
