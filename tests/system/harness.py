@@ -172,6 +172,14 @@ class Event(dict):
         return datetime.fromisoformat(self.time.replace("Z", "+00:00")).timestamp()
 
 
+def sanitizer_reports(folder):
+    """A leak checker that was killed together with its process has found nothing, nor said it."""
+    for report in sorted(folder.glob("*san.*")):
+        text = report.read_text()
+        if "ERROR" in text or (text and "Unable to get registers" not in text):
+            yield text
+
+
 class Cluster:
     """One clusterd, started by the constructor."""
 
@@ -441,11 +449,8 @@ class Cluster:
     def _assert_clean(self):
         """What must hold when clusterd has ended."""
         self.test.assertEqual(self.stopped, self.expected_status, self.tail())
-        for report in self.folder.glob("*san.*"):
-            text = report.read_text()
-            # A leak checker that was killed together with its process has found nothing, nor said it.
-            if "ERROR" in text or (text and "Unable to get registers" not in text):
-                self.test.fail(text[:8000])
+        for text in sanitizer_reports(self.folder):
+            self.test.fail(text[:8000])
         for path in self.folder.rglob("*"):
             self.test.assertFalse(stat.S_ISSOCK(path.lstat().st_mode), f"{path} was left behind")
             self.test.assertNotIn(path.suffix, (".pid", ".workers"), f"{path} was left behind")

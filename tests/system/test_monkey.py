@@ -272,8 +272,8 @@ class Round:
             self.fail(f"ended with {self.process.returncode} when asked to stop")
 
     def check(self):
-        for report in sorted(self.folder.glob("*san.*")):
-            self.fail(report.read_text()[:3000])
+        for text in harness.sanitizer_reports(self.folder):
+            self.fail(text[:3000])
         if os.path.exists(self.control):
             self.fail(f"{self.control} is left behind")
         left = self.left()
