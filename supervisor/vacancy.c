@@ -59,36 +59,39 @@ static bool ends(const struct report *report)
 	return report->what == REPORT_EXIT || report->what == REPORT_SPAWN_ERROR;
 }
 
-void vacancy_report(struct supervisor *s, const struct report *report)
+static void vacate(struct supervisor *s, struct sock *sock, uint32_t slot)
 {
-	if (report->what == REPORT_DRAINED || report->what == REPORT_GIVE_UP ||
-	    (ends(report) && may_vacate(s, report)) ||
-	    (report->what == REPORT_READY && s->steer.vacant_last))
-		vacancy_look(s);
-}
-
-static uint32_t open_slots(const struct supervisor *s, const struct sock *sock)
-{
-	uint32_t open = 0;
-
-	for (uint32_t slot = 0; slot < s->slots_max; slot++)
-		open += reuseport_fd(sock->group, slot) >= 0;
-	return open;
-}
-
-static void vacate(struct supervisor *s, struct sock *sock)
-{
-	uint32_t open = open_slots(s, sock);
 	const char *failed;
 
-	for (uint32_t slot = 0; slot < s->slots_max; slot++) {
-		if (reuseport_fd(sock->group, slot) < 0 || !vacant(s, slot))
-			continue;
-		if (open == 1)
-			s->steer.vacant_last = true;
-		else if (reuseport_remove(sock->group, slot, &failed) == 0)
-			open--;
-	}
+	if (reuseport_open(sock->group) == 1)
+		s->steer.vacant_last = true;
+	else
+		reuseport_remove(sock->group, slot, &failed);
+}
+
+static void look(struct supervisor *s, struct sock *sock)
+{
+	for (uint32_t slot = 0; slot < s->slots_max; slot++)
+		if (reuseport_fd(sock->group, slot) >= 0 && vacant(s, slot))
+			vacate(s, sock, slot);
+}
+
+static void vacate_now(struct supervisor *s, uint32_t slot)
+{
+	for (uint32_t i = 0; i < s->sock_count; i++)
+		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) >= 0)
+			vacate(s, &s->socks[i], slot);
+}
+
+/* A slot is left before that is told: who is told so finds the others. */
+void vacancy_report(struct supervisor *s, const struct report *report)
+{
+	bool vacates = report->what == REPORT_DRAINED || (ends(report) && may_vacate(s, report));
+
+	if (vacates && deserted(s, report->slot))
+		vacate_now(s, report->slot);
+	if (vacates || report->what == REPORT_GIVE_UP || (report->what == REPORT_READY && s->steer.vacant_last))
+		vacancy_look(s);
 }
 
 void vacancy_settle(struct supervisor *s)
@@ -98,7 +101,7 @@ void vacancy_settle(struct supervisor *s)
 	s->steer.vacancy = s->steer.vacant_last = false;
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (hashed(&s->socks[i]))
-			vacate(s, &s->socks[i]);
+			look(s, &s->socks[i]);
 }
 
 /* What waits in its queue goes with it. False if that slot has a socket already. */
@@ -116,11 +119,11 @@ static bool give(struct supervisor *s, struct sock *sock, uint32_t from, uint32_
 }
 
 /* The slot of the only socket there is, or ALL_SLOTS. */
-static uint32_t last_open(const struct supervisor *s, const struct sock *sock)
+static uint32_t last_open(const struct sock *sock)
 {
 	uint32_t slot = 0;
 
-	if (open_slots(s, sock) != 1)
+	if (reuseport_open(sock->group) != 1)
 		return ALL_SLOTS;
 	while (reuseport_fd(sock->group, slot) < 0)
 		slot++;
@@ -131,7 +134,7 @@ static uint32_t last_open(const struct supervisor *s, const struct sock *sock)
 static int open_slot(struct supervisor *s, struct sock *sock, uint32_t slot,
                      bool (*left)(const struct supervisor *, uint32_t), const char **failed)
 {
-	uint32_t last = hashed(sock) ? last_open(s, sock) : ALL_SLOTS;
+	uint32_t last = hashed(sock) ? last_open(sock) : ALL_SLOTS;
 
 	if (last != ALL_SLOTS && left(s, last) && give(s, sock, last, slot))
 		return 0;
@@ -156,6 +159,6 @@ int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
 /* The port stays ours when the slots that go were all that had a socket: slot 0 gets that one. */
 bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot)
 {
-	return !hashed(sock) || reuseport_fd(sock->group, slot) < 0 || open_slots(s, sock) > 1 ||
+	return !hashed(sock) || reuseport_fd(sock->group, slot) < 0 || reuseport_open(sock->group) > 1 ||
 	       !give(s, sock, slot, 0);
 }

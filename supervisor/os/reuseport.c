@@ -426,6 +426,11 @@ int reuseport_fd(const struct reuseport *group, uint32_t slot)
 	return has_socket(group, slot) ? group->slots[slot].fd : -1;
 }
 
+uint32_t reuseport_open(const struct reuseport *group)
+{
+	return group->open;
+}
+
 const struct sockaddr_storage *reuseport_address(const struct reuseport *group)
 {
 	return &group->params.address;

@@ -117,6 +117,9 @@ int reuseport_set_backlog(struct reuseport *group, int backlog, const char **fai
 /* The slot's socket, lent, or -1. */
 int reuseport_fd(const struct reuseport *group, uint32_t slot);
 
+/* How many slots have a socket. */
+uint32_t reuseport_open(const struct reuseport *group);
+
 /* The address as bound: with the port the kernel chose. Lent. */
 const struct sockaddr_storage *reuseport_address(const struct reuseport *group);
 

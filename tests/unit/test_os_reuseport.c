@@ -561,7 +561,9 @@ START_TEST(hash_serves_all)
 		ck_assert_uint_gt(served[slot], 100);
 	ck_assert_int_eq(reuseport_steer(g, &(uint32_t){ 0 }, 1, &failed), -EOPNOTSUPP);
 	ck_assert_int_eq(reuseport_move_queue(g, 0, &failed), -EOPNOTSUPP);
+	ck_assert_uint_eq(reuseport_open(g), 4);
 	ck_assert_int_eq(reuseport_remove(g, 3, &failed), 0);
+	ck_assert_uint_eq(reuseport_open(g), 3);
 	serve(g, 100, served);
 	ck_assert_uint_eq(served[3], 0);
 	reuseport_destroy(g);

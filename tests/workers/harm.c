@@ -8,6 +8,7 @@
  *   HARM_CALLS=FILE each call is written there that changes something outside of the process
  *   HARM_CLOSE=FILE once it is there, the descriptor whose number it holds is closed behind the back of
  *                   the event loop, before the loop waits the next time; then the file is taken away
+ *   HARM_TOLD=MS    whatever it has said (log, answers), it gets no CPU for so long before it goes on
  *
  * Workers inherit the variables, but only a process named clusterd is harmed.
  */
@@ -26,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -196,3 +198,33 @@ int epoll_pwait(int set, struct epoll_event *events, int max, int timeout_ms, co
 	close_one();
 	return real(set, events, max, timeout_ms, mask);
 }
+
+/* ---- who was told something is quicker than whoever said it ---- */
+
+enum { WAKE_UP = 8 }; /* bytes of what libuv tells itself, eventfd(2) */
+
+static ssize_t pause_after(ssize_t said)
+{
+	const char *ms = said > WAKE_UP && is_harmed() ? getenv("HARM_TOLD") : NULL;
+	const struct timespec pause = { .tv_nsec = ms ? atol(ms) * 1000000 : 0 };
+	int error = errno;
+
+	if (pause.tv_nsec > 0)
+		nanosleep(&pause, NULL);
+	errno = error;
+	return said;
+}
+
+#define PAUSED(name, parameters, arguments)                                                        \
+	ssize_t name parameters                                                                    \
+	{                                                                                          \
+		static ssize_t(*real) parameters;                                                  \
+                                                                                                   \
+		if (!real)                                                                         \
+			*(void **)&real = dlsym(RTLD_NEXT, #name);                                 \
+		return pause_after(real arguments);                                                \
+	}
+
+PAUSED(write, (int fd, const void *text, size_t size), (fd, text, size))
+PAUSED(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
+PAUSED(sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
