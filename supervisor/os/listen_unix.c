@@ -296,14 +296,17 @@ bool listen_claim(struct listening *listening)
 	const struct sockaddr_un *address = (const struct sockaddr_un *)&listening->sa;
 	char path[sizeof address->sun_path + 1] = "";
 	struct stat info;
+	bool own;
 
 	if (listening->sa.ss_family != AF_UNIX)
 		return false;
 	memcpy(path, address->sun_path, sizeof address->sun_path);
-	if (listen_pid_at(path) != getpid())
+	own = listen_pid_at(path) == getpid();
+	if (!own) {
 		cut_beside(path);
-	if (!path[0] || strlen(path) >= sizeof listening->path || listen_pid_at(path) != getpid() ||
-	    sys_lstat(path, &info) < 0)
+		own = path[0] && listen_pid_at(path) == getpid();
+	}
+	if (!own || strlen(path) >= sizeof listening->path || sys_lstat(path, &info) < 0)
 		return false;
 	listening->dev = info.st_dev;
 	listening->ino = info.st_ino;
