@@ -149,6 +149,10 @@ int log_reopen(struct log *log);
  * True if all is written. */
 bool log_flush(struct log *log, unsigned timeout_ms);
 
+/* Ends the thread that writes to a file, if it has nothing to write: execve(2) would wait for its end.
+ * The next line has another one. */
+void log_rest(struct log *log);
+
 /*
  * For an upgrade: what could not be written yet, in its order, and the counts. The text is borrowed.
  * log_import() is for a log that has just been opened: it copies the text, which goes out first.

@@ -355,6 +355,12 @@ int log_sink_start(struct log *log)
 	return watch_init(log);
 }
 
+void log_rest(struct log *log)
+{
+	if (!log->writing && log_writer_destroy(log->writer))
+		log->writer = NULL;
+}
+
 /* ---- the end ---- */
 
 static void on_closed(uv_handle_t *handle)

@@ -304,6 +304,7 @@ static int begin(struct supervisor *s, const char **failed)
 		*failed = s->upgrade_problem;
 		return -1;
 	}
+	log_rest(&s->log);
 	*failed = "no memory for the trial run";
 	s->upgrade_problem[0] = '\0';
 	if (watch_trial(s, &spawned, fd) == 0) {
