@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "supervisor/core/tlv.h"
 #include "supervisor/internal.h"
 
 enum { STATE_VERSION = 1 };
@@ -121,10 +122,19 @@ void state_forget_output(struct worker *worker);
 void state_forget_log(struct supervisor *s);
 void state_forget_counts(struct supervisor *s);
 
-/* ---- state_output.c, for the files state*.c ---- */
+/* ---- state_policy.c, for the files state*.c ---- */
 
-struct tlv;
-struct tlv_writer;
+/* The policy in force and its text, once it was put or got; `scratch` is zeroed, to put it. */
+struct policy_text {
+	const struct policy *policy;
+	struct tlv text;
+	struct config *scratch;
+};
+
+void state_put_policy(struct tlv_writer *w, const struct policy *policy, struct policy_text *known);
+bool state_get_policy(const struct tlv *in, struct policy *ret, const struct policy_text *known);
+
+/* ---- state_output.c, for the files state*.c ---- */
 
 /* Of a worker: the pipes and what was read of them. Without any, *ret is NULL. */
 void state_put_output(struct tlv_writer *w, const struct output *output);

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/load.h"
 #include "supervisor/adoption.h"
 #include "supervisor/core/tlv.h"
 #include "supervisor/os/reuseport.h"
@@ -38,31 +37,6 @@ static bool get_u32(const struct tlv *in, uint16_t tag, uint32_t *ret)
 		return false;
 	*ret = (uint32_t)number;
 	return true;
-}
-
-static void no_complaint(void *context, const char *source, unsigned line, const char *text)
-{
-	(void)context;
-	(void)source;
-	(void)line;
-	(void)text;
-}
-
-static bool get_policy(const struct tlv *in, struct policy *ret)
-{
-	struct config *config = malloc(sizeof *config);
-	struct tlv text;
-	bool ok = config && tlv_find(in->bytes, in->size, STATE_POLICY, &text);
-
-	if (ok) {
-		config_init(config);
-		ok = config_parse(config, (const char *)text.bytes, text.size, "state", no_complaint,
-		                  NULL) == 0;
-	}
-	if (ok)
-		*ret = config->policy;
-	free(config);
-	return ok;
 }
 
 /* ---- the parts ---- */
@@ -104,7 +78,7 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	s->up = flags & 1;
 	s->scaled = flags >> 1 & 1;
 	s->no_strangers = flags >> 2 & 1;
-	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && get_policy(in, &s->policy);
+	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && state_get_policy(in, &s->policy, NULL);
 }
 
 /* A clusterd before this version had none: nothing waits. */
@@ -193,7 +167,7 @@ static bool load_pool(struct supervisor *s, const struct tlv *in)
 	return s->pool != NULL;
 }
 
-static bool load_launch(struct supervisor *s, const struct tlv *in)
+static bool load_launch(struct supervisor *s, const struct tlv *in, const struct policy_text *known)
 {
 	struct launch **end = &s->launches;
 	struct launch *launch = calloc(1, sizeof *launch);
@@ -203,7 +177,7 @@ static bool load_launch(struct supervisor *s, const struct tlv *in)
 	if (!get_u32(in, STATE_GENERATION, &launch->generation) ||
 	    !tlv_text(in, STATE_LAUNCH_PATH, launch->path, sizeof launch->path) ||
 	    !get_bytes(in, STATE_LAUNCH_IDENTITY, &launch->identity, sizeof launch->identity) ||
-	    !get_policy(in, &launch->policy) || launch_derive(s, launch) < 0) {
+	    !state_get_policy(in, &launch->policy, known) || launch_derive(s, launch) < 0) {
 		launch_free(launch);
 		return false;
 	}
@@ -396,7 +370,17 @@ static bool load_slots(struct supervisor *s, const struct tlv *in)
 
 static bool load_launches(struct supervisor *s, const struct tlv *in)
 {
-	return each(s, in, STATE_LAUNCH, load_launch);
+	struct tlv_reader r = tlv_reader(in->bytes, in->size);
+	struct policy_text known = { .policy = &s->policy };
+	struct tlv record;
+
+	if (!tlv_find(in->bytes, in->size, STATE_POLICY, &known.text))
+		return false;
+	while (tlv_next(&r, &record) > 0)
+		if (record.tag == STATE_LAUNCH &&
+		    (!tlv_valid(record.bytes, record.size) || !load_launch(s, &record, &known)))
+			return false;
+	return true;
 }
 
 static bool load_socks(struct supervisor *s, const struct tlv *in)

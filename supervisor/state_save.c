@@ -10,36 +10,16 @@
 #include "supervisor/os/reuseport.h"
 #include "supervisor/state.h"
 
-static void put_line(void *context, const char *line)
-{
-	struct tlv_writer *w = context;
-	size_t length = strlen(line);
+enum { STATE_ROOM = 65536 };
 
-	/* Raw text inside a record that tlv_end() closes. */
-	for (size_t i = 0; i <= length; i++, w->used++)
-		if (w->used < w->size)
-			w->out[w->used] = (uint8_t)(i < length ? line[i] : '\n');
-}
-
-/* As text, so that a version with other keys still understands it. */
-static void put_policy(struct tlv_writer *w, struct config *scratch, const struct policy *policy)
-{
-	size_t mark = tlv_begin(w, STATE_POLICY);
-
-	config_init(scratch);
-	scratch->policy = *policy;
-	config_dump(scratch, put_line, w);
-	tlv_end(w, mark);
-}
-
-static void put_launch(struct tlv_writer *w, struct config *scratch, const struct launch *launch)
+static void put_launch(struct tlv_writer *w, const struct launch *launch, struct policy_text *known)
 {
 	size_t mark = tlv_begin(w, STATE_LAUNCH);
 
 	tlv_put_number(w, STATE_GENERATION, launch->generation);
 	tlv_put_text(w, STATE_LAUNCH_PATH, launch->path);
 	tlv_put(w, STATE_LAUNCH_IDENTITY, &launch->identity, sizeof launch->identity);
-	put_policy(w, scratch, &launch->policy);
+	state_put_policy(w, &launch->policy, known);
 	tlv_end(w, mark);
 }
 
@@ -205,14 +185,14 @@ static int put_pool(struct tlv_writer *w, const struct pool *pool)
 	return 0;
 }
 
-static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *scratch)
+static int put_all(struct tlv_writer *w, struct supervisor *s, struct policy_text *known)
 {
 	size_t mark = tlv_begin(w, STATE_HEAD);
 
 	put_numbers(w, s);
-	put_policy(w, scratch, &s->policy);
+	state_put_policy(w, &s->policy, known);
 	for (const struct launch *l = s->launches; l; l = l->next)
-		put_launch(w, scratch, l);
+		put_launch(w, l, known);
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (s->socks[i].in_use)
 			put_sock(w, &s->socks[i]);
@@ -231,28 +211,31 @@ static int put_all(struct tlv_writer *w, struct supervisor *s, struct config *sc
 	return 0;
 }
 
+/* In one go, if it needs no more than the last time and a little; else it is known then what it needs. */
 int state_save(struct supervisor *s, uint8_t **ret, size_t *ret_size)
 {
-	struct config *scratch = malloc(sizeof *scratch);
-	struct tlv_writer count = { .out = NULL }, w;
-	uint8_t *bytes = NULL;
-	int rc = scratch ? put_all(&count, s, scratch) : -ENOMEM;
+	static size_t needed = STATE_ROOM;
+	struct tlv_writer w = { .size = needed + needed / 4 };
+	struct config *scratch = calloc(1, sizeof *scratch);
+	int rc = scratch ? 0 : -ENOMEM;
 
-	if (rc == 0) {
-		bytes = malloc(count.used);
-		rc = bytes ? 0 : -ENOMEM;
-	}
-	if (rc == 0) {
-		w = (struct tlv_writer){ .out = bytes, .size = count.used };
-		rc = put_all(&w, s, scratch);
+	while (rc == 0) {
+		struct policy_text known = { .scratch = scratch };
+
+		w.out = malloc(w.size);
+		rc = w.out ? put_all(&w, s, &known) : -ENOMEM;
+		if (rc < 0 || w.used <= w.size)
+			break;
+		free(w.out);
+		w = (struct tlv_writer){ .size = w.used };
 	}
 	free(scratch);
 	if (rc < 0) {
-		free(bytes);
+		free(w.out);
 		return rc;
 	}
-	*ret = bytes;
-	*ret_size = count.used;
+	*ret = w.out;
+	*ret_size = needed = w.used;
 	return 0;
 }
 

@@ -19,7 +19,7 @@ static uint64_t number_of(const uint8_t *in, size_t size)
 	return number;
 }
 
-static void append(struct tlv_writer *w, const void *bytes, size_t size)
+void tlv_append(struct tlv_writer *w, const void *bytes, size_t size)
 {
 	if (size > 0 && w->used <= w->size && size <= w->size - w->used)
 		memcpy(w->out + w->used, bytes, size);
@@ -32,13 +32,13 @@ static void head(struct tlv_writer *w, uint16_t tag, size_t size)
 
 	little(bytes, tag, 2);
 	little(bytes + 2, size, 4);
-	append(w, bytes, sizeof bytes);
+	tlv_append(w, bytes, sizeof bytes);
 }
 
 void tlv_put(struct tlv_writer *w, uint16_t tag, const void *bytes, size_t size)
 {
 	head(w, tag, size);
-	append(w, bytes, size);
+	tlv_append(w, bytes, size);
 }
 
 void tlv_put_number(struct tlv_writer *w, uint16_t tag, uint64_t number)

@@ -28,6 +28,9 @@ void tlv_put(struct tlv_writer *w, uint16_t tag, const void *bytes, size_t size)
 void tlv_put_number(struct tlv_writer *w, uint16_t tag, uint64_t number);
 void tlv_put_text(struct tlv_writer *w, uint16_t tag, const char *text);
 
+/* Bytes of a record that is begun, as they are. */
+void tlv_append(struct tlv_writer *w, const void *bytes, size_t size);
+
 /* A record of records: returns a mark for tlv_end(). */
 size_t tlv_begin(struct tlv_writer *w, uint16_t tag);
 void tlv_end(struct tlv_writer *w, size_t mark);
