@@ -21,6 +21,7 @@
 #include "supervisor/os/cgroup.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/filelimit.h"
+#include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
 
@@ -285,6 +286,17 @@ static void open_oom_counter(struct supervisor *s)
 	s->oom_fd = fd < 0 ? -1 : fd;
 }
 
+/* To find it reads all mounts. It can be read no more when its cgroup was removed. */
+static void resume_oom_counter(struct supervisor *s)
+{
+	uint64_t count;
+
+	if (s->oom_fd >= 0 && cgroup_oom_read(s->oom_fd, &count) == 0)
+		return;
+	fd_close(&s->oom_fd);
+	open_oom_counter(s);
+}
+
 int start_all(struct supervisor *s)
 {
 	uint32_t workers = workers_wanted(&s->policy);
@@ -354,7 +366,7 @@ int start_upgraded(struct supervisor *s)
 	const char *problem = "";
 	int status;
 
-	open_oom_counter(s);
+	resume_oom_counter(s);
 	s->adopt_keeps_setuid = geteuid() == 0;
 	status = resume_log(s);
 	if (status == 0 && state_take_over(s, &problem) < 0) {

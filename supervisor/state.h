@@ -103,6 +103,7 @@ enum state_tag {
 	STATE_TROUBLE,
 	STATE_COUNTS,
 	STATE_WORKER_STANDING,
+	STATE_OOM_FD,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -138,6 +138,7 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1 | (uint64_t)s->no_strangers << 2);
 	tlv_put_number(w, STATE_WORKERS_TOLD, s->told_workers);
 	tlv_put_number(w, STATE_OOM_KILLS, s->oom_kills);
+	tlv_put_number(w, STATE_OOM_FD, (uint64_t)s->oom_fd);
 	tlv_put_number(w, STATE_SYSTEMD_MS, s->systemd_ms);
 	tlv_put_number(w, STATE_TROUBLE, s->trouble);
 	tlv_put_number(w, STATE_CONTROL_FD, (uint64_t)control_fd(s->control));
@@ -282,6 +283,7 @@ void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), v
 	visit(s->sd.fd, context);
 	visit(s->pidfile.fd, context);
 	visit(s->record.file.file.fd, context);
+	visit(s->oom_fd, context);
 	visit(control_fd(s->control), context);
 	visit(metrics_fd(s->metrics), context);
 	for (int i = 0; i < s->inherited_count; i++)

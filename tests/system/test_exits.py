@@ -309,6 +309,7 @@ action = respawn
         c.announce("worker.exit", "give_up")
         c.ready(2)
         self.assertFalse(self.killed(c).oom)
+        c.ctl("upgrade")  # it takes the counter with it
         mark = c.mark()
         client = harness.Connection(c.port)  # whoever takes it
         self.addCleanup(client.close)
