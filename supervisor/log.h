@@ -107,6 +107,7 @@ struct log {
 	struct log_buffer fill, out;
 	struct log_writer *writer; /* the thread that writes to files; NULL until it is needed */
 	bool writing;              /* it does */
+	bool resting;              /* it ends when it does not */
 	uv_async_t done;           /* it has */
 	int watch_fd;        /* epoll: waits for the target, which uv_poll_t must not touch */
 	uv_poll_t watch;
@@ -149,9 +150,9 @@ int log_reopen(struct log *log);
  * True if all is written. */
 bool log_flush(struct log *log, unsigned timeout_ms);
 
-/* Ends the thread that writes to a file, if it has nothing to write: execve(2) would wait for its end.
- * The next line has another one. */
-void log_rest(struct log *log);
+/* From now on, or no more, the thread that writes to a file ends when it has nothing to write, and the
+ * next line has another one: execve(2) would wait for its end. */
+void log_rest(struct log *log, bool resting);
 
 /*
  * For an upgrade: what could not be written yet, in its order, and the counts. The text is borrowed.

@@ -107,6 +107,12 @@ static bool writer_take(struct log *log, uint64_t deadline_ms)
 	return true;
 }
 
+static void rest(struct log *log)
+{
+	if (log->resting && !log->writing && log_writer_destroy(log->writer))
+		log->writer = NULL;
+}
+
 static void on_written(uv_async_t *async)
 {
 	struct log *log = async->data;
@@ -114,6 +120,7 @@ static void on_written(uv_async_t *async)
 	if (log->writing)
 		writer_take(log, 0);
 	log_push(log);
+	rest(log);
 	wake(log);
 }
 
@@ -355,10 +362,10 @@ int log_sink_start(struct log *log)
 	return watch_init(log);
 }
 
-void log_rest(struct log *log)
+void log_rest(struct log *log, bool resting)
 {
-	if (!log->writing && log_writer_destroy(log->writer))
-		log->writer = NULL;
+	log->resting = resting;
+	rest(log);
 }
 
 /* ---- the end ---- */

@@ -60,6 +60,7 @@ static void on_trial_closed(uv_handle_t *handle)
 static void trial_close(struct trial *trial)
 {
 	trial->s->trial = NULL;
+	log_rest(&trial->s->log, false);
 	uv_close((uv_handle_t *)&trial->poll, on_trial_closed);
 	uv_close((uv_handle_t *)&trial->timer, on_trial_closed);
 }
@@ -304,10 +305,10 @@ static int begin(struct supervisor *s, const char **failed)
 		*failed = s->upgrade_problem;
 		return -1;
 	}
-	log_rest(&s->log);
 	*failed = "no memory for the trial run";
 	s->upgrade_problem[0] = '\0';
 	if (watch_trial(s, &spawned, fd) == 0) {
+		log_rest(&s->log, true);
 		fd_take(&fd);
 		return 0;
 	}
