@@ -7,6 +7,7 @@ Other servers take part when they are installed: node, nginx, gunicorn, wrk, red
 pass or fail.
 """
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -44,6 +45,20 @@ const server = http.createServer((q, r) => {
 server.keepAliveTimeout = 60000;
 server.listen(Number(process.env.PORT));
 process.on('SIGTERM', () => server.close(() => process.exit(0)));
+"""
+# Each process that is required by this has a cgroup of its own with that share of a CPU, so that more of
+# them than there are CPUs, and the load, do not take it from each other.
+LIMIT = """
+const fs = require('fs'), folder = process.env.CPU_CGROUP + '/' + process.pid, period = 10000;
+const quota = String(Math.round(period * Number(process.env.CPU_SHARE)));
+fs.mkdirSync(folder);
+if (fs.existsSync(folder + '/cpu.max')) {
+  fs.writeFileSync(folder + '/cpu.max', quota + ' ' + period);
+} else {
+  fs.writeFileSync(folder + '/cpu.cfs_period_us', String(period));
+  fs.writeFileSync(folder + '/cpu.cfs_quota_us', quota);
+}
+fs.writeFileSync(folder + '/cgroup.procs', String(process.pid));
 """
 CLUSTER = """
 const cluster = require('cluster');
@@ -261,8 +276,59 @@ def rate():
           f"ratio {found['round-robin'] / found['shared']:.3f}")
 
 
+def cpu_cgroup():
+    """A folder where cgroups with a share of the CPU can be made, or None."""
+    for root in ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup"):
+        folder = pathlib.Path(root) / f"clusterd-bench.{os.getpid()}"
+        try:
+            folder.mkdir()
+            if not (folder / "cpu.cfs_quota_us").exists():
+                (folder / "cgroup.subtree_control").write_text("+cpu")
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            continue
+        return folder
+    return None
+
+
+def removed(folder):
+    """False as long as one of its processes has yet to be reaped."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
+
+
+def limited(start, cgroup):
+    def begin():
+        (FOLDER / "limit.js").write_text(LIMIT)
+        os.environ.update(NODE_OPTIONS=f"--require {FOLDER}/limit.js", CPU_CGROUP=str(cgroup), CPU_SHARE="0.4")
+        try:
+            return start()
+        finally:
+            del os.environ["NODE_OPTIONS"]
+    return begin
+
+
+def adopt_limited(servers):
+    """Two workers can do twice what one does only where the load and they have CPUs enough, or need so little."""
+    cgroup = cpu_cgroup()
+    if not cgroup:
+        return
+    found = rounds([(name, limited(start, cgroup)) for name, start in servers], wrk)
+    for folder in *(child for child in cgroup.iterdir() if child.is_dir()), cgroup:
+        wait_for(lambda folder=folder: removed(folder))
+    tell_adopted("keep-alive, each process with 0.4 CPUs, requests/s", found, 2)
+
+
+def tell_adopted(title, found, times):
+    print(f"\nNode, {title}: alone {found['alone']:.0f}, 2 adopted {found['adopted']:.0f}, Node's "
+          f"cluster of 2 {found['cluster']:.0f}; adopted / {times} x alone "
+          f"{found['adopted'] / times / found['alone']:.3f}, adopted / cluster "
+          f"{found['adopted'] / found['cluster']:.3f}")
+
+
 def adopt():
-    """With work to do in a request the load takes next to no CPU: only so two workers can do twice what one does."""
     def alone():
         port = free_port()
         process = run("node", "app.js", PORT=port)
@@ -276,11 +342,9 @@ def adopt():
             ("keep-alive, requests per CPU-second", per_cpu, 1, 0),
             ("a connection each, requests per CPU-second", lambda port: per_cpu(port, close=True), 1, 0)):
         os.environ["WORK_MS"] = str(work_ms)
-        found = rounds(servers, measure)
-        print(f"\nNode, {title}: alone {found['alone']:.0f}, 2 adopted {found['adopted']:.0f}, Node's "
-              f"cluster of 2 {found['cluster']:.0f}; adopted / {times} x alone "
-              f"{found['adopted'] / times / found['alone']:.3f}, adopted / cluster "
-              f"{found['adopted'] / found['cluster']:.3f}")
+        tell_adopted(title, rounds(servers, measure), times)
+    os.environ["WORK_MS"] = "0"
+    adopt_limited(servers)
 
 
 def slot_pid(slot):
