@@ -24,6 +24,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import tempfile
 import termios
@@ -66,6 +67,7 @@ PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 PORTS = 60
+TCPI_LAST_DATA_RECV = 52  # of struct tcp_info, linux/tcp.h; milliseconds ago
 _first_port = int(os.environ.get("PORT_BASE", "23000"))
 _ports = itertools.cycle(range(_first_port, _first_port + PORTS))
 
@@ -554,7 +556,8 @@ class Load:
                 again = False
                 if connection is None or connection.rested < self.PATIENCE:
                     with self.lock:
-                        self.lost.append(f"{number}: {type(error).__name__} {error}")
+                        self.lost.append(f"{number}: {type(error).__name__} {error}" + (
+                            f", {connection.rested} s at rest after {connection.answers} answers" if connection else ""))
             if not (again and self.keep_alive) and connection:
                 connection.close()
                 connection = None
@@ -578,16 +581,20 @@ class Connection:
     """A raw HTTP/1.1 client connection."""
 
     def __init__(self, port, host="127.0.0.1", timeout=DEADLINE):
-        self.at_rest = time.monotonic()
         self.rested = 0  # seconds between the last answer, or the connect, and what was sent next
+        self.answers = 0
         self.socket = socket.create_connection((host, port), timeout)
         self.file = self.socket.makefile("rb")
 
     def send(self, text):
+        # The kernel knows when the answer came; who gets no CPU knows only when it read it.
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        self.rested = struct.unpack_from("I", info, TCPI_LAST_DATA_RECV)[0] / 1000
+        begun = time.monotonic()
         try:
             self.socket.sendall(text.encode() if isinstance(text, str) else text)
         finally:
-            self.rested = time.monotonic() - self.at_rest
+            self.rested += time.monotonic() - begun
 
     def response(self):
         """(status, headers, body) of the next answer."""
@@ -600,7 +607,7 @@ class Connection:
             key, _, value = line.decode().partition(":")
             headers[key.lower()] = value.strip()
         body = self.file.read(int(headers.get("content-length", 0)))
-        self.at_rest = time.monotonic()
+        self.answers += 1
         return status, headers, body
 
     def get(self, path="/get"):

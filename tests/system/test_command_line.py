@@ -294,9 +294,7 @@ class CommandLine(harness.TestCase):
         self.assertEqual(len(c.all("policy")), 1)
 
     def test_L7_a_start_that_fails_with_a_full_log_says_why(self):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", harness.free_port()))
-            taken.listen()
+        with socket.create_server(("127.0.0.1", harness.free_port())) as taken:
             done = self.run_clusterd("--set", "log.file=/dev/full", "--set", "control.socket=off",
                                      "-l", "127.0.0.1:%d" % taken.getsockname()[1], "--", "/bin/sleep", "1000")
         self.assertEqual(done.returncode, 73)

@@ -347,9 +347,7 @@ reload: done
         self.assertEqual(self.names(c), {one: "web"})
 
     def test_F7_an_address_in_use_changes_nothing(self):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", harness.free_port()))
-            taken.listen()
+        with socket.create_server(("127.0.0.1", harness.free_port())) as taken:
             one, free = harness.free_port(), harness.free_port()
             base = GOOD % 2 + f"[listen web]\naddress = 127.0.0.1:{one}\n"
             c = self.start(base, listen=False)
