@@ -32,6 +32,7 @@
 #include "supervisor/os/sdnotify.h"
 #include "supervisor/os/spawn.h"
 #include "supervisor/output.h"
+#include "supervisor/steer.h"
 #include "supervisor/supervisor.h"
 
 struct control;
@@ -179,17 +180,6 @@ struct sock {
 	uint64_t repaired;
 	uint64_t repair_told_ms; /* when the minute began in which so many repairs were told */
 	uint32_t repairs_told;
-};
-
-/* The seats that get new connections, in the modes that have a socket for each worker (steer.c). */
-struct steer {
-	uint32_t *list, *place; /* place[seat]: 1 + its index in list, or 0 */
-	uint32_t *owner;        /* cookie of the worker in each seat, or 0 */
-	uint32_t count, size;
-	bool dirty;             /* the kernel has not been told yet */
-	bool empty;             /* what it was told last was an empty list, or it was told nothing yet */
-	bool vacancy;           /* a slot may have nobody, and is to have nobody, since the last look */
-	bool vacant_last;       /* one like that has kept its socket, for it is the last of a hash group */
 };
 
 struct supervisor {
@@ -409,39 +399,6 @@ void holders_down(struct supervisor *s, const struct sock *sock, const char *ste
 void keep_all(struct supervisor *s);
 void keep_policy(struct supervisor *s);
 void keep_start(struct supervisor *s);
-
-/* steer.c */
-int steer_grow(struct supervisor *s, uint32_t slots);
-void steer_free(struct supervisor *s);
-uint32_t steer_seats(uint32_t workers);
-uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie);
-int steer_furnish(struct supervisor *s, uint32_t seat, const char **failed);
-void steer_leave_seat(struct supervisor *s, struct worker *worker);
-void steer_seat(struct supervisor *s, uint32_t seat, bool on);
-void steer_worker(struct supervisor *s, struct worker *worker, bool on);
-void steer_forget(struct supervisor *s, const struct sock *sock);
-uint64_t steer_handed(const struct supervisor *s, uint32_t seat);
-uint64_t steer_connections(const struct supervisor *s, uint32_t seat);
-bool steer_used(const struct supervisor *s);
-void steer_hand_over(struct supervisor *s, const struct worker *worker);
-void steer_reattach(struct supervisor *s);
-void steer_off(struct supervisor *s, uint32_t slot);
-void steer_restore(struct supervisor *s, const struct worker *worker);
-uint32_t steer_standing(const struct worker *worker); /* what steer_restore() needs to know; never 0 */
-void steer_apply(struct supervisor *s);
-void steer_orphan(struct supervisor *s, uint32_t seat, bool on);
-bool steer_is_stray(const struct supervisor *s, uint32_t seat);
-void steer_orphan_gone(struct supervisor *s, uint32_t seat);
-void steer_move(struct supervisor *s, uint32_t slot);
-int steer_open(struct supervisor *s, struct sock *sock, uint32_t seat, const char **failed);
-int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed);
-void steer_slot_gone(struct supervisor *s, uint32_t slot);
-void vacancy_look(struct supervisor *s);
-void vacancy_report(struct supervisor *s, const struct report *report);
-void vacancy_settle(struct supervisor *s);
-int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed);
-int vacancy_open(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed);
-bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot);
 
 /* reload.c */
 struct sock *sock_of(struct supervisor *s, const struct listener *listener);
