@@ -256,7 +256,7 @@ reload: done
     def test_F7_sockets_come_and_go(self):
         one, two, three = (harness.free_port() for _ in range(3))
         listen = "[listen %s]\naddress = 127.0.0.1:%d\n"
-        base = NOTIFY % "10s"
+        base = NOTIFY % "10s" + "[supervisor]\nmax_old = 16\n"
         c = self.start(base + listen % ("web", one), (harness.APP,), listen=False)
         load = harness.Load(one, 4)
         self.write(c, base + listen % ("web", one) + listen % ("more", two))
