@@ -357,6 +357,19 @@ class Paused(Balance):
                     c.ctl("scale", "2")
                 c.rebase()
 
+    def test_beside_it_a_hash_listener_loses_the_socket_of_a_slot_that_goes(self):
+        """After a roll other slots' workers have seats there; that of hash is the slot's own all the same."""
+        hashed = harness.free_port()
+        listen = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
+        c = self.cluster(*SERVE, policy=POLICY + listen % ("h", hashed, "hash")
+                         + listen % ("r", harness.free_port(), "round-robin"), flags=("-n", 2), listen=False)
+        c.ready(2)
+        c.ctl("roll")
+        c.ctl("scale", "3")
+        c.ctl("scale", "2")
+        c.baseline = None  # seats that were used stay open
+        self.assertLessEqual(len(clients.count(hashed, 40)), 2)
+
 
 class OtherModes(Balance):
     def test_the_room_for_more_workers(self):
