@@ -162,6 +162,15 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	workers_policy(s);
 }
 
+/* Of a listener that is its backlog. */
+static void apply_to_listeners(struct policy *policy, const struct policy *fresh)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		for (uint32_t l = 0; l < fresh->listener_count; l++)
+			if (listener_same(&policy->listeners[i], &fresh->listeners[l]))
+				policy->listeners[i].backlog = fresh->listeners[l].backlog;
+}
+
 /* What applies at once applies to every generation, else a roll under way would take it back. */
 static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 {
@@ -170,6 +179,7 @@ static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 			if (keys[i].when == KEY_LIVE)
 				memcpy((char *)&l->policy + keys[i].offset,
 				       (const char *)fresh + keys[i].offset, keys[i].size);
+		apply_to_listeners(&l->policy, fresh);
 		memcpy(l->policy.rules, fresh->rules, sizeof l->policy.rules);
 		l->policy.rule_count = fresh->rule_count;
 	}

@@ -171,16 +171,17 @@ reload: done
 
     def test_a_live_change_during_a_roll_stays(self):
         """The roll was begun with an older policy; its end does not bring that one back."""
-        slow = NOTIFY % "20s"
-        c = self.start(slow, (harness.PROBE, "after=700", "ready", "serve"))
-        self.write(c, slow + "[env]\nA = 1\n")
+        slow = NOTIFY % "20s" + f"[listen web]\naddress = 127.0.0.1:{harness.free_port()}\nbacklog = %d\n"
+        c = self.start(slow % 100, (harness.PROBE, "after=700", "ready", "serve"), listen=False)
+        self.write(c, slow % 100 + "[env]\nA = 1\n")
         c.ctl("reload", "--no-wait")
         c.wait_event("roll.begin")
-        self.write(c, slow + "[env]\nA = 1\n[health]\ninterval = 77s\n")
+        self.write(c, slow % 50 + "[env]\nA = 1\n[health]\ninterval = 77s\n")
         c.ctl("reload", "--no-wait")
         self.assertEqual(self.in_force(c, "health.interval"), "1m17s")
         c.wait_event("roll.end", verdict="done")
         self.assertEqual(self.in_force(c, "health.interval"), "1m17s")
+        self.assertEqual(self.in_force(c, "listen web.backlog"), "50")
         self.assertEqual(len(c.all("roll.begin")), 1)
 
     # -- scale by hand --
