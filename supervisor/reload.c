@@ -125,6 +125,24 @@ static uint32_t wanted_by(const struct supervisor *s, const struct policy *polic
 	return count_by_hand(s, policy) ? slots_now(s) : workers_wanted(policy);
 }
 
+/* What it was set to, and what the file said then. Of rolls one upon the other the way back leads to before the first. */
+static void note_count(struct supervisor *s, bool by_hand)
+{
+	if (s->scaled && !by_hand && !s->by_hand.known)
+		s->by_hand = (struct by_hand){ 1, s->policy.cluster_workers, slots_now(s) };
+}
+
+/* On the way back: what was set by hand since stays, and what was before comes back. */
+static uint32_t wanted_again(const struct supervisor *s, const struct policy *policy, bool *ret_by_hand)
+{
+	bool before = s->by_hand.known && s->by_hand.file == policy->cluster_workers;
+
+	*ret_by_hand = s->scaled || before;
+	if (s->scaled)
+		return slots_now(s);
+	return before ? s->by_hand.workers : workers_wanted(policy);
+}
+
 static void rename_sockets(struct supervisor *s)
 {
 	for (uint32_t l = 0; l < s->policy.listener_count; l++)
@@ -251,7 +269,9 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		return -1;
 	}
 	watch_new_sockets(s);
-	if (!launch)
+	if (launch)
+		note_count(s, by_hand);
+	else
 		apply_to_launches(s, r->fresh);
 	apply_live(s, r->fresh);
 	if (apply_count(s, workers, by_hand, &failed) < 0)
@@ -310,14 +330,14 @@ void reload_settle(struct supervisor *s)
 	if (memcmp(&launch->policy, &s->policy, sizeof s->policy) != 0) {
 		sup_note(s, LOG_LEVEL_WARN, "the policy of generation %u is in force again",
 		         launch->generation);
-		by_hand = count_by_hand(s, &launch->policy);
-		workers = wanted_by(s, &launch->policy);
+		workers = wanted_again(s, &launch->policy, &by_hand);
 		apply_live(s, &launch->policy);
 		if (apply_count(s, workers, by_hand, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "cluster.workers: %s", failed);
 		/* The generation that failed may have gone while its policy was still in force. */
 		reload_close_unused(s);
 	}
+	s->by_hand.known = 0;
 }
 
 static void complain_through(void *context, const char *line)

@@ -102,6 +102,7 @@ enum state_tag {
 	STATE_TROUBLE,
 	STATE_COUNTS,
 	STATE_WORKER_STANDING,
+	STATE_BY_HAND,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

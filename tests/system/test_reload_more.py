@@ -159,6 +159,29 @@ reload: done
         harness.eventually(lambda: len(c.workers()) == 2, "two workers again")
         self.assertIn('"wanted":2', c.ctl("--json", "status"))
 
+    def test_rollback_brings_a_number_set_by_hand_back(self):
+        base = NOTIFY % "10s"
+        program = ("/bin/sh", "-c", 'while [ "$BAD" ] && [ -d "$BAD" ]; do sleep 0.02; done; [ "$BAD" ] && exit 3; '
+                   'exec "$0" ready serve', harness.PROBE)
+        for meanwhile, expected in (("upgrade",), 5), (("scale", "4"), 4):
+            with self.subTest(meanwhile=meanwhile):
+                bad = base.replace("= 2", "= 3") + f"[env]\nBAD = {(folder := tempfile.mkdtemp())}\n"
+                c = self.start(base, program)
+                c.announce("worker.exit", "worker.escalate", "roll.back", "upgrade")
+                c.ctl("scale", "5")
+                self.write(c, bad)
+                c.ctl("reload", "--no-wait")
+                c.wait_event("scale", to=3)
+                c.ctl(*meanwhile, "--no-wait")
+                os.rmdir(folder)
+                c.wait_note("is in force again")
+                harness.eventually(lambda c=c: f'"ready":{expected},"wanted":{expected}' in
+                                   c.ctl("--json", "status", status=None), f"{expected} workers")
+                self.write(c, base + "[health]\ninterval = 9s\n")
+                c.ctl("reload")  # the file says nothing new
+                self.assertIn(f'"wanted":{expected}', c.ctl("--json", "status"))
+                c.baseline = None
+
     def test_rollback_closes_the_new_sockets(self):
         c = self.start(NOTIFY % "10s" + "[listen web]\naddress = 127.0.0.1:%d\n" % (port := harness.free_port()),
                        self.SLOW, listen=False)
