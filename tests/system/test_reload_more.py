@@ -192,6 +192,31 @@ reload: done
         self.assertTrue(reachable(port))
         self.assertFalse(reachable(other))
 
+    def test_the_next_reload_finishes_a_roll_that_was_not_finished(self):
+        base = (NOTIFY % "10s").replace("tries = 1", "tries = 1\non_failure = stop")
+        for how in ("fails", "drained"):
+            with self.subTest(how=how):
+                c = self.start(base, ("/bin/sh", "-c", '[ "$A" ] && [ "$CLUSTERD_SLOT" = 1 ] && until [ -e go ]; do '
+                                      '[ -e bad ] && exit 3; sleep 0.02; done; exec "$0" ready serve', harness.PROBE))
+                c.announce("worker.exit")
+                self.write(c, base + "[env]\nA = 1\n[log]\ntail = 1K\n")
+                c.ctl("reload", "--no-wait")
+                c.wait_event("roll.slot", slot=0)
+                if how == "drained":
+                    c.ctl("drain", "all")
+                    c.ctl("reset")
+                (c.folder / "bad").touch()
+                c.wait_event("roll.end", verdict="failed" if how == "fails" else "stopped")
+                (c.folder / "go").touch()
+                c.ctl("wait", "ready")
+                plan = "the last roll was not finished: replaces the workers\n"
+                self.assertEqual(c.ctl("config", "--diff"), plan)
+                self.assertTrue(c.ctl("reload").startswith(plan))
+                for slot in (0, 1):
+                    self.assertEqual(harness.environ(c.pid_of(slot))[b"A"], b"1")
+                self.assertIn("the policy has not changed\n", c.ctl("reload"))
+                c.baseline = None
+
     def test_a_live_change_during_a_roll_stays(self):
         """The roll was begun with an older policy; its end does not bring that one back."""
         slow = NOTIFY % "20s" + f"[listen web]\naddress = 127.0.0.1:{harness.free_port()}\nbacklog = %d\n"
