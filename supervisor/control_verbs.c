@@ -138,7 +138,10 @@ static void serve_reload(struct client *client)
 	}
 	sup_look(client->control->s, &after);
 	client->wait.roll = roll;
-	if (roll == 0 && after.pool.wanted != before.pool.wanted) {
+	if (!dry_run && roll == 0 && after.pool.roll) {
+		wait_join(client, &after.pool);
+		begun(client);
+	} else if (roll == 0 && after.pool.wanted != before.pool.wanted) {
 		client->wait.what = WAIT_SCALE;
 		client->wait.count = after.pool.wanted;
 		begun(client);

@@ -258,6 +258,20 @@ void wait_report(struct client *client, const struct report *report)
 		client_ok(client);
 }
 
+/* A roll that is under way brings what was asked for: its verdict is that of this client, too. */
+void wait_join(struct client *client, const struct pool_view *pool)
+{
+	client->wait.roll = pool->roll;
+	client->wait.back = pool->roll_back;
+	put_progress(client, &(struct report){
+				     .what = REPORT_ROLL_BEGIN,
+				     .slot = ALL_SLOTS,
+				     .roll = pool->roll,
+				     .generation = pool->roll_generation,
+				     .count = pool->wanted,
+			     });
+}
+
 static void verdict(struct client *client)
 {
 	struct json j;
