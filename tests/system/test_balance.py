@@ -210,6 +210,18 @@ class RoundRobin(Balance):
         self.assertIn('clusterd_worker_handed_total{slot="3"} 25\n', c.ctl("metrics"))
         self.assertIn('clusterd_worker_backlog{slot="3"} 0\n', c.ctl("metrics"))
 
+    def test_the_room_for_connections_that_wait_is_that_of_who_gets_them(self):
+        """A roll leaves seats behind that nobody has."""
+        c = self.start()
+        limits = []
+        for _ in range(3):
+            lines = map(json.loads, c.ctl("--json", "status").splitlines())
+            limits += [line["limit"] for line in lines if line.get("kind") == "listener"]
+            c.ctl("roll")
+        self.assertEqual(limits, limits[:1] * 3)
+        self.assertGreater(limits[0], 0)
+        c.baseline = None
+
     def handed(self, c):
         lines = map(json.loads, c.ctl("--json", "status").splitlines())
         return [line["handed"] for line in lines if "handed" in line]
