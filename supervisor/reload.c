@@ -52,6 +52,21 @@ static void close_new_sockets(struct supervisor *s)
 			sock_close(s, &s->socks[i]);
 }
 
+/* A socket of ours can be what is in the way, as that of * is to one address of its port. */
+static void object_to_socket(struct reload *r, const struct listener *listener)
+{
+	const struct address *address = &listener->address;
+
+	reload_object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+	for (uint32_t i = 0; address->port > 0 && i < r->s->sock_count; i++) {
+		const struct sock *sock = &r->s->socks[i];
+
+		if (sock->in_use && sock->bound.kind == address->kind && sock->bound.port == address->port)
+			reload_object(r, "[listen %s] has that port until the workers have been replaced: "
+			              "that takes a restart of clusterd, or another port", sock->config.name);
+	}
+}
+
 /* Opens what is new. On failure what it opened is closed again. */
 static int open_new_sockets(struct reload *r, uint32_t workers)
 {
@@ -69,7 +84,7 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		if (!sock_of(s, listener))
 			status = sockets_add(s, listener, workers);
 		if (status != 0)
-			reload_object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+			object_to_socket(r, listener);
 	}
 	s->socket_tell = NULL;
 	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {

@@ -412,6 +412,29 @@ reload: done
             self.assertFalse(reachable(free))
             self.assertEqual(self.in_force(c, "health.interval"), "10s")
 
+    def test_F7_a_port_that_another_listener_has_still(self):
+        port = harness.free_port()
+        c = self.start(GOOD % 2 + f"[listen web]\naddress = 127.0.0.1:{port}\n", listen=False)
+        c.announce("reload")
+        self.write(c, GOOD % 2 + f"[listen all]\naddress = *:{port}\n")
+        self.assertRegex(c.ctl("reload", status=1), r"\n\[listen all\]: could not be opened; nothing was changed\n"
+                         r"\[listen web\] has that port until the workers have been replaced: .*\n$")
+
+    def test_F7_no_more_sockets_than_those_of_two_policies(self):
+        def policy(first, count):
+            return NOTIFY % "5s" + "".join(f"[listen l{i}]\naddress = unix:@{os.getpid()}.{i}\n"
+                                           for i in range(first, first + count))
+
+        c = self.start(policy(0, 16), (harness.PROBE, "ignore-term", "ready", "serve"), listen=False)
+        c.announce("reload", "worker.escalate", "worker.exit")
+        self.write(c, policy(16, 16))
+        c.ctl("reload")
+        self.write(c, policy(32, 1))
+        self.assertIn("\nlistener l32: 32 sockets are open, as many as there can be, until the workers of former "
+                      "policies have ended\n", c.ctl("reload", status=1))
+        c.ctl("stop", "--now")
+        self.assertEqual(c.wait(), 0)
+
     # -- what the manager and the log see --
 
     def test_reloading_and_ready_come_in_pairs(self):
