@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -263,6 +264,22 @@ class RowG(harness.TestCase):
         self.assertNotEqual(c.pid_of(1), before[1])
         c.ctl("restart", "7", status=None)
         self.assertEqual(len(c.all("worker.start")), 4)
+
+    def test_restart_during_a_roll_that_pauses(self):
+        """It comes after the roll, runs what that has brought, and says why it waits."""
+        c = self.start(workers=2)
+        quick = c.policy_file.read_text()
+        c.policy_file.write_text(quick.replace("[roll]\n", "[roll]\npause = 1h\n"))
+        c.ctl("reload")
+        c.ctl("roll", "--no-wait")
+        c.wait_event("roll.slot", slot=0)
+        restart = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "restart", "0"], text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.assertEqual(restart.stdout.readline(), "roll 2: 1 slot to generation 2\n")
+        self.assertEqual(restart.stdout.readline(), "roll 1 is under way: the slot is restarted when that has ended\n")
+        c.policy_file.write_text(quick)
+        c.ctl("reload")
+        self.assertIn("\nroll 2: done after", restart.communicate(timeout=harness.DEADLINE)[0])
 
     def test_stop_wins_over_a_roll(self):
         c = self.start(harness.PROBE, "after=300", "ready", "serve", workers=4)
