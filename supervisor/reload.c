@@ -296,18 +296,24 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	return 0;
 }
 
-/* What take_effect() would refuse, as far as that can be seen before a socket is opened. */
-static int rehearse(struct reload *r, bool roll)
+/*
+ * What take_effect() would refuse, as far as that can be seen before a socket is opened. A check looks at the
+ * program in any case; that old workers drain is no problem of a policy that needs no roll.
+ */
+static int rehearse(struct reload *r, bool check)
 {
 	struct launch *launch = NULL;
 	char problem[LINE_MAX_TOLD];
+	int rc = 0;
 
-	if (roll && make_launch(r->s, r->fresh, &launch, problem, sizeof problem) < 0) {
+	if (r->roll > 0)
+		rc = make_launch(r->s, r->fresh, &launch, problem, sizeof problem);
+	else if (check)
+		rc = launch_create(r->s, r->fresh, r->s->generation + 1, &launch, problem, sizeof problem);
+	if (rc < 0)
 		reload_object(r, "%s", problem);
-		return -1;
-	}
 	launch_free(launch);
-	return 0;
+	return rc < 0 ? -1 : 0;
 }
 
 /* What workers = auto means can change without the file; true if so. */
@@ -391,7 +397,7 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 		reload_compare(&r);
 		if (!compare_count(&r) && r.live + r.roll + r.boot == 0)
 			reload_say(&r, "the policy has not changed");
-		rc = dry_run ? rehearse(&r, roll || r.roll > 0)
+		rc = dry_run ? rehearse(&r, roll)
 		             : take_effect(&r, roll || r.roll > 0, ret_roll);
 	}
 	if (!dry_run) {

@@ -332,6 +332,7 @@ class RowG(harness.TestCase):
         why = ("the workers of 1 old generation still drain, and [supervisor] max_old allows no more: try again when "
                "they have ended, or set over_max_old = cut")
         self.assertIn(why, c.ctl("--json", "roll", status=1))
+        c.ctl("check")
         c.ctl("reload")  # which changes nothing, and needs no roll
         good = c.policy_file.read_text()
         c.policy_file.write_text(good + "[env]\nNEW = 1\n")
