@@ -343,6 +343,15 @@ void steer_off(struct supervisor *s, uint32_t slot)
 		steer_seat(s, worker->seat, false);
 }
 
+/* A worker of another slot has the seat with the number of this one. */
+static bool is_taken(struct supervisor *s, uint32_t slot)
+{
+	uint32_t cookie = slot < s->steer.size ? s->steer.owner[slot] : 0;
+	const struct worker *owner = cookie ? worker_find(s, cookie) : NULL;
+
+	return owner && owner->slot != slot;
+}
+
 /* The slot has lost its last ready worker while others serve: its queue need not wait for the next. */
 void steer_move(struct supervisor *s, uint32_t slot)
 {
@@ -353,7 +362,10 @@ void steer_move(struct supervisor *s, uint32_t slot)
 	if (!pool_slot(s->pool, slot, &view))
 		return;
 	worker = view.cookie ? worker_find(s, view.cookie) : NULL;
-	move_queue(s, worker ? worker->seat : slot);
+	if (worker)
+		move_queue(s, worker->seat);
+	else if (!is_taken(s, slot))
+		move_queue(s, slot);
 }
 
 uint32_t steer_standing(const struct worker *worker)

@@ -250,6 +250,35 @@ class RoundRobin(Balance):
         clients.count(b, 10)
         self.assertEqual(self.handed(c), [10, 10])
 
+    def slots(self, c):
+        lines = map(json.loads, c.ctl("--json", "status", status=None).splitlines())
+        return [line for line in lines if line.get("kind") == "slot"]
+
+    def keeps_its_queue(self, c):
+        """Of slot 0, which takes nothing, while slot 2 dies; false too if that was found to be stuck before."""
+        harness.eventually(lambda: all(slot["state"] == "ready" and "left_out_ms" not in slot for slot in self.slots(c)),
+                           "all are ready, and nobody is left out")
+        c.kill(signal.SIGSTOP, c.pid_of(0))
+        waiting = clients.queue(c.port, 4)
+        harness.eventually(lambda: not any(slot["queue"] for slot in self.slots(c)[1:]), "the others have taken theirs")
+        victim = c.pid_of(2)
+        c.kill(signal.SIGKILL, victim)
+        c.wait_event("worker.exit", pid=victim)
+        queue = self.slots(c)[0]["queue"]
+        c.kill(signal.SIGCONT, c.pid_of(0))
+        for s in waiting:
+            s.close()
+        return queue == 1
+
+    def test_a_worker_that_dies_leaves_the_queues_of_others_alone(self):
+        """After a roll, and with more slots than before, another slot's worker has the seat of its number."""
+        c = self.start(workers=2, program=(harness.PROBE, "ready"))
+        c.announce("worker.exit", "balance")
+        c.ctl("roll")
+        c.ctl("scale", "4")
+        self.assertTrue(any(self.keeps_its_queue(c) for _ in range(4)))
+        c.baseline = None
+
     def test_what_was_handed_out_counts_while_they_drain(self):
         c = self.start(program=(harness.PROBE, "ready", "drain=60000"), workers=2,
                        policy=POLICY.replace("timeout = 5s", "timeout = 60s"))
