@@ -177,6 +177,7 @@ void serve_logs(struct client *client);
 
 /* control_wait.c */
 bool wait_begin(struct client *client, enum wait_what what); /* false: refused and answered */
+void wait_join(struct client *client, const struct pool_view *pool); /* the roll under way */
 void wait_report(struct client *client, const struct report *report);
 void wait_check(struct client *client); /* has it come? */
 void wait_ended(struct client *client, int status);

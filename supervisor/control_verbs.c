@@ -92,6 +92,27 @@ static bool too_late(struct client *client)
 	return view.pool.stopping;
 }
 
+static void put_note(void *context, const char *line)
+{
+	struct client *client = context;
+	struct json j;
+
+	reply_begin(client, &j, "note");
+	json_text(&j, "text", line, strnlen(line, 1000));
+	reply_end(client, &j);
+}
+
+/* A roll can take long, by its pause say, and nothing would tell why this one does not begin. */
+static void tell_queued(struct client *client, const struct pool_view *pool)
+{
+	char text[96];
+
+	if (!pool->roll || !client->busy)
+		return;
+	snprintf(text, sizeof text, "roll %" PRIu32 " is under way: the slot is restarted when that has ended", pool->roll);
+	put_note(client, text);
+}
+
 static void serve_restart(struct client *client)
 {
 	struct supervisor *s = client->control->s;
@@ -110,17 +131,8 @@ static void serve_restart(struct client *client)
 		return;
 	client->wait.slot = event.slot;
 	sup_request(s, &event);
+	tell_queued(client, &view.pool);
 	begun(client);
-}
-
-static void put_note(void *context, const char *line)
-{
-	struct client *client = context;
-	struct json j;
-
-	reply_begin(client, &j, "note");
-	json_text(&j, "text", line, strnlen(line, 1000));
-	reply_end(client, &j);
 }
 
 static void serve_reload(struct client *client)
@@ -138,7 +150,10 @@ static void serve_reload(struct client *client)
 	}
 	sup_look(client->control->s, &after);
 	client->wait.roll = roll;
-	if (roll == 0 && after.pool.wanted != before.pool.wanted) {
+	if (!dry_run && roll == 0 && after.pool.roll) {
+		wait_join(client, &after.pool);
+		begun(client);
+	} else if (roll == 0 && after.pool.wanted != before.pool.wanted) {
 		client->wait.what = WAIT_SCALE;
 		client->wait.count = after.pool.wanted;
 		begun(client);

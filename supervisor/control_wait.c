@@ -258,6 +258,20 @@ void wait_report(struct client *client, const struct report *report)
 		client_ok(client);
 }
 
+/* A roll that is under way brings what was asked for: its verdict is that of this client, too. */
+void wait_join(struct client *client, const struct pool_view *pool)
+{
+	client->wait.roll = pool->roll;
+	client->wait.back = pool->roll_back;
+	put_progress(client, &(struct report){
+				     .what = REPORT_ROLL_BEGIN,
+				     .slot = ALL_SLOTS,
+				     .roll = pool->roll,
+				     .generation = pool->roll_generation,
+				     .count = pool->wanted,
+			     });
+}
+
 static void verdict(struct client *client)
 {
 	struct json j;
@@ -282,7 +296,15 @@ static bool is_given_up(struct supervisor *s, uint32_t slot)
 	struct sup_slot view;
 
 	return sup_slot(s, slot, &view) &&
-	       (view.slot.state == SLOT_HELD || view.slot.state == SLOT_RETIRED);
+	       (view.slot.state == SLOT_HELD || view.slot.state == SLOT_RETIRED || view.slot.state == SLOT_DRAINED);
+}
+
+/* By another request, while its last worker had not ended. */
+static bool is_filled_again(struct supervisor *s, const struct pool_view *pool, uint32_t slot)
+{
+	struct sup_slot view;
+
+	return !pool->stopping && slot < pool->wanted && sup_slot(s, slot, &view) && view.slot.state != SLOT_DRAINED;
 }
 
 static void check_scale(struct client *client, const struct pool_view *pool)
@@ -316,9 +338,13 @@ static void check_drain(struct client *client, const struct pool_view *pool)
 		first = 0;
 		last = pool->slots_max - 1;
 	}
-	for (uint32_t i = first; i <= last; i++)
-		if (!is_empty(client->control->s, i))
-			return;
+	for (uint32_t i = first; i <= last; i++) {
+		if (is_empty(client->control->s, i))
+			continue;
+		if (is_filled_again(client->control->s, pool, i))
+			client_fail(client, CODE_FAILED, "another request has filled the slot again");
+		return;
+	}
 	verdict(client);
 }
 

@@ -83,6 +83,20 @@ static int fd_of(const struct supervisor *s, uint32_t index)
 	return s->policy.listeners[index].adopt ? -1 : fd;
 }
 
+/* No connection is given to a seat that is not on the list; while nobody is ready they wait in all. */
+static bool has_room(const struct supervisor *s, const struct sock *sock, uint32_t seat)
+{
+	return sock->mode != BALANCE_ROUND_ROBIN || s->steer.count == 0 || s->steer.place[seat] != 0;
+}
+
+static void group_queue(const struct supervisor *s, const struct sock *sock, struct sup_listener *ret)
+{
+	int64_t none = 0;
+
+	for (uint32_t seat = 0; seat < s->steer.size; seat++)
+		add_queue(reuseport_fd(sock->group, seat), &ret->queue, has_room(s, sock, seat) ? &ret->limit : &none);
+}
+
 bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret)
 {
 	const struct sock *sock = NULL;
@@ -104,8 +118,8 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 		unix_queue(sock->listening.fd, ret);
 	else if (!sock->group)
 		add_queue(sock->listening.fd, &ret->queue, &ret->limit);
-	for (uint32_t seat = 0; sock->group && seat < s->steer.size; seat++)
-		add_queue(reuseport_fd(sock->group, seat), &ret->queue, &ret->limit);
+	else
+		group_queue(s, sock, ret);
 	return true;
 }
 

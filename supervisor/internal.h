@@ -287,12 +287,12 @@ struct supervisor {
 	bool begun;           /* start has been logged */
 	bool up;              /* the first start is over */
 	bool scaled;          /* the number of workers was set by hand */
+	struct by_hand { uint32_t known, file, workers; } by_hand; /* before another file's: note_count() */
 	uint8_t trouble;      /* systemd.c: what the service manager is to know beside the counts, or 0 */
 	bool stopping;        /* nothing new is begun any more */
 	bool stop_asked;      /* and that by somebody */
 	bool stop_kills;      /* at once, or because it was asked for again */
-	bool closing;
-	bool exited;          /* ACT_EXIT was seen */
+	bool closing, exited; /* the loop ends; ACT_EXIT was seen */
 	enum why exit_why;
 	int status;           /* exit status, once exited */
 };

@@ -52,6 +52,21 @@ static void close_new_sockets(struct supervisor *s)
 			sock_close(s, &s->socks[i]);
 }
 
+/* A socket of ours can be what is in the way, as that of * is to one address of its port. */
+static void object_to_socket(struct reload *r, const struct listener *listener)
+{
+	const struct address *address = &listener->address;
+
+	reload_object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+	for (uint32_t i = 0; address->port > 0 && i < r->s->sock_count; i++) {
+		const struct sock *sock = &r->s->socks[i];
+
+		if (sock->in_use && sock->bound.kind == address->kind && sock->bound.port == address->port)
+			reload_object(r, "[listen %s] has that port until the workers have been replaced: "
+			              "that takes a restart of clusterd, or another port", sock->config.name);
+	}
+}
+
 /* Opens what is new. On failure what it opened is closed again. */
 static int open_new_sockets(struct reload *r, uint32_t workers)
 {
@@ -69,7 +84,7 @@ static int open_new_sockets(struct reload *r, uint32_t workers)
 		if (!sock_of(s, listener))
 			status = sockets_add(s, listener, workers);
 		if (status != 0)
-			reload_object(r, "[listen %s]: could not be opened; nothing was changed", listener->name);
+			object_to_socket(r, listener);
 	}
 	s->socket_tell = NULL;
 	if (status == 0 && !probe_possible(s, r->fresh, problem, sizeof problem)) {
@@ -125,6 +140,24 @@ static uint32_t wanted_by(const struct supervisor *s, const struct policy *polic
 	return count_by_hand(s, policy) ? slots_now(s) : workers_wanted(policy);
 }
 
+/* What it was set to, and what the file said then. Of rolls one upon the other the way back leads to before the first. */
+static void note_count(struct supervisor *s, bool by_hand)
+{
+	if (s->scaled && !by_hand && !s->by_hand.known)
+		s->by_hand = (struct by_hand){ 1, s->policy.cluster_workers, slots_now(s) };
+}
+
+/* On the way back: what was set by hand since stays, and what was before comes back. */
+static uint32_t wanted_again(const struct supervisor *s, const struct policy *policy, bool *ret_by_hand)
+{
+	bool before = s->by_hand.known && s->by_hand.file == policy->cluster_workers;
+
+	*ret_by_hand = s->scaled || before;
+	if (s->scaled)
+		return slots_now(s);
+	return before ? s->by_hand.workers : workers_wanted(policy);
+}
+
 static void rename_sockets(struct supervisor *s)
 {
 	for (uint32_t l = 0; l < s->policy.listener_count; l++)
@@ -162,6 +195,15 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	workers_policy(s);
 }
 
+/* Of a listener that is its backlog. */
+static void apply_to_listeners(struct policy *policy, const struct policy *fresh)
+{
+	for (uint32_t i = 0; i < policy->listener_count; i++)
+		for (uint32_t l = 0; l < fresh->listener_count; l++)
+			if (listener_same(&policy->listeners[i], &fresh->listeners[l]))
+				policy->listeners[i].backlog = fresh->listeners[l].backlog;
+}
+
 /* What applies at once applies to every generation, else a roll under way would take it back. */
 static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 {
@@ -170,6 +212,7 @@ static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 			if (keys[i].when == KEY_LIVE)
 				memcpy((char *)&l->policy + keys[i].offset,
 				       (const char *)fresh + keys[i].offset, keys[i].size);
+		apply_to_listeners(&l->policy, fresh);
 		memcpy(l->policy.rules, fresh->rules, sizeof l->policy.rules);
 		l->policy.rule_count = fresh->rule_count;
 	}
@@ -241,7 +284,9 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		return -1;
 	}
 	watch_new_sockets(s);
-	if (!launch)
+	if (launch)
+		note_count(s, by_hand);
+	else
 		apply_to_launches(s, r->fresh);
 	apply_live(s, r->fresh);
 	if (apply_count(s, workers, by_hand, &failed) < 0)
@@ -251,18 +296,24 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	return 0;
 }
 
-/* What take_effect() would refuse, as far as that can be seen before a socket is opened. */
-static int rehearse(struct reload *r, bool roll)
+/*
+ * What take_effect() would refuse, as far as that can be seen before a socket is opened. A check looks at the
+ * program in any case; that old workers drain is no problem of a policy that needs no roll.
+ */
+static int rehearse(struct reload *r, bool check)
 {
 	struct launch *launch = NULL;
 	char problem[LINE_MAX_TOLD];
+	int rc = 0;
 
-	if (roll && make_launch(r->s, r->fresh, &launch, problem, sizeof problem) < 0) {
+	if (r->roll > 0)
+		rc = make_launch(r->s, r->fresh, &launch, problem, sizeof problem);
+	else if (check)
+		rc = launch_create(r->s, r->fresh, r->s->generation + 1, &launch, problem, sizeof problem);
+	if (rc < 0)
 		reload_object(r, "%s", problem);
-		return -1;
-	}
 	launch_free(launch);
-	return 0;
+	return rc < 0 ? -1 : 0;
 }
 
 /* What workers = auto means can change without the file; true if so. */
@@ -300,14 +351,14 @@ void reload_settle(struct supervisor *s)
 	if (memcmp(&launch->policy, &s->policy, sizeof s->policy) != 0) {
 		sup_note(s, LOG_LEVEL_WARN, "the policy of generation %u is in force again",
 		         launch->generation);
-		by_hand = count_by_hand(s, &launch->policy);
-		workers = wanted_by(s, &launch->policy);
+		workers = wanted_again(s, &launch->policy, &by_hand);
 		apply_live(s, &launch->policy);
 		if (apply_count(s, workers, by_hand, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "cluster.workers: %s", failed);
 		/* The generation that failed may have gone while its policy was still in force. */
 		reload_close_unused(s);
 	}
+	s->by_hand.known = 0;
 }
 
 static void complain_through(void *context, const char *line)
@@ -346,7 +397,7 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 		reload_compare(&r);
 		if (!compare_count(&r) && r.live + r.roll + r.boot == 0)
 			reload_say(&r, "the policy has not changed");
-		rc = dry_run ? rehearse(&r, roll || r.roll > 0)
+		rc = dry_run ? rehearse(&r, roll)
 		             : take_effect(&r, roll || r.roll > 0, ret_roll);
 	}
 	if (!dry_run) {

@@ -162,6 +162,21 @@ static void compare_order(struct reload *r)
 		}
 }
 
+/* It failed with on_failure = stop, or all was drained: what is in force is not what most workers run. */
+static void compare_generation(struct reload *r)
+{
+	const struct launch *launch;
+	struct pool_view view;
+
+	pool_view(r->s->pool, &view);
+	launch = launch_find(r->s, view.generation);
+	if (r->roll > 0 || view.roll || !launch ||
+	    memcmp(&launch->policy, &r->s->policy, sizeof launch->policy) == 0)
+		return;
+	reload_say(r, "the last roll was not finished: %s", when_text[KEY_ROLL]);
+	r->roll++;
+}
+
 bool reload_names(const struct policy *policy, const struct sock *sock)
 {
 	return listener_of(policy, &sock->config) != NULL;
@@ -187,5 +202,6 @@ void reload_compare(struct reload *r)
 	compare_keys(r);
 	compare_listeners(r);
 	compare_order(r);
+	compare_generation(r);
 	look_at_paths(r);
 }

@@ -298,8 +298,11 @@ int sockets_add(struct supervisor *s, const struct listener *config, uint32_t wo
 	const char *failed = "";
 	int rc;
 
-	if (!sock)
+	if (!sock) {
+		note(s, "listener %s: %d sockets are open, as many as there can be, until the workers of former "
+		     "policies have ended", config->name, SOCKS_MAX);
 		return EXIT_SOCKET;
+	}
 	*sock = (struct sock){ .config = *config, .form = config->address, .fresh = true };
 	rc = sock_open(s, sock, workers, &failed);
 	if (rc == 0)

@@ -104,6 +104,7 @@ enum state_tag {
 	STATE_COUNTS,
 	STATE_WORKER_STANDING,
 	STATE_OOM_FD,
+	STATE_BY_HAND,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -139,6 +139,7 @@ static bool load_structs(struct supervisor *s, const struct tlv *in)
 	load_record(s, in);
 	load_inherited(s, in);
 	load_counts(s, in);
+	(void)get_bytes(in, STATE_BY_HAND, &s->by_hand, sizeof s->by_hand);
 	return get_fd(in, STATE_CONTROL_FD, &s->carried_control) &&
 	       get_fd(in, STATE_METRICS_FD, &s->carried_metrics) &&
 	       get_bytes(in, STATE_NOFILE, &s->nofile, sizeof s->nofile) &&

@@ -343,6 +343,15 @@ void steer_off(struct supervisor *s, uint32_t slot)
 		steer_seat(s, worker->seat, false);
 }
 
+/* A worker of another slot has the seat with the number of this one. */
+static bool is_taken(struct supervisor *s, uint32_t slot)
+{
+	uint32_t cookie = slot < s->steer.size ? s->steer.owner[slot] : 0;
+	const struct worker *owner = cookie ? worker_find(s, cookie) : NULL;
+
+	return owner && owner->slot != slot;
+}
+
 /* The slot has lost its last ready worker while others serve: its queue need not wait for the next. */
 void steer_move(struct supervisor *s, uint32_t slot)
 {
@@ -353,7 +362,10 @@ void steer_move(struct supervisor *s, uint32_t slot)
 	if (!pool_slot(s->pool, slot, &view))
 		return;
 	worker = view.cookie ? worker_find(s, view.cookie) : NULL;
-	move_queue(s, worker ? worker->seat : slot);
+	if (worker)
+		move_queue(s, worker->seat);
+	else if (!is_taken(s, slot))
+		move_queue(s, slot);
 }
 
 uint32_t steer_standing(const struct worker *worker)
@@ -428,15 +440,17 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 
 void steer_slot_gone(struct supervisor *s, uint32_t slot)
 {
+	/* Another slot's worker can sit there, in the groups that have seats; in the others it is the slot's own. */
+	bool taken = slot < s->steer.size && s->steer.owner[slot] != 0;
 	const char *failed;
 
-	if (slot < s->steer.size && s->steer.owner[slot] != 0)
-		return; /* another slot's worker sits there; it takes the socket with it */
-	steer_seat(s, slot, false);
-	steer_apply(s);
+	if (!taken) {
+		steer_seat(s, slot, false);
+		steer_apply(s);
+	}
 	if (slot == 0)
 		return; /* the cluster is paused: the port stays ours, and connections wait here */
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].group && vacancy_may_close(s, &s->socks[i], slot))
+		if (s->socks[i].group && !(taken && steered(&s->socks[i])) && vacancy_may_close(s, &s->socks[i], slot))
 			reuseport_remove(s->socks[i].group, slot, &failed);
 }

@@ -193,7 +193,7 @@ static void begin_one(struct pool *pool, uint32_t s)
 		replace_drop(pool, s);
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
 	}
-	report_begin(pool, s, pool->generation, 1);
+	report_begin(pool, s, pool->roll.number ? pool->roll.generation : pool->generation, 1);
 	slot->replace_roll = pool->rolls;
 	slot->replace_since_ms = pool->now_ms;
 	if (covered) {

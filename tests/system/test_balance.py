@@ -210,6 +210,18 @@ class RoundRobin(Balance):
         self.assertIn('clusterd_worker_handed_total{slot="3"} 25\n', c.ctl("metrics"))
         self.assertIn('clusterd_worker_backlog{slot="3"} 0\n', c.ctl("metrics"))
 
+    def test_the_room_for_connections_that_wait_is_that_of_who_gets_them(self):
+        """A roll leaves seats behind that nobody has."""
+        c = self.start()
+        limits = []
+        for _ in range(3):
+            lines = map(json.loads, c.ctl("--json", "status").splitlines())
+            limits += [line["limit"] for line in lines if line.get("kind") == "listener"]
+            c.ctl("roll")
+        self.assertEqual(limits, limits[:1] * 3)
+        self.assertGreater(limits[0], 0)
+        c.baseline = None
+
     def handed(self, c):
         lines = map(json.loads, c.ctl("--json", "status").splitlines())
         return [line["handed"] for line in lines if "handed" in line]
@@ -237,6 +249,35 @@ class RoundRobin(Balance):
         self.assertEqual(self.handed(c), [5, 5])
         clients.count(b, 10)
         self.assertEqual(self.handed(c), [10, 10])
+
+    def slots(self, c):
+        lines = map(json.loads, c.ctl("--json", "status", status=None).splitlines())
+        return [line for line in lines if line.get("kind") == "slot"]
+
+    def keeps_its_queue(self, c):
+        """Of slot 0, which takes nothing, while slot 2 dies; false too if that was found to be stuck before."""
+        harness.eventually(lambda: all(slot["state"] == "ready" and "left_out_ms" not in slot for slot in self.slots(c)),
+                           "all are ready, and nobody is left out")
+        c.kill(signal.SIGSTOP, c.pid_of(0))
+        waiting = clients.queue(c.port, 4)
+        harness.eventually(lambda: not any(slot["queue"] for slot in self.slots(c)[1:]), "the others have taken theirs")
+        victim = c.pid_of(2)
+        c.kill(signal.SIGKILL, victim)
+        c.wait_event("worker.exit", pid=victim)
+        queue = self.slots(c)[0]["queue"]
+        c.kill(signal.SIGCONT, c.pid_of(0))
+        for s in waiting:
+            s.close()
+        return queue == 1
+
+    def test_a_worker_that_dies_leaves_the_queues_of_others_alone(self):
+        """After a roll, and with more slots than before, another slot's worker has the seat of its number."""
+        c = self.start(workers=2, program=(harness.PROBE, "ready"))
+        c.announce("worker.exit", "balance")
+        c.ctl("roll")
+        c.ctl("scale", "4")
+        self.assertTrue(any(self.keeps_its_queue(c) for _ in range(4)))
+        c.baseline = None
 
     def test_what_was_handed_out_counts_while_they_drain(self):
         c = self.start(program=(harness.PROBE, "ready", "drain=60000"), workers=2,
@@ -356,6 +397,19 @@ class Paused(Balance):
                 with socket.create_connection(("127.0.0.1", port), harness.DEADLINE):
                     c.ctl("scale", "2")
                 c.rebase()
+
+    def test_beside_it_a_hash_listener_loses_the_socket_of_a_slot_that_goes(self):
+        """After a roll other slots' workers have seats there; that of hash is the slot's own all the same."""
+        hashed = harness.free_port()
+        listen = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
+        c = self.cluster(*SERVE, policy=POLICY + listen % ("h", hashed, "hash")
+                         + listen % ("r", harness.free_port(), "round-robin"), flags=("-n", 2), listen=False)
+        c.ready(2)
+        c.ctl("roll")
+        c.ctl("scale", "3")
+        c.ctl("scale", "2")
+        c.baseline = None  # seats that were used stay open
+        self.assertLessEqual(len(clients.count(hashed, 40)), 2)
 
 
 class OtherModes(Balance):

@@ -444,6 +444,27 @@ class Ctl(harness.TestCase):
         c.ctl("stop", "--timeout", "1ms", status=75)
         self.assertEqual(c.wait(), 0)
 
+    def test_a_reload_waits_for_the_roll_that_brings_it(self):
+        """Whoever asks again, after ^C say, is not told that it is done before it is."""
+        gate = self.gate()
+        policy = "[ready]\nwhen = notify\ntimeout = %s\n[roll]\ntries = 1\n[env]\nA = 1\n"
+        c = self.cluster(harness.PROBE, f"until={gate}", "ready", policy=policy % "20s", flags=("-n", 2))
+        c.announce("roll.slot", "roll.end", "note", "worker.exit", "worker.stop")
+        c.ready(2)
+        for value, timeout, status, said in ((2, "20s", 0, "roll 1: done after"), (3, "300ms", 1, "roll 2: rolled back after")):
+            gate.unlink()
+            c.policy_file.write_text((policy % timeout).replace("A = 1", f"A = {value}"))
+            c.ctl("reload", "--no-wait")
+            again = self.background(c, "reload")
+            self.assertEqual(again.stdout.readline(), "the policy has not changed\n")
+            if status == 0:
+                self.has_asked(c, again)
+                self.assertIsNone(again.poll())
+                gate.touch()
+            self.assertIn(said, again.communicate(timeout=DEADLINE)[0])
+            self.assertEqual(again.returncode, status)
+        gate.touch()
+
     def test_restart_kill_drain_signal(self):
         c = self.quick(script="trap 'echo got it; exit 3' USR1; trap 'exit 0' TERM; echo armed $$; "
                               "while :; do sleep 0.05; done")
@@ -462,6 +483,29 @@ class Ctl(harness.TestCase):
         self.assertRegex(c.ctl("status", status=1), r"\n   1  drained ")
         c.ctl("reset", "1")
         c.ctl("wait", "ready")
+
+    def test_another_request_undoes_what_is_waited_for(self):
+        """Nobody waits for ever for what is not to come any more."""
+        gate = self.gate()
+        c = self.cluster(harness.PROBE, f"until={gate}", "drain=1000", "ready", policy="[ready]\nwhen = notify\n",
+                         flags=("-n", 2))
+        c.ready(2)
+        for words in ("drain", "0"), ("drain", "all"):
+            mark = c.mark()
+            drain = self.background(c, *words)
+            c.wait_event("worker.stop", since=mark, slot=0)
+            c.ctl("reset")
+            self.assertIn("another request has filled the slot again", drain.communicate(timeout=DEADLINE)[1])
+            self.assertEqual(drain.returncode, 1)
+            c.ctl("wait", "ready")
+        gate.unlink()
+        scale = self.background(c, "scale", "3")
+        c.wait_event("worker.start", slot=2)
+        c.ctl("drain", "2")
+        self.assertIn("a slot does not get ready", scale.communicate(timeout=DEADLINE)[1])
+        self.assertEqual(scale.returncode, 1)
+        gate.touch()
+        c.baseline = None
 
     def test_reload_check_and_diff(self):
         c = self.quick()

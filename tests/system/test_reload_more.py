@@ -159,6 +159,29 @@ reload: done
         harness.eventually(lambda: len(c.workers()) == 2, "two workers again")
         self.assertIn('"wanted":2', c.ctl("--json", "status"))
 
+    def test_rollback_brings_a_number_set_by_hand_back(self):
+        base = NOTIFY % "10s"
+        program = ("/bin/sh", "-c", 'while [ "$BAD" ] && [ -d "$BAD" ]; do sleep 0.02; done; [ "$BAD" ] && exit 3; '
+                   'exec "$0" ready serve', harness.PROBE)
+        for meanwhile, expected in (("upgrade",), 5), (("scale", "4"), 4):
+            with self.subTest(meanwhile=meanwhile):
+                bad = base.replace("= 2", "= 3") + f"[env]\nBAD = {(folder := tempfile.mkdtemp())}\n"
+                c = self.start(base, program)
+                c.announce("worker.exit", "worker.escalate", "roll.back", "upgrade")
+                c.ctl("scale", "5")
+                self.write(c, bad)
+                c.ctl("reload", "--no-wait")
+                c.wait_event("scale", to=3)
+                c.ctl(*meanwhile, "--no-wait")
+                os.rmdir(folder)
+                c.wait_note("is in force again")
+                harness.eventually(lambda c=c: f'"ready":{expected},"wanted":{expected}' in
+                                   c.ctl("--json", "status", status=None), f"{expected} workers")
+                self.write(c, base + "[health]\ninterval = 9s\n")
+                c.ctl("reload")  # the file says nothing new
+                self.assertIn(f'"wanted":{expected}', c.ctl("--json", "status"))
+                c.baseline = None
+
     def test_rollback_closes_the_new_sockets(self):
         c = self.start(NOTIFY % "10s" + "[listen web]\naddress = 127.0.0.1:%d\n" % (port := harness.free_port()),
                        self.SLOW, listen=False)
@@ -169,18 +192,44 @@ reload: done
         self.assertTrue(reachable(port))
         self.assertFalse(reachable(other))
 
+    def test_the_next_reload_finishes_a_roll_that_was_not_finished(self):
+        base = (NOTIFY % "10s").replace("tries = 1", "tries = 1\non_failure = stop")
+        for how in ("fails", "drained"):
+            with self.subTest(how=how):
+                c = self.start(base, ("/bin/sh", "-c", '[ "$A" ] && [ "$CLUSTERD_SLOT" = 1 ] && until [ -e go ]; do '
+                                      '[ -e bad ] && exit 3; sleep 0.02; done; exec "$0" ready serve', harness.PROBE))
+                c.announce("worker.exit")
+                self.write(c, base + "[env]\nA = 1\n[log]\ntail = 1K\n")
+                c.ctl("reload", "--no-wait")
+                c.wait_event("roll.slot", slot=0)
+                if how == "drained":
+                    c.ctl("drain", "all")
+                    c.ctl("reset")
+                (c.folder / "bad").touch()
+                c.wait_event("roll.end", verdict="failed" if how == "fails" else "stopped")
+                (c.folder / "go").touch()
+                c.ctl("wait", "ready")
+                plan = "the last roll was not finished: replaces the workers\n"
+                self.assertEqual(c.ctl("config", "--diff"), plan)
+                self.assertTrue(c.ctl("reload").startswith(plan))
+                for slot in (0, 1):
+                    self.assertEqual(harness.environ(c.pid_of(slot))[b"A"], b"1")
+                self.assertIn("the policy has not changed\n", c.ctl("reload"))
+                c.baseline = None
+
     def test_a_live_change_during_a_roll_stays(self):
         """The roll was begun with an older policy; its end does not bring that one back."""
-        slow = NOTIFY % "20s"
-        c = self.start(slow, (harness.PROBE, "after=700", "ready", "serve"))
-        self.write(c, slow + "[env]\nA = 1\n")
+        slow = NOTIFY % "20s" + f"[listen web]\naddress = 127.0.0.1:{harness.free_port()}\nbacklog = %d\n"
+        c = self.start(slow % 100, (harness.PROBE, "after=700", "ready", "serve"), listen=False)
+        self.write(c, slow % 100 + "[env]\nA = 1\n")
         c.ctl("reload", "--no-wait")
         c.wait_event("roll.begin")
-        self.write(c, slow + "[env]\nA = 1\n[health]\ninterval = 77s\n")
+        self.write(c, slow % 50 + "[env]\nA = 1\n[health]\ninterval = 77s\n")
         c.ctl("reload", "--no-wait")
         self.assertEqual(self.in_force(c, "health.interval"), "1m17s")
         c.wait_event("roll.end", verdict="done")
         self.assertEqual(self.in_force(c, "health.interval"), "1m17s")
+        self.assertEqual(self.in_force(c, "listen web.backlog"), "50")
         self.assertEqual(len(c.all("roll.begin")), 1)
 
     # -- scale by hand --
@@ -360,6 +409,29 @@ reload: done
             self.assertEqual(sorted(c.workers()), before)
             self.assertFalse(reachable(free))
             self.assertEqual(self.in_force(c, "health.interval"), "10s")
+
+    def test_F7_a_port_that_another_listener_has_still(self):
+        port = harness.free_port()
+        c = self.start(GOOD % 2 + f"[listen web]\naddress = 127.0.0.1:{port}\n", listen=False)
+        c.announce("reload")
+        self.write(c, GOOD % 2 + f"[listen all]\naddress = *:{port}\n")
+        self.assertRegex(c.ctl("reload", status=1), r"\n\[listen all\]: could not be opened; nothing was changed\n"
+                         r"\[listen web\] has that port until the workers have been replaced: .*\n$")
+
+    def test_F7_no_more_sockets_than_those_of_two_policies(self):
+        def policy(first, count):
+            return NOTIFY % "5s" + "".join(f"[listen l{i}]\naddress = unix:@{os.getpid()}.{i}\n"
+                                           for i in range(first, first + count))
+
+        c = self.start(policy(0, 16), (harness.PROBE, "ignore-term", "ready", "serve"), listen=False)
+        c.announce("reload", "worker.escalate", "worker.exit")
+        self.write(c, policy(16, 16))
+        c.ctl("reload")
+        self.write(c, policy(32, 1))
+        self.assertIn("\nlistener l32: 32 sockets are open, as many as there can be, until the workers of former "
+                      "policies have ended\n", c.ctl("reload", status=1))
+        c.ctl("stop", "--now")
+        self.assertEqual(c.wait(), 0)
 
     # -- what the manager and the log see --
 

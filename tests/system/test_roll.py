@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -265,6 +266,22 @@ class RowG(harness.TestCase):
         c.ctl("restart", "7", status=None)
         self.assertEqual(len(c.all("worker.start")), 4)
 
+    def test_restart_during_a_roll_that_pauses(self):
+        """It comes after the roll, runs what that has brought, and says why it waits."""
+        c = self.start(workers=2)
+        quick = c.policy_file.read_text()
+        c.policy_file.write_text(quick.replace("[roll]\n", "[roll]\npause = 1h\n"))
+        c.ctl("reload")
+        c.ctl("roll", "--no-wait")
+        c.wait_event("roll.slot", slot=0)
+        restart = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "restart", "0"], text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.assertEqual(restart.stdout.readline(), "roll 2: 1 slot to generation 2\n")
+        self.assertEqual(restart.stdout.readline(), "roll 1 is under way: the slot is restarted when that has ended\n")
+        c.policy_file.write_text(quick)
+        c.ctl("reload")
+        self.assertIn("\nroll 2: done after", restart.communicate(timeout=harness.DEADLINE)[0])
+
     def test_stop_wins_over_a_roll(self):
         c = self.start(harness.PROBE, "after=300", "ready", "serve", workers=4)
         c.announce("roll.end", "worker.exit", "worker.escalate")
@@ -316,6 +333,7 @@ class RowG(harness.TestCase):
         why = ("the workers of 1 old generation still drain, and [supervisor] max_old allows no more: try again when "
                "they have ended, or set over_max_old = cut")
         self.assertIn(why, c.ctl("--json", "roll", status=1))
+        c.ctl("check")
         c.ctl("reload")  # which changes nothing, and needs no roll
         good = c.policy_file.read_text()
         c.policy_file.write_text(good + "[env]\nNEW = 1\n")
