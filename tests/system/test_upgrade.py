@@ -710,12 +710,11 @@ exec {"%s"} $0, @ARGV;
         self.assertIn("upgraded", c.ctl("upgrade"))
         self.assertIn('"upgrade_problem":""', c.ctl("--json", "version"))
 
-    def test_N1_what_the_log_could_not_write_is_not_lost(self):
-        """[log] overflow = block: whoever reads the log late gets every line, across an upgrade."""
+    def read_late(self, program, count):
+        """A worker whose numbered lines are more than the log takes, an upgrade, and only then a reader of the log."""
         read_end, write_end = os.pipe()
         self.addCleanup(os.close, read_end)
-        c = self.cluster(sys.executable, "-c", "import sys, time\nfor i in range(20000): print('number', i, flush=True)\n"
-                         "time.sleep(1000)", policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n",
+        c = self.cluster(sys.executable, "-c", program, policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n",
                          flags=("-n", "1"), pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
         os.close(write_end)
         harness.eventually(lambda: "1 of 1 ready" in c.ctl("status", status=None), "it is ready")
@@ -723,14 +722,22 @@ exec {"%s"} $0, @ARGV;
         harness.eventually(lambda: harness.unread(read_end) > 20000 and harness.rests(worker), "that it waits for the log")
         self.assertIn("upgraded", c.ctl("upgrade"))
         numbers, rest = [], b""
-        while not numbers or numbers[-1] < 19999:
+        while not numbers or numbers[-1] < count - 1:
             self.assertTrue(select.select([read_end], [], [], harness.DEADLINE)[0], f"{len(numbers)} lines and no more")
             *lines, rest = (rest + os.read(read_end, 65536)).split(b"\n")
             time.sleep(0.01)  # slower than the writer, to the end
             said = [json.loads(line) for line in lines]
             numbers += [int(event["line"].split()[1]) for event in said if event["event"] == "output"]
-        self.assertEqual(numbers, list(range(20000)))
+        self.assertEqual(numbers, list(range(count)))
         self.assertEqual(c.stop(), 0)
+
+    def test_N1_what_the_log_could_not_write_is_not_lost(self):
+        """[log] overflow = block: whoever reads the log late gets every line, across an upgrade."""
+        self.read_late("import time\nfor i in range(20000): print('number', i, flush=True)\ntime.sleep(1000)", 20000)
+
+    def test_N1_what_a_worker_said_before_it_fell_silent_is_not_kept(self):
+        """All of it has been read, and nothing more comes that would have it looked at."""
+        self.read_late("import os, time\nos.write(1, b''.join(b'number %d\\n' % i for i in range(5000)))\ntime.sleep(1000)", 5000)
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""
