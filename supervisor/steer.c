@@ -192,12 +192,14 @@ void steer_worker(struct supervisor *s, struct worker *worker, bool on)
 	credit(s, worker);
 }
 
-/* Hands what waits in the seat's queues to those on the list; they wait where they are if there is
- * nobody. */
+/* Hands what waits in the queues of a seat that is not on the list to those that are; they wait where
+ * they are if there is nobody. */
 static void move_queue(struct supervisor *s, uint32_t seat)
 {
 	const char *failed = "";
 
+	if (seat < s->steer.size && s->steer.place[seat] != 0)
+		return;
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 
@@ -343,17 +345,23 @@ void steer_off(struct supervisor *s, uint32_t slot)
 		steer_seat(s, worker->seat, false);
 }
 
-/* The slot has lost its last ready worker while others serve: its queue need not wait for the next. */
+/*
+ * The slot has lost its last ready worker while others serve: what waits there need not wait for the next.
+ * Its workers may sit anywhere, and the worker of another slot in the seat that has its number.
+ */
 void steer_move(struct supervisor *s, uint32_t slot)
 {
-	struct slot_view view;
-	const struct worker *worker;
+	const uint32_t *owner = s->steer.owner;
 
 	steer_apply(s);
-	if (!pool_slot(s->pool, slot, &view))
+	if (!any_steered(s) || slot >= s->steer.size)
 		return;
-	worker = view.cookie ? worker_find(s, view.cookie) : NULL;
-	move_queue(s, worker ? worker->seat : slot);
+	if (owner[slot] == 0)
+		move_queue(s, slot);
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (w->slot == slot && w->seat < s->steer.size && owner[w->seat] == w->cookie)
+				move_queue(s, w->seat);
 }
 
 uint32_t steer_standing(const struct worker *worker)

@@ -174,6 +174,26 @@ class RoundRobin(Balance):
         c.wait_event("worker.exit", since=mark, pid=old)
         c.baseline = None  # the new one has a socket of its own
 
+    def test_a_slot_that_goes_leaves_the_seat_of_another_alone(self):
+        """The worker that has replaced that of slot 0 sits in seat 2."""
+        c = self.start(workers=2)
+        c.ctl("restart", "0")
+        for workers, change in ((3, "scale 3"), (2, "drain 2"), (3, "scale 3"), (2, "scale 2")):
+            c.ctl(*change.split())
+            exact(self, clients.count(c.port, 60), workers)
+        c.rebase()
+
+    def test_a_slot_that_goes_hands_over_what_waits_wherever_its_worker_sat(self):
+        c = self.start(workers=2, policy=POLICY + "drain_delay = 1h\n")
+        for seat in ("its own", "another"):
+            with self.subTest(seat=seat):
+                c.kill(signal.SIGSTOP, c.pid_of(0))
+                waiting = clients.queue(c.port, 10)
+                c.ctl("drain", "0", "--no-wait")
+                self.assertEqual(clients.answers(waiting)[0], [str(c.pid_of(1))] * 10)
+                c.ctl("scale", "2")
+        self.assertEqual(c.stop(signal.SIGQUIT), 0)
+
     def test_scale_without_a_reset(self):
         c = self.start(workers=2)
         seen, lost, halt = [], [], threading.Event()
