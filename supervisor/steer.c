@@ -436,15 +436,17 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 
 void steer_slot_gone(struct supervisor *s, uint32_t slot)
 {
+	/* By another slot's worker, which takes the steered sockets with it. */
+	bool taken = slot < s->steer.size && s->steer.owner[slot] != 0;
 	const char *failed;
 
-	if (slot < s->steer.size && s->steer.owner[slot] != 0)
-		return; /* another slot's worker sits there; it takes the socket with it */
-	steer_seat(s, slot, false);
-	steer_apply(s);
+	if (!taken) {
+		steer_seat(s, slot, false);
+		steer_apply(s);
+	}
 	if (slot == 0)
 		return; /* the cluster is paused: the port stays ours, and connections wait here */
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].group && vacancy_may_close(s, &s->socks[i], slot))
+		if (s->socks[i].group && !(taken && steered(&s->socks[i])) && vacancy_may_close(s, &s->socks[i], slot))
 			reuseport_remove(s->socks[i].group, slot, &failed);
 }

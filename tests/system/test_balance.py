@@ -469,6 +469,21 @@ class OtherModes(Balance):
         self.assertEqual(len(clients.answers(waiting)[0]), 12)
         self.assertEqual(len(clients.count(c.port, 200)), 2)
 
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_hash_a_slot_that_goes_gets_nothing_where_another_has_its_seat(self):
+        """Beside a listener with round-robin, where the worker that has replaced that of slot 0 sits in seat 2."""
+        section = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
+        even, hashed = harness.free_port(), harness.free_port()
+        c = self.cluster(*SERVE, flags=("-n", 2), listen=False,
+                         policy=POLICY + section % ("a", even, "round-robin") + section % ("b", hashed, "hash"))
+        c.ready(2)
+        c.ctl("restart", "0")
+        c.ctl("scale", "3")
+        c.ctl("scale", "2")
+        self.assertEqual(sum(clients.count(hashed, 100).values()), 100)
+        exact(self, clients.count(even, 100), 2)
+        c.rebase()
+
     def test_hash_a_slot_that_was_given_up_gets_nothing(self):
         c = self.start(mode="hash", policy=POLICY + "[exit 7]\naction = retire\n", env=TOLD)
         c.announce("worker.exit")
