@@ -183,11 +183,11 @@ static void credit(struct supervisor *s, struct worker *worker)
 	worker->handed_before = handed;
 }
 
-/* Of two that share a seat only the owner takes it off the list. */
+/* Of two that share a seat only the owner takes it off the list: also when the last group has gone. */
 void steer_worker(struct supervisor *s, struct worker *worker, bool on)
 {
-	if (worker->seat < s->steer.size && any_steered(s) &&
-	    (on || s->steer.owner[worker->seat] == worker->cookie))
+	if (worker->seat < s->steer.size &&
+	    (on ? any_steered(s) : s->steer.owner[worker->seat] == worker->cookie))
 		steer_seat(s, worker->seat, on);
 	credit(s, worker);
 }
@@ -250,7 +250,7 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker)
 	struct steer *steer = &s->steer;
 	uint32_t seat = worker->seat;
 
-	if (!any_steered(s) || seat >= steer->size || steer->owner[seat] != worker->cookie)
+	if (seat >= steer->size || steer->owner[seat] != worker->cookie)
 		return;
 	credit(s, worker);
 	give_up_seat(s, seat);

@@ -316,6 +316,24 @@ class RoundRobin(Balance):
         c.wait_event("worker.ready", since=mark, slot=0)
         exact(self, clients.count(c.port, 400), 4)
 
+    def test_a_listener_that_goes_leaves_no_seat_taken(self):
+        """Its seats are those of the workers started while it was open, and they end when it is closed."""
+        listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
+        port = harness.free_port()
+        without = POLICY + listener % ("a", harness.free_port(), "shared")
+        with_it = without + listener % ("b", port, "round-robin")
+        c = self.cluster(*SERVE, policy=with_it, flags=("-n", 2), listen=False)
+        c.ready(2)
+        first = set(c.workers())
+        for policy, verb in ((without, "reload"), (without, "roll"), (with_it, "reload")):
+            c.policy_file.write_text(policy)
+            c.ctl(verb)
+            harness.eventually(lambda: len(c.workers()) == 2 and not first & set(c.workers()), "the new ones alone")
+            first = set(c.workers())
+        c.ctl("scale", "4")
+        exact(self, clients.count(port, 100), 4)
+        c.rebase()
+
     def test_a_listener_that_is_new_is_upgraded_in_its_roll(self):
         """Who was started before there was one gets nothing of it, and who is started then keeps its place."""
         shared, port = harness.free_port(), harness.free_port()
