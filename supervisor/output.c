@@ -440,6 +440,7 @@ int output_adopt(const struct output_options *options, const struct output_image
 	o->lost += image->lost;
 	o->told += image->told;
 	tell_lost(o);
+	log_push(o->log);
 	*ret = o;
 	return 0;
 }
