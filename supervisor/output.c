@@ -425,8 +425,12 @@ int output_adopt(const struct output_options *options, const struct output_image
 		if (image->fds[i] < 0)
 			continue;
 		rc = stream_watch(o, i, image->fds[i], failed);
-		if (rc == 0)
-			hold(&o->streams[i], image->held[i], image->held_size[i]);
+		if (rc < 0)
+			continue;
+		hold(&o->streams[i], image->held[i], image->held_size[i]);
+		/* Lines that found no room: nothing more may come that would make the pipe readable. */
+		if (o->streams[i].held_size > 0)
+			pause_reading(&o->streams[i]);
 	}
 	if (rc < 0) {
 		output_close(o);
@@ -436,6 +440,7 @@ int output_adopt(const struct output_options *options, const struct output_image
 	o->lost += image->lost;
 	o->told += image->told;
 	tell_lost(o);
+	log_push(o->log);
 	*ret = o;
 	return 0;
 }

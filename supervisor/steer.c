@@ -183,21 +183,23 @@ static void credit(struct supervisor *s, struct worker *worker)
 	worker->handed_before = handed;
 }
 
-/* Of two that share a seat only the owner takes it off the list. */
+/* Of two that share a seat only the owner takes it off the list: also when the last group has gone. */
 void steer_worker(struct supervisor *s, struct worker *worker, bool on)
 {
-	if (worker->seat < s->steer.size && any_steered(s) &&
-	    (on || s->steer.owner[worker->seat] == worker->cookie))
+	if (worker->seat < s->steer.size &&
+	    (on ? any_steered(s) : s->steer.owner[worker->seat] == worker->cookie))
 		steer_seat(s, worker->seat, on);
 	credit(s, worker);
 }
 
-/* Hands what waits in the seat's queues to those on the list; they wait where they are if there is
- * nobody. */
+/* Hands what waits in the queues of a seat that is not on the list to those that are; they wait where
+ * they are if there is nobody. */
 static void move_queue(struct supervisor *s, uint32_t seat)
 {
 	const char *failed = "";
 
+	if (seat < s->steer.size && s->steer.place[seat] != 0)
+		return;
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 
@@ -248,7 +250,7 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker)
 	struct steer *steer = &s->steer;
 	uint32_t seat = worker->seat;
 
-	if (!any_steered(s) || seat >= steer->size || steer->owner[seat] != worker->cookie)
+	if (seat >= steer->size || steer->owner[seat] != worker->cookie)
 		return;
 	credit(s, worker);
 	give_up_seat(s, seat);
@@ -343,29 +345,26 @@ void steer_off(struct supervisor *s, uint32_t slot)
 		steer_seat(s, worker->seat, false);
 }
 
-/* A worker of another slot has the seat with the number of this one. */
-static bool is_taken(struct supervisor *s, uint32_t slot)
-{
-	uint32_t cookie = slot < s->steer.size ? s->steer.owner[slot] : 0;
-	const struct worker *owner = cookie ? worker_find(s, cookie) : NULL;
-
-	return owner && owner->slot != slot;
-}
-
-/* The slot has lost its last ready worker while others serve: its queue need not wait for the next. */
+/*
+ * The slot has lost its last ready worker while others serve: what waits there need not wait for the next.
+ * Its workers may sit anywhere, and the worker of another slot in the seat that has its number.
+ */
 void steer_move(struct supervisor *s, uint32_t slot)
 {
+	const uint32_t *owner = s->steer.owner;
 	struct slot_view view;
-	const struct worker *worker;
 
 	steer_apply(s);
-	if (!pool_slot(s->pool, slot, &view))
+	if (!any_steered(s) || slot >= s->steer.size || !pool_slot(s->pool, slot, &view))
 		return;
-	worker = view.cookie ? worker_find(s, view.cookie) : NULL;
-	if (worker)
-		move_queue(s, worker->seat);
-	else if (!is_taken(s, slot))
+	if (owner[slot] == 0)
 		move_queue(s, slot);
+	if (!view.cookie && !view.next_cookie && !view.old)
+		return;
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (w->slot == slot && w->seat < s->steer.size && owner[w->seat] == w->cookie)
+				move_queue(s, w->seat);
 }
 
 uint32_t steer_standing(const struct worker *worker)
@@ -440,7 +439,7 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 
 void steer_slot_gone(struct supervisor *s, uint32_t slot)
 {
-	/* Another slot's worker can sit there, in the groups that have seats; in the others it is the slot's own. */
+	/* By another slot's worker, which takes the steered sockets with it. */
 	bool taken = slot < s->steer.size && s->steer.owner[slot] != 0;
 	const char *failed;
 

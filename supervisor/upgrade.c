@@ -43,7 +43,8 @@ struct trial {
 	pid_t pid;
 	int pidfd;
 	int state_fd;
-	bool hung; /* for TRIAL_MS, and was killed for it */
+	struct stat program; /* what was tried */
+	bool hung;           /* for TRIAL_MS, and was killed for it */
 };
 
 static void on_trial_closed(uv_handle_t *handle)
@@ -175,6 +176,17 @@ void upgrade_agree(int fd)
 	lseek(fd, 0, SEEK_SET);
 }
 
+/* Whoever deploys twice in a hurry: what stands there now nobody has tried. One that is gone execve(2) tells. */
+static bool changed(const struct supervisor *s, const struct stat *program)
+{
+	struct stat now;
+
+	return stat(s->options->self, &now) == 0 &&
+	       (now.st_dev != program->st_dev || now.st_ino != program->st_ino ||
+	        now.st_size != program->st_size || now.st_mtim.tv_sec != program->st_mtim.tv_sec ||
+	        now.st_mtim.tv_nsec != program->st_mtim.tv_nsec);
+}
+
 static bool agreed(const struct trial *trial)
 {
 	return lseek(trial->state_fd, 0, SEEK_CUR) == 0;
@@ -186,7 +198,7 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	struct supervisor *s = trial->s;
 	char signal[SIGNAL_TEXT_MAX];
 	struct reaped reaped;
-	bool hung, yes;
+	bool hung, yes, other;
 	int rc;
 
 	(void)events;
@@ -195,6 +207,7 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 		return;
 	hung = trial->hung;
 	yes = agreed(trial);
+	other = changed(s, &trial->program);
 	trial_close(trial);
 	if (rc < 0)
 		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
@@ -211,6 +224,8 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 		       s->options->self);
 	else if (s->stopping)
 		refuse(s, "the cluster is stopping");
+	else if (other)
+		refuse(s, "%s was changed while it was tried", s->options->self);
 	else
 		step_over(s);
 }
@@ -255,14 +270,15 @@ static int run_trial(struct supervisor *s, int fd, struct spawned *ret, const ch
 }
 
 /* Takes the fd of the state over, on success. */
-static int watch_trial(struct supervisor *s, const struct spawned *spawned, int state_fd)
+static int watch_trial(struct supervisor *s, const struct spawned *spawned, const struct stat *program,
+                       int state_fd)
 {
 	struct trial *trial = calloc(1, sizeof *trial);
 
 	if (!trial)
 		return -ENOMEM;
 	*trial = (struct trial){ .s = s, .pid = spawned->pid, .pidfd = spawned->pidfd,
-	                          .state_fd = -1, .handles = 2 };
+	                          .state_fd = -1, .program = *program, .handles = 2 };
 	trial->poll.data = trial->timer.data = trial;
 	uv_timer_init(&s->loop, &trial->timer);
 	if (uv_poll_init(&s->loop, &trial->poll, spawned->pidfd) < 0) {
@@ -282,6 +298,7 @@ static int begin(struct supervisor *s, const char **failed)
 {
 	struct spawned spawned;
 	struct reaped reaped;
+	struct stat program = { 0 };
 	scoped_fd fd = -1;
 	int rc;
 
@@ -298,6 +315,7 @@ static int begin(struct supervisor *s, const char **failed)
 		*failed = s->upgrade_problem;
 		return -1;
 	}
+	stat(s->options->self, &program);
 	rc = run_trial(s, fd, &spawned, failed);
 	if (rc < 0) {
 		snprintf(s->upgrade_problem, sizeof s->upgrade_problem, "trial run of %s: %s: %s",
@@ -307,7 +325,7 @@ static int begin(struct supervisor *s, const char **failed)
 	}
 	*failed = "no memory for the trial run";
 	s->upgrade_problem[0] = '\0';
-	if (watch_trial(s, &spawned, fd) == 0) {
+	if (watch_trial(s, &spawned, &program, fd) == 0) {
 		log_rest(&s->log, true);
 		fd_take(&fd);
 		return 0;

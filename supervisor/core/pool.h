@@ -283,7 +283,7 @@ struct instance_view {
 void pool_view(const struct pool *pool, struct pool_view *ret);
 bool pool_slot(const struct pool *pool, uint32_t slot, struct slot_view *ret);
 
-/* Generations of which a worker drains. */
+/* Generations of which a worker drains, or would if another roll began now: beside the one that counts. */
 uint32_t pool_draining(const struct pool *pool);
 bool pool_instance(const struct pool *pool, uint32_t cookie, struct instance_view *ret);
 bool pool_generation_used(const struct pool *pool, uint32_t generation);

@@ -90,9 +90,10 @@ static void queue_all(struct pool *pool)
 
 /* ---- [supervisor] max_old: how many generations may drain at once ---- */
 
+/* One that never was ready has nothing to drain. A replacement that is would drain if it were superseded. */
 static bool drains_of(const struct pool *pool, const struct instance *i, uint32_t generation)
 {
-	return i->cookie && i->role == ROLE_OLD && i->generation == generation &&
+	return i->cookie && i->role != ROLE_CURRENT && i->ready_ms > 0 && i->generation == generation &&
 	       i->state != INSTANCE_KILLED && i->pending != PENDING_KILL &&
 	       pool->generation != generation;
 }

@@ -174,6 +174,26 @@ class RoundRobin(Balance):
         c.wait_event("worker.exit", since=mark, pid=old)
         c.baseline = None  # the new one has a socket of its own
 
+    def test_a_slot_that_goes_leaves_the_seat_of_another_alone(self):
+        """The worker that has replaced that of slot 0 sits in seat 2."""
+        c = self.start(workers=2)
+        c.ctl("restart", "0")
+        for workers, change in ((3, "scale 3"), (2, "drain 2"), (3, "scale 3"), (2, "scale 2")):
+            c.ctl(*change.split())
+            exact(self, clients.count(c.port, 60), workers)
+        c.rebase()
+
+    def test_a_slot_that_goes_hands_over_what_waits_wherever_its_worker_sat(self):
+        c = self.start(workers=2, policy=POLICY + "drain_delay = 1h\n")
+        for seat in ("its own", "another"):
+            with self.subTest(seat=seat):
+                c.kill(signal.SIGSTOP, c.pid_of(0))
+                waiting = clients.queue(c.port, 10)
+                c.ctl("drain", "0", "--no-wait")
+                self.assertEqual(clients.answers(waiting)[0], [str(c.pid_of(1))] * 10)
+                c.ctl("scale", "2")
+        self.assertEqual(c.stop(signal.SIGQUIT), 0)
+
     def test_scale_without_a_reset(self):
         c = self.start(workers=2)
         seen, lost, halt = [], [], threading.Event()
@@ -336,6 +356,24 @@ class RoundRobin(Balance):
         c.kill(signal.SIGKILL, c.pid_of(0))
         c.wait_event("worker.ready", since=mark, slot=0)
         exact(self, clients.count(c.port, 400), 4)
+
+    def test_a_listener_that_goes_leaves_no_seat_taken(self):
+        """Its seats are those of the workers started while it was open, and they end when it is closed."""
+        listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
+        port = harness.free_port()
+        without = POLICY + listener % ("a", harness.free_port(), "shared")
+        with_it = without + listener % ("b", port, "round-robin")
+        c = self.cluster(*SERVE, policy=with_it, flags=("-n", 2), listen=False)
+        c.ready(2)
+        first = set(c.workers())
+        for policy, verb in ((without, "reload"), (without, "roll"), (with_it, "reload")):
+            c.policy_file.write_text(policy)
+            c.ctl(verb)
+            harness.eventually(lambda: len(c.workers()) == 2 and not first & set(c.workers()), "the new ones alone")
+            first = set(c.workers())
+        c.ctl("scale", "4")
+        exact(self, clients.count(port, 100), 4)
+        c.rebase()
 
     def test_a_listener_that_is_new_is_upgraded_in_its_roll(self):
         """Who was started before there was one gets nothing of it, and who is started then keeps its place."""
@@ -502,6 +540,21 @@ class OtherModes(Balance):
         c.ctl("scale", "2")
         self.assertEqual(len(clients.answers(waiting)[0]), 12)
         self.assertEqual(len(clients.count(c.port, 200)), 2)
+
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_hash_a_slot_that_goes_gets_nothing_where_another_has_its_seat(self):
+        """Beside a listener with round-robin, where the worker that has replaced that of slot 0 sits in seat 2."""
+        section = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
+        even, hashed = harness.free_port(), harness.free_port()
+        c = self.cluster(*SERVE, flags=("-n", 2), listen=False,
+                         policy=POLICY + section % ("a", even, "round-robin") + section % ("b", hashed, "hash"))
+        c.ready(2)
+        c.ctl("restart", "0")
+        c.ctl("scale", "3")
+        c.ctl("scale", "2")
+        self.assertEqual(sum(clients.count(hashed, 100).values()), 100)
+        exact(self, clients.count(even, 100), 2)
+        c.rebase()
 
     def test_hash_a_slot_that_was_given_up_gets_nothing(self):
         c = self.start(mode="hash", policy=POLICY + "[exit 7]\naction = retire\n", env=TOLD)

@@ -281,11 +281,15 @@ exec {"%s"} $0, @ARGV;
         self.assertLess(start.when - death.when, 1.0 * harness.SLOW + self.slack())
 
     def test_N1_half_a_line_survives(self):
-        c = self.start(harness.PROBE, "partial=first half,", "ready", "after=1500", "print= second half",
-                       "serve", workers=1, policy=AT_ONCE.replace("alive", "notify") + "[log]\noutput = capture\n")
-        self.upgrade(c)
-        c.wait_line("first half, second half")
-        self.assertEqual([line for line in c.other if line.endswith("first half,")], [])
+        for level in ("info", "error"):  # then the log has no line of clusterd's own that would set it going
+            with self.subTest(level=level):
+                c = self.cluster(harness.PROBE, "partial=first half,", "ready", "after=1500", "print= second half", "serve",
+                                 flags=("-n", 1), log_level=level,
+                                 policy=AT_ONCE.replace("alive", "notify") + "[log]\noutput = capture\n")
+                harness.eventually(lambda c=c: "1 of 1 ready" in c.ctl("status", status=None), "it is ready")
+                self.assertIn("upgraded", c.ctl("upgrade"))
+                c.wait_line("first half, second half")
+                self.assertEqual([line for line in c.other if line.endswith("first half,")], [])
 
     def test_N1_output_flows_on(self):
         c = self.start("/bin/sh", "-c", "i=0; while :; do i=$((i + 1)); echo line $i; sleep 0.01; done", workers=1,
@@ -638,8 +642,8 @@ exec {"%s"} $0, @ARGV;
             binary.unlink()
             return lambda: None
 
-        def garbage():
-            self.put(binary, b"\x7fELF" + bytes(range(256)))
+        def another():  # which has not been tried, and would be the end of all
+            self.put(binary, b"#!/bin/sh\nexit 3\n")
             return lambda: None
 
         def blocked():
@@ -657,7 +661,7 @@ exec {"%s"} $0, @ARGV;
 
         for spoil, reason in ((too_big, "Argument list too long"), (busy, "Text file busy"),
                               (forbidden, "Permission denied"), (missing, "No such file"),
-                              (garbage, "Exec format error")):
+                              (another, f"{binary} was changed while it was tried")):
             with self.subTest(reason=reason):
                 before, workers = (blocked(), {0, 1, 2}), sorted(c.workers())
                 self.assertIn(reason, self.failing_exec(c, binary, spoil))
@@ -710,12 +714,11 @@ exec {"%s"} $0, @ARGV;
         self.assertIn("upgraded", c.ctl("upgrade"))
         self.assertIn('"upgrade_problem":""', c.ctl("--json", "version"))
 
-    def test_N1_what_the_log_could_not_write_is_not_lost(self):
-        """[log] overflow = block: whoever reads the log late gets every line, across an upgrade."""
+    def read_late(self, program, count):
+        """A worker whose numbered lines are more than the log takes, an upgrade, and only then a reader of the log."""
         read_end, write_end = os.pipe()
         self.addCleanup(os.close, read_end)
-        c = self.cluster(sys.executable, "-c", "import sys, time\nfor i in range(20000): print('number', i, flush=True)\n"
-                         "time.sleep(1000)", policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n",
+        c = self.cluster(sys.executable, "-c", program, policy=AT_ONCE + "[log]\noutput = capture\noverflow = block\n",
                          flags=("-n", "1"), pass_fds=(write_end,), prefix=("/bin/sh", "-c", f'exec "$0" "$@" 2>&{write_end}'))
         os.close(write_end)
         harness.eventually(lambda: "1 of 1 ready" in c.ctl("status", status=None), "it is ready")
@@ -723,14 +726,22 @@ exec {"%s"} $0, @ARGV;
         harness.eventually(lambda: harness.unread(read_end) > 20000 and harness.rests(worker), "that it waits for the log")
         self.assertIn("upgraded", c.ctl("upgrade"))
         numbers, rest = [], b""
-        while not numbers or numbers[-1] < 19999:
+        while not numbers or numbers[-1] < count - 1:
             self.assertTrue(select.select([read_end], [], [], harness.DEADLINE)[0], f"{len(numbers)} lines and no more")
             *lines, rest = (rest + os.read(read_end, 65536)).split(b"\n")
             time.sleep(0.01)  # slower than the writer, to the end
             said = [json.loads(line) for line in lines]
             numbers += [int(event["line"].split()[1]) for event in said if event["event"] == "output"]
-        self.assertEqual(numbers, list(range(20000)))
+        self.assertEqual(numbers, list(range(count)))
         self.assertEqual(c.stop(), 0)
+
+    def test_N1_what_the_log_could_not_write_is_not_lost(self):
+        """[log] overflow = block: whoever reads the log late gets every line, across an upgrade."""
+        self.read_late("import time\nfor i in range(20000): print('number', i, flush=True)\ntime.sleep(1000)", 20000)
+
+    def test_N1_what_a_worker_said_before_it_fell_silent_is_not_kept(self):
+        """All of it has been read, and nothing more comes that would have it looked at."""
+        self.read_late("import os, time\nos.write(1, b''.join(b'number %d\\n' % i for i in range(5000)))\ntime.sleep(1000)", 5000)
 
     def test_N3_a_policy_that_changed_on_disk(self):
         """An upgrade takes the policy in force with it; the file counts again at the next reload."""

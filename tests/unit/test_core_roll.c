@@ -131,6 +131,10 @@ static const struct story stories[] = {
 	{ "max_old = 2 lets it be", QUIET, 0,
 	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101; roll 3 > spawn 0#3g3; spawned 3; ready 3; at 201 > term #2, generation 3, rolled done; "
 	  "roll 4 > escalate #1, kill! #1, spawn 0#4g4" },
+	{ "who never was ready has nothing to drain: nobody is cut for it", QUIET, 0,
+	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101 > term #1, generation 2, rolled done; "
+	  "roll 3 > spawn 0#3g3; spawned 3; roll 4 > term #3, rolled superseded, spawn 0#4g4; spawned 4; ready 4; "
+	  "roll 5 > term #4, rolled superseded, escalate #1, kill! #1, spawn 0#5g5" },
 	{ "no free instance: the roll waits for one", QUIET, 2,
 	  TWO_READY "roll 2 > ; end 1 1 > -0, move 0, died #1 respawn 3, spawn 0#3g2" },
 	{ "a roll of nothing", QUIET, 0, "start 0; roll 2 > generation 2, rolled done; scale 1 > spawn 0#1g2" },
@@ -184,11 +188,37 @@ START_TEST(cookies_wrap)
 }
 END_TEST
 
+/* For [supervisor] over_max_old = refuse: what the next roll would find to be too many. */
+START_TEST(draining)
+{
+	static const struct {
+		const char *script;
+		uint32_t count;
+	} steps[] = {
+		{ "start 1; spawned 1; ready 1; roll 2; spawned 2", 0 },
+		{ "ready 2", 1 }, /* the replacement: another roll now, and it drains */
+		{ "at 101 > term #1, generation 2, rolled done", 1 },
+		{ "roll 3; spawned 3", 1 },
+		{ "ready 3", 2 },
+		{ "roll 4 > term #3, rolled superseded, escalate #1, kill! #1, spawn 0#4g4", 1 },
+	};
+	struct play p;
+
+	play_begin(&p, QUIET, 4, 16);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		play(&p, steps[i].script);
+		ck_assert_uint_eq(pool_draining(p.pool), steps[i].count);
+	}
+	play_end(&p);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
 	tcase_add_test(tests, lifetimes_are_spread);
 	tcase_add_test(tests, cookies_wrap);
+	tcase_add_test(tests, draining);
 }
 
 int main(void)
