@@ -345,26 +345,30 @@ void steer_off(struct supervisor *s, uint32_t slot)
 		steer_seat(s, worker->seat, false);
 }
 
+/* Of the slot's workers, wherever they sit. */
+static void move_owned(struct supervisor *s, uint32_t slot)
+{
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
+			if (w->slot == slot && w->seat < s->steer.size && s->steer.owner[w->seat] == w->cookie)
+				move_queue(s, w->seat);
+}
+
 /*
  * The slot has lost its last ready worker while others serve: what waits there need not wait for the next.
- * Its workers may sit anywhere, and the worker of another slot in the seat that has its number.
+ * The worker of another slot may sit in the seat that has its number.
  */
 void steer_move(struct supervisor *s, uint32_t slot)
 {
-	const uint32_t *owner = s->steer.owner;
 	struct slot_view view;
 
 	steer_apply(s);
 	if (!any_steered(s) || slot >= s->steer.size || !pool_slot(s->pool, slot, &view))
 		return;
-	if (owner[slot] == 0)
+	if (s->steer.owner[slot] == 0)
 		move_queue(s, slot);
-	if (!view.cookie && !view.next_cookie && !view.old)
-		return;
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->slot == slot && w->seat < s->steer.size && owner[w->seat] == w->cookie)
-				move_queue(s, w->seat);
+	if (view.cookie || view.next_cookie || view.old)
+		move_owned(s, slot);
 }
 
 uint32_t steer_standing(const struct worker *worker)
