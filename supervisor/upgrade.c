@@ -33,6 +33,8 @@
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
 
+#define OTHER_PROGRAM "%s was changed while it was tried"
+
 enum { TRIAL_MS = 10000, STATE_MAX = 512 * 1024 * 1024, TRIAL_FD = 3 };
 
 struct trial {
@@ -136,12 +138,23 @@ static void survive(int fd, void *context)
 		fcntl(fd, F_SETFD, *yes ? 0 : FD_CLOEXEC);
 }
 
-static void step_over(struct supervisor *s)
+/* Whoever deploys twice in a hurry: what stands there now nobody has tried. One that is gone execve(2) tells. */
+static bool changed(const struct supervisor *s, const struct stat *program)
+{
+	struct stat now;
+
+	return stat(s->options->self, &now) == 0 &&
+	       (now.st_dev != program->st_dev || now.st_ino != program->st_ino ||
+	        now.st_size != program->st_size || now.st_mtim.tv_sec != program->st_mtim.tv_sec ||
+	        now.st_mtim.tv_nsec != program->st_mtim.tv_nsec);
+}
+
+static void step_over(struct supervisor *s, const struct stat *program)
 {
 	char how[64];
 	char **list;
 	sigset_t all, before;
-	bool yes = true, no = false;
+	bool yes = true, no = false, other = false;
 	int fd = -1, rc;
 
 	s->upgrade_us = clock_us();
@@ -159,14 +172,19 @@ static void step_over(struct supervisor *s)
 		state_each_fd(s, survive, &yes);
 		survive(fd, &yes);
 		closer_leave();
-		execve(s->options->self, s->options->argv, list);
+		other = changed(s, program);
+		if (!other)
+			execve(s->options->self, s->options->argv, list);
 		rc = -errno;
 		state_each_fd(s, survive, &no);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	free(list);
 	fd_close(&fd);
-	refuse(s, "exec %s: %s", s->options->self, strerror(rc < 0 ? -rc : ENOMEM));
+	if (other)
+		refuse(s, OTHER_PROGRAM, s->options->self);
+	else
+		refuse(s, "exec %s: %s", s->options->self, strerror(rc < 0 ? -rc : ENOMEM));
 }
 
 /* ---- the trial ---- */
@@ -174,17 +192,6 @@ static void step_over(struct supervisor *s)
 void upgrade_agree(int fd)
 {
 	lseek(fd, 0, SEEK_SET);
-}
-
-/* Whoever deploys twice in a hurry: what stands there now nobody has tried. One that is gone execve(2) tells. */
-static bool changed(const struct supervisor *s, const struct stat *program)
-{
-	struct stat now;
-
-	return stat(s->options->self, &now) == 0 &&
-	       (now.st_dev != program->st_dev || now.st_ino != program->st_ino ||
-	        now.st_size != program->st_size || now.st_mtim.tv_sec != program->st_mtim.tv_sec ||
-	        now.st_mtim.tv_nsec != program->st_mtim.tv_nsec);
 }
 
 static bool agreed(const struct trial *trial)
@@ -198,7 +205,8 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	struct supervisor *s = trial->s;
 	char signal[SIGNAL_TEXT_MAX];
 	struct reaped reaped;
-	bool hung, yes, other;
+	struct stat program;
+	bool hung, yes;
 	int rc;
 
 	(void)events;
@@ -207,7 +215,7 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 		return;
 	hung = trial->hung;
 	yes = agreed(trial);
-	other = changed(s, &trial->program);
+	program = trial->program;
 	trial_close(trial);
 	if (rc < 0)
 		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
@@ -224,10 +232,10 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 		       s->options->self);
 	else if (s->stopping)
 		refuse(s, "the cluster is stopping");
-	else if (other)
-		refuse(s, "%s was changed while it was tried", s->options->self);
+	else if (changed(s, &program))
+		refuse(s, OTHER_PROGRAM, s->options->self);
 	else
-		step_over(s);
+		step_over(s, &program);
 }
 
 static void on_trial_timeout(uv_timer_t *timer)
