@@ -105,6 +105,12 @@ struct accepting {
 	bool out;
 };
 
+/* Of [health] http, between two clusterds. */
+struct probe_image {
+	uint64_t failures; /* in a row */
+	uint64_t due_ms;   /* when it is asked next; 0: it is not */
+};
+
 /* One process. */
 struct worker {
 	struct worker *hash_next;
@@ -113,6 +119,7 @@ struct worker {
 	struct output *output;     /* NULL when not captured */
 	struct probe *probe;       /* NULL while nothing is asked of it */
 	struct output_image *image; /* of its output, between two clusterds */
+	struct probe_image probed;
 	uint32_t cookie, slot, generation;
 	uint32_t seat;          /* steer.c; the slot where no connections are steered */
 	uint32_t standing;      /* steer_standing() before an upgrade, or 0 */

@@ -368,6 +368,30 @@ void probe_ready(struct worker *worker)
 		begin(worker, AIM_HEALTH, worker->s->policy.health_interval);
 }
 
+void probe_export(const struct worker *worker, struct probe_image *ret)
+{
+	const struct probe *p = worker->probe;
+
+	*ret = (struct probe_image){ 0 };
+	if (!p || p->aim != AIM_HEALTH)
+		return;
+	ret->failures = p->failures;
+	ret->due_ms = clock_ms() + (p->asked_ms ? 0 : uv_timer_get_due_in(&p->timer));
+}
+
+void probe_resume(struct worker *worker, const struct probe_image *image)
+{
+	uint64_t now = clock_ms();
+	uint64_t wait = image->due_ms > now ? image->due_ms - now : 0;
+
+	probe_ready(worker);
+	if (!worker->probe || image->due_ms == 0)
+		return;
+	worker->probe->failures = (uint32_t)image->failures;
+	if (wait < worker->s->policy.health_interval)
+		uv_timer_start(&worker->probe->timer, on_timer, wait, 0);
+}
+
 pid_t probe_command(const struct worker *worker)
 {
 	return worker->probe && worker->probe->pid > 0 ? worker->probe->pid : -1;

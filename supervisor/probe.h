@@ -19,6 +19,11 @@
 void probe_started(struct worker *worker);
 void probe_ready(struct worker *worker);
 
+/* For an upgrade: how far the questions about its health have come, and probe_ready() that goes on there. A
+ * question under way is asked anew at once. */
+void probe_export(const struct worker *worker, struct probe_image *ret);
+void probe_resume(struct worker *worker, const struct probe_image *image);
+
 /* Takes a worker without a probe. */
 void probe_stop(struct worker *worker);
 

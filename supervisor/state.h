@@ -105,6 +105,7 @@ enum state_tag {
 	STATE_WORKER_STANDING,
 	STATE_OOM_FD,
 	STATE_BY_HAND,
+	STATE_WORKER_PROBED,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -307,6 +307,7 @@ static bool fill_worker(struct worker *worker, const struct tlv *in)
 	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
 	(void)get_u32(in, STATE_WORKER_STANDING, &worker->standing);
 	get_left_out(in, &worker->accepting);
+	(void)get_bytes(in, STATE_WORKER_PROBED, &worker->probed, sizeof worker->probed);
 	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&
 	       worker->pidfd >= 0 && get_fd(in, STATE_WORKER_NOTIFY_FD, &worker->notify_fd) &&
 	       get_fd(in, STATE_WORKER_READY_FD, &worker->ready_fd);

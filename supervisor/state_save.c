@@ -8,6 +8,7 @@
 #include "supervisor/core/tlv.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/reuseport.h"
+#include "supervisor/probe.h"
 #include "supervisor/state.h"
 
 enum { STATE_ROOM = 65536 };
@@ -85,6 +86,7 @@ static void put_left_out(struct tlv_writer *w, const struct accepting *a)
 static void put_worker(struct tlv_writer *w, const struct worker *worker)
 {
 	size_t mark = tlv_begin(w, STATE_WORKER);
+	struct probe_image probed;
 
 	tlv_put_number(w, STATE_WORKER_COOKIE, worker->cookie);
 	tlv_put_number(w, STATE_WORKER_SLOT, worker->slot);
@@ -100,6 +102,9 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
 	tlv_put_number(w, STATE_WORKER_STANDING, steer_standing(worker));
 	put_left_out(w, &worker->accepting);
+	probe_export(worker, &probed);
+	if (probed.due_ms > 0)
+		tlv_put(w, STATE_WORKER_PROBED, &probed, sizeof probed);
 	if (worker->output)
 		state_put_output(w, worker->output);
 	tlv_end(w, mark);

@@ -45,7 +45,7 @@ static void resume_probe(struct worker *worker)
 	if (view.state == INSTANCE_STARTING)
 		probe_started(worker);
 	else if (view.state == INSTANCE_READY)
-		probe_ready(worker);
+		probe_resume(worker, &worker->probed);
 }
 
 static int take_worker(struct worker *worker, const char **failed)

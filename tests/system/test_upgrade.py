@@ -523,7 +523,23 @@ exec {"%s"} $0, @ARGV;
                 harness.eventually((checked / "yes").exists, "a check")
         self.assertEqual(len(c.all("worker.start")), 2)
         c.kill(signal.SIGSTOP, c.pid_of(0))
+        for turn in range(3):
+            harness.eventually(lambda turn=turn: len(c.all("health")) > turn, "one more that failed")
+            self.upgrade(c)
         c.wait_event("worker.exit", slot=0, deadline=20 * harness.SLOW)
+        self.assertEqual([e.failures for e in c.all("health")], [1, 2, 3, 4])
+
+    @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
+    def test_N1_a_health_check_comes_when_it_is_due(self):
+        """However often clusterd is upgraded until then."""
+        checked = pathlib.Path(tempfile.mkdtemp(prefix="checks-")) / "yes"
+        self.addCleanup(shutil.rmtree, checked.parent)
+        c = self.start(harness.PROBE, "ready", "serve", workers=1, flags=("-b", "round-robin"),
+                       policy=f"[ready]\nwhen = notify\n[health]\nhttp = /touch={checked}\ninterval = 2s\ntimeout = 1s\n")
+        end = time.monotonic() + harness.DEADLINE
+        while not checked.exists():
+            self.assertLess(time.monotonic(), end, "it is never asked")
+            self.upgrade(c)
 
     def test_M10_a_unix_socket_survives_and_goes_in_the_end(self):
         folder = tempfile.mkdtemp(prefix="unix-")
