@@ -572,12 +572,14 @@ exec {"%s"} $0, @ARGV;
             names = ("start_time", "worker_exits", "decisions", "reloads", "ready_seconds", "respawn_seconds")
             return [line for line in text.splitlines() if line.startswith(tuple(f"clusterd_{name}" for name in names))]
 
+        self.assertIn("worker.ready", c.ctl("--json", "events"))
         before = counts()
         self.assertIn('clusterd_reloads_total{result="ok"} 1', before)
         self.assertIn('clusterd_worker_exits_total{cause="self",asked="no"} 1', before)
         for _ in range(3):
             self.upgrade(c)
             self.assertEqual(counts(), before)
+        self.assertNotIn("worker.ready", c.ctl("--json", "events"))  # those begin anew
 
     def test_N1_a_drain_delay_goes_on(self):
         c = self.start(harness.PROBE, "ready", "serve", workers=1, policy="[ready]\nwhen = notify\n[stop]\n"
