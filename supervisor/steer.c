@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "supervisor/internal.h"
+#include "supervisor/reload_plan.h"
 #include "supervisor/os/reuseport.h"
 
 enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
@@ -306,6 +307,40 @@ static void gather_strays(struct supervisor *s)
 			move_queue(s, seat);
 }
 
+static bool all_have(const struct supervisor *s, const struct sock *sock)
+{
+	for (const struct launch *l = s->launches; l; l = l->next)
+		if (!reload_names(&l->policy, sock))
+			return false;
+	return true;
+}
+
+/* What orphans have is not known. */
+static bool has(struct supervisor *s, uint32_t seat, const struct sock *sock)
+{
+	const struct worker *worker = worker_find(s, s->steer.owner[seat]);
+
+	return !worker || reload_names(&worker->launch->policy, sock);
+}
+
+/* In the roll of a reload that adds or removes this listener only some of the workers have it. */
+static int steer_some(struct supervisor *s, const struct sock *sock, const char **failed)
+{
+	const struct steer *steer = &s->steer;
+	uint32_t *some = malloc((steer->count + 1) * sizeof *some), count = 0;
+	int rc;
+
+	*failed = "memory";
+	if (!some)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < steer->count; i++)
+		if (has(s, steer->list[i], sock))
+			some[count++] = steer->list[i];
+	rc = reuseport_steer(sock->group, some, count, failed);
+	free(some);
+	return rc;
+}
+
 void steer_apply(struct supervisor *s)
 {
 	const char *failed = "";
@@ -318,8 +353,10 @@ void steer_apply(struct supervisor *s)
 		struct sock *sock = &s->socks[i];
 		int rc = 0;
 
-		if (steered(sock))
+		if (steered(sock) && all_have(s, sock))
 			rc = reuseport_steer(sock->group, s->steer.list, s->steer.count, &failed);
+		else if (steered(sock))
+			rc = steer_some(s, sock, &failed);
 		if (rc < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "listener %s: steering: %s: %s",
 			         sock->config.name, failed, strerror(-rc));

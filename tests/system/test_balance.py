@@ -357,6 +357,28 @@ class RoundRobin(Balance):
         c.wait_event("worker.ready", since=mark, slot=0)
         exact(self, clients.count(c.port, 400), 4)
 
+    def test_in_a_roll_who_has_the_listener_gets_its_connections(self):
+        """That of the reload which adds it or takes it away: what the others were given would wait for its end."""
+        port = harness.free_port()
+        listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = round-robin\n"
+        without = POLICY + "[roll]\npause = 1h\n" + listener % ("a", harness.free_port())
+        with_it = without + listener % ("b", port)
+        for before, after in (without, with_it), (with_it, without):
+            with self.subTest(adds=after == with_it):
+                c = self.cluster(*SERVE, policy=before, flags=("-n", 3), listen=False)
+                c.announce("roll.end")
+                c.ready(3)
+                c.policy_file.write_text(after)
+                mark = c.mark()
+                c.ctl("reload", "--no-wait")
+                new = str(c.wait_event("worker.ready", since=mark).pid)
+                counts = clients.count(port, 20)
+                if after == with_it:
+                    self.assertEqual(counts, {new: 20})
+                else:
+                    self.assertNotIn(new, counts)
+                c.baseline = None
+
     def test_a_listener_that_goes_leaves_no_seat_taken(self):
         """Its seats are those of the workers started while it was open, and they end when it is closed."""
         listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = %s\n"
