@@ -11,6 +11,7 @@ struct dumper {
 	config_sink *sink;
 	void *context;
 	char *value; /* VALUE_TEXT_MAX bytes */
+	bool bare;   /* no comments, no empty lines */
 };
 
 static void print(struct dumper *d, const char *line)
@@ -54,13 +55,14 @@ static size_t take_piece(const char *value, size_t room)
 /* Each line but the last ends in a backslash, so that nothing in the next can look like a key. */
 static void print_value(struct dumper *d, const char *name, const struct origin *origin)
 {
-	char line[LINE_TEXT_MAX + 1], comment[160];
+	char line[LINE_TEXT_MAX + 1], comment[160] = "";
 	const char *rest = d->value;
 	int length = snprintf(line, sizeof(line), "%s =%s", name, *rest ? " " : "");
 	size_t piece;
 
-	origin_text(origin, comment, sizeof(comment));
-	if ((size_t)length + strlen(rest) + 1 + strlen(comment) > LINE_TEXT_MAX) {
+	if (!d->bare)
+		origin_text(origin, comment, sizeof(comment));
+	if (*comment && (size_t)length + strlen(rest) + 1 + strlen(comment) > LINE_TEXT_MAX) {
 		print(d, comment);
 		comment[0] = '\0';
 	}
@@ -84,7 +86,8 @@ static void print_section(struct dumper *d, const char *section, const char *ins
 {
 	char line[LINE_TEXT_MAX + 1];
 
-	print(d, "");
+	if (!d->bare)
+		print(d, "");
 	snprintf(line, sizeof(line), "[%s%s%s]", section, *instance ? " " : "", instance);
 	print(d, line);
 }
@@ -144,11 +147,8 @@ static void dump_env(struct dumper *d, const struct config *config)
 	}
 }
 
-void config_dump(struct config *config, config_sink *sink, void *context)
+static void dump(struct config *config, struct dumper d)
 {
-	struct dumper d = { sink, context, config->value };
-
-	print(&d, "; clusterd.conf(5) explains the keys");
 	for (size_t k = 0; k < KEYS_MAX; k++) {
 		if (k == 0 || strcmp(keys[k].section, keys[k - 1].section) != 0)
 			print_section(&d, keys[k].section, "");
@@ -165,4 +165,15 @@ void config_dump(struct config *config, config_sink *sink, void *context)
 		print_section(&d, "env", "");
 		dump_env(&d, config);
 	}
+}
+
+void config_dump(struct config *config, config_sink *sink, void *context)
+{
+	sink(context, "; clusterd.conf(5) explains the keys");
+	dump(config, (struct dumper){ sink, context, config->value, false });
+}
+
+void config_text(struct config *config, config_sink *sink, void *context)
+{
+	dump(config, (struct dumper){ sink, context, config->value, true });
 }

@@ -33,7 +33,7 @@ void state_put_policy(struct tlv_writer *w, const struct policy *policy, struct 
 	mark = tlv_begin(w, STATE_POLICY);
 	begin = w->used;
 	known->scratch->policy = *policy;
-	config_dump(known->scratch, put_line, w);
+	config_text(known->scratch, put_line, w);
 	tlv_end(w, mark);
 	if (!known->text.bytes && w->used <= w->size) {
 		known->policy = policy;

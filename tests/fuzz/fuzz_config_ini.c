@@ -46,6 +46,13 @@ static void keep(void *context, const char *line)
 	dump_length += length + 1;
 }
 
+static void read_back(void)
+{
+	config_init(&again);
+	must(config_parse(&again, dump, dump_length, "g", hear, NULL) == 0);
+	must(memcmp(&again.policy, &config.policy, sizeof(config.policy)) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int complaints;
@@ -65,9 +72,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	dump_length = 0;
 	config_dump(&config, keep, NULL);
-	config_init(&again);
-	must(config_parse(&again, dump, dump_length, "g", hear, NULL) == 0);
-	must(memcmp(&again.policy, &config.policy, sizeof(config.policy)) == 0);
+	read_back();
+	dump_length = 0;
+	config_text(&config, keep, NULL);
+	read_back();
 	told = 0;
 	complaints = config_check(&config, hear, NULL);
 	must(complaints == told);
