@@ -348,17 +348,26 @@ static bool load_adoption(struct supervisor *s, const struct tlv *in)
 	return true;
 }
 
+/* 1 and *ret: the next with that tag; 0 at the end; -1: it is not well formed. */
+static int next_with(struct tlv_reader *r, uint16_t tag, struct tlv *ret)
+{
+	while (tlv_next(r, ret) > 0)
+		if (ret->tag == tag)
+			return tlv_valid(ret->bytes, ret->size) ? 1 : -1;
+	return 0;
+}
+
 static bool each(struct supervisor *s, const struct tlv *in, uint16_t tag,
                  bool (*load)(struct supervisor *, const struct tlv *))
 {
 	struct tlv_reader r = tlv_reader(in->bytes, in->size);
 	struct tlv record;
+	int rc;
 
-	while (tlv_next(&r, &record) > 0)
-		if (record.tag == tag &&
-		    (!tlv_valid(record.bytes, record.size) || !load(s, &record)))
+	while ((rc = next_with(&r, tag, &record)) > 0)
+		if (!load(s, &record))
 			return false;
-	return true;
+	return rc == 0;
 }
 
 static bool load_left(struct supervisor *s, const struct tlv *in)
@@ -376,14 +385,14 @@ static bool load_launches(struct supervisor *s, const struct tlv *in)
 	struct tlv_reader r = tlv_reader(in->bytes, in->size);
 	struct policy_text known = { .policy = &s->policy };
 	struct tlv record;
+	int rc;
 
 	if (!tlv_find(in->bytes, in->size, STATE_POLICY, &known.text))
 		return false;
-	while (tlv_next(&r, &record) > 0)
-		if (record.tag == STATE_LAUNCH &&
-		    (!tlv_valid(record.bytes, record.size) || !load_launch(s, &record, &known)))
+	while ((rc = next_with(&r, STATE_LAUNCH, &record)) > 0)
+		if (!load_launch(s, &record, &known))
 			return false;
-	return true;
+	return rc == 0;
 }
 
 static bool load_socks(struct supervisor *s, const struct tlv *in)

@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "supervisor/internal.h"
-#include "supervisor/reload_plan.h"
 #include "supervisor/os/reuseport.h"
+#include "supervisor/reload_plan.h"
 
 enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
 

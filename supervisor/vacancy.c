@@ -31,18 +31,23 @@ static bool idle(const struct slot_view *view)
 	       (view->state == SLOT_BACKOFF && view->due_ms >= clock_ms() + LONG_MS);
 }
 
+static bool empty(const struct slot_view *view)
+{
+	return !view->cookie && !view->next_cookie && !view->old;
+}
+
 static bool deserted(const struct supervisor *s, uint32_t slot)
 {
 	struct slot_view view;
 
-	return pool_slot(s->pool, slot, &view) && !view.cookie && !view.next_cookie && !view.old;
+	return pool_slot(s->pool, slot, &view) && empty(&view);
 }
 
 static bool vacant(const struct supervisor *s, uint32_t slot)
 {
 	struct slot_view view;
 
-	return pool_slot(s->pool, slot, &view) && idle(&view) && deserted(s, slot);
+	return pool_slot(s->pool, slot, &view) && idle(&view) && empty(&view);
 }
 
 /* The end of a worker that was replaced is no reason to look at all slots: a roll has thousands. */

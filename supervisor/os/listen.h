@@ -33,9 +33,9 @@ struct listen_spec {
 	gid_t group;     /* of a unix path; LISTEN_KEEP_GID */
 };
 
-/* One open socket. The caller owns fd. */
 struct stat;
 
+/* One open socket. The caller owns fd. */
 struct listening {
 	int fd;
 	socklen_t size;             /* of sa */
