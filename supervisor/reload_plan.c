@@ -182,6 +182,14 @@ bool reload_names(const struct policy *policy, const struct sock *sock)
 	return listener_of(policy, &sock->config) != NULL;
 }
 
+bool reload_all_name(const struct supervisor *s, const struct sock *sock)
+{
+	for (const struct launch *l = s->launches; l; l = l->next)
+		if (!reload_names(&l->policy, sock))
+			return false;
+	return true;
+}
+
 bool reload_restores(const struct reload *r, const struct sock *sock)
 {
 	return sock_path_lost(sock) && reload_names(r->fresh, sock);

@@ -29,6 +29,9 @@ void reload_compare(struct reload *r);
 /* The policy has a listener of that name and address. */
 bool reload_names(const struct policy *policy, const struct sock *sock);
 
+/* Those of all generations that have workers, or are to have. */
+bool reload_all_name(const struct supervisor *s, const struct sock *sock);
+
 /* The file of that unix listener was removed, and is to be made again. */
 bool reload_restores(const struct reload *r, const struct sock *sock);
 

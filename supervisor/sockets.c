@@ -179,7 +179,7 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	rc = orphans_lend_group(s, sock, workers, failed);
 	/* A paused cluster has that of slot 0: steer_slot_gone(). */
 	for (uint32_t slot = 0; rc == 0 && (slot < workers || slot == 0); slot++)
-		if (reuseport_fd(sock->group, slot) < 0)
+		if (reuseport_fd(sock->group, slot) < 0 && (slot == 0 || !vacancy_lacks(s, sock, slot)))
 			rc = reuseport_add(sock->group, slot, failed);
 	if (rc < 0)
 		return rc;

@@ -307,14 +307,6 @@ static void gather_strays(struct supervisor *s)
 			move_queue(s, seat);
 }
 
-static bool all_have(const struct supervisor *s, const struct sock *sock)
-{
-	for (const struct launch *l = s->launches; l; l = l->next)
-		if (!reload_names(&l->policy, sock))
-			return false;
-	return true;
-}
-
 /* What orphans have is not known. */
 static bool has(struct supervisor *s, uint32_t seat, const struct sock *sock)
 {
@@ -353,7 +345,7 @@ void steer_apply(struct supervisor *s)
 		struct sock *sock = &s->socks[i];
 		int rc = 0;
 
-		if (steered(sock) && all_have(s, sock))
+		if (steered(sock) && reload_all_name(s, sock))
 			rc = reuseport_steer(sock->group, s->steer.list, s->steer.count, &failed);
 		else if (steered(sock))
 			rc = steer_some(s, sock, &failed);

@@ -89,6 +89,9 @@ void vacancy_report(struct supervisor *s, const struct report *report); /* befor
 int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed);
 int vacancy_open(struct supervisor *s, struct sock *sock, uint32_t slot, const char **failed);
 
+/* The slot has workers, and none of them was started with this listener. False if not balance = hash. */
+bool vacancy_lacks(const struct supervisor *s, const struct sock *sock, uint32_t slot);
+
 /* Whether the socket of a slot that goes may be closed; if it is the last, slot 0 has it then. */
 bool vacancy_may_close(struct supervisor *s, struct sock *sock, uint32_t slot);
 

@@ -6,11 +6,15 @@
  * socket when its last worker has gone, and has one again before the next worker is spawned. The last
  * one of a group stays open: new connections wait there instead of being refused, and it becomes that of
  * the slot whose worker is spawned next.
+ *
+ * In the roll of a reload that adds or removes a listener the slots whose workers lack it have no socket
+ * in its group either: that comes with the first worker that has it, and goes with the last.
  */
 #include "supervisor/internal.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/hangup.h"
 #include "supervisor/os/reuseport.h"
+#include "supervisor/reload_plan.h"
 
 /* Until the respawn: a connection that waits longer is as good as lost, and all that come would wait. */
 enum { LONG_MS = 1000 };
@@ -36,18 +40,46 @@ static bool empty(const struct slot_view *view)
 	return !view->cookie && !view->next_cookie && !view->old;
 }
 
-static bool deserted(const struct supervisor *s, uint32_t slot)
+static bool is_empty(const struct supervisor *s, uint32_t slot)
 {
 	struct slot_view view;
 
 	return pool_slot(s->pool, slot, &view) && empty(&view);
 }
 
-static bool vacant(const struct supervisor *s, uint32_t slot)
+static bool lacks(const struct supervisor *s, uint32_t slot, const struct sock *sock)
+{
+	struct instance_view view;
+	bool any = false;
+
+	if (reload_all_name(s, sock))
+		return false;
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (const struct worker *w = s->workers[i]; w; w = w->hash_next) {
+			if (w->slot != slot || !pool_instance(s->pool, w->cookie, &view))
+				continue;
+			if (reload_names(&w->launch->policy, sock))
+				return false;
+			any = true;
+		}
+	return any;
+}
+
+static bool deserted(const struct supervisor *s, uint32_t slot, const struct sock *sock)
+{
+	return is_empty(s, slot) || lacks(s, slot, sock);
+}
+
+static bool vacant(const struct supervisor *s, uint32_t slot, const struct sock *sock)
 {
 	struct slot_view view;
 
-	return pool_slot(s->pool, slot, &view) && idle(&view) && empty(&view);
+	return (pool_slot(s->pool, slot, &view) && idle(&view) && empty(&view)) || lacks(s, slot, sock);
+}
+
+bool vacancy_lacks(const struct supervisor *s, const struct sock *sock, uint32_t slot)
+{
+	return sock->mode == BALANCE_HASH && lacks(s, slot, sock);
 }
 
 /* The end of a worker that was replaced is no reason to look at all slots: a roll has thousands. */
@@ -77,15 +109,18 @@ static void vacate(struct supervisor *s, struct sock *sock, uint32_t slot)
 static void look(struct supervisor *s, struct sock *sock)
 {
 	for (uint32_t slot = 0; slot < s->slots_max; slot++)
-		if (reuseport_fd(sock->group, slot) >= 0 && vacant(s, slot))
+		if (reuseport_fd(sock->group, slot) >= 0 && vacant(s, slot, sock))
 			vacate(s, sock, slot);
 }
 
-static void vacate_now(struct supervisor *s, uint32_t slot)
+static void vacate_now(struct supervisor *s, uint32_t slot, bool all)
 {
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) >= 0)
-			vacate(s, &s->socks[i], slot);
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (hashed(sock) && reuseport_fd(sock->group, slot) >= 0 && (all || lacks(s, slot, sock)))
+			vacate(s, sock, slot);
+	}
 }
 
 /* A slot is left before that is told: who is told so finds the others. */
@@ -93,8 +128,8 @@ void vacancy_report(struct supervisor *s, const struct report *report)
 {
 	bool vacates = report->what == REPORT_DRAINED || (ends(report) && may_vacate(s, report));
 
-	if (vacates && deserted(s, report->slot))
-		vacate_now(s, report->slot);
+	if (vacates || ends(report))
+		vacate_now(s, report->slot, vacates && is_empty(s, report->slot));
 	if (vacates || report->what == REPORT_GIVE_UP || (report->what == REPORT_READY && s->steer.vacant_last))
 		vacancy_look(s);
 }
@@ -137,11 +172,11 @@ static uint32_t last_open(const struct sock *sock)
 
 /* The last socket, if the slot that has it is `left`: whoever waits there waits for this worker. */
 static int open_slot(struct supervisor *s, struct sock *sock, uint32_t slot,
-                     bool (*left)(const struct supervisor *, uint32_t), const char **failed)
+                     bool (*left)(const struct supervisor *, uint32_t, const struct sock *), const char **failed)
 {
 	uint32_t last = hashed(sock) ? last_open(sock) : ALL_SLOTS;
 
-	if (last != ALL_SLOTS && left(s, last) && give(s, sock, last, slot))
+	if (last != ALL_SLOTS && left(s, last, sock) && give(s, sock, last, slot))
 		return 0;
 	return steer_open(s, sock, slot, failed);
 }
@@ -155,9 +190,16 @@ int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
-		if (hashed(&s->socks[i]) && reuseport_fd(s->socks[i].group, slot) < 0)
-			rc = open_slot(s, &s->socks[i], slot, deserted, failed);
+	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (!hashed(sock))
+			continue;
+		if (lacks(s, slot, sock))
+			vacancy_look(s);
+		else if (reuseport_fd(sock->group, slot) < 0)
+			rc = open_slot(s, sock, slot, deserted, failed);
+	}
 	return rc;
 }
 

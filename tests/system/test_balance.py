@@ -522,6 +522,50 @@ class OtherModes(Balance):
         counts = clients.count(c.port, 400)
         self.assertEqual(len(counts), 4, counts)
 
+    def test_hash_in_a_roll_who_has_the_listener_gets_its_connections(self):
+        """As with round-robin: what hashed to a worker without it would wait for the roll's end."""
+        port = harness.free_port()
+        listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = hash\n"
+        without = POLICY + "[roll]\npause = 1h\n" + listener % ("a", harness.free_port())
+        with_it = without + listener % ("b", port)
+        for before, after in (without, with_it), (with_it, without):
+            with self.subTest(adds=after == with_it):
+                c = self.cluster(*SERVE, policy=before, flags=("-n", 3), listen=False, env=TOLD)
+                c.announce("worker.exit", "roll.end")
+                c.ready(3)
+                c.policy_file.write_text(after)
+                mark = c.mark()
+                c.ctl("reload", "--no-wait")
+                new = str(c.wait_event("worker.ready", since=mark).pid)
+                c.wait_event("worker.exit", since=mark, slot=0)
+                counts = clients.count(port, 40)
+                if after == with_it:
+                    self.assertEqual(counts, {new: 40})
+                else:
+                    self.assertEqual(len(counts), 2, counts)
+                    self.assertNotIn(new, counts)
+                c.ctl("upgrade")
+                self.assertEqual(sum(clients.count(port, 40).values()), 40)
+                c.baseline = None
+
+    def test_hash_a_listener_that_comes_back_in_a_roll_reaches_everybody(self):
+        """Slot 0 had lost its socket with the last worker that was started with it."""
+        port = harness.free_port()
+        listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = hash\n"
+        without = POLICY + listener % ("a", harness.free_port())
+        c = self.cluster(*SERVE, policy=without + listener % ("b", port), flags=("-n", 3), listen=False)
+        c.announce("roll.end", "worker.exit")
+        c.ready(3)
+        c.policy_file.write_text(without + "[roll]\npause = 1h\n")
+        mark = c.mark()
+        c.ctl("reload", "--no-wait")
+        c.wait_event("worker.exit", since=mark, slot=0)
+        c.policy_file.write_text(without + listener % ("b", port))
+        c.ctl("reload")
+        counts = clients.count(port, 400)
+        for slot in range(3):
+            self.assertIn(str(c.pid_of(slot)), counts)
+
     def test_hash_who_waits_in_the_last_socket_is_answered_by_another_slot(self):
         c = self.start(mode="hash")
         for slot in range(4):
