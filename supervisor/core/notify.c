@@ -24,11 +24,6 @@ static void on_stopping(struct notify_message *m, struct value v)
 	m->stopping |= is(v, "1");
 }
 
-static void on_reloading(struct notify_message *m, struct value v)
-{
-	m->reloading |= is(v, "1");
-}
-
 static void on_barrier(struct notify_message *m, struct value v)
 {
 	m->barrier |= is(v, "1");
@@ -89,7 +84,6 @@ static const struct key {
 } keys[] = {
 	{ "READY", on_ready },
 	{ "STOPPING", on_stopping },
-	{ "RELOADING", on_reloading },
 	{ "STATUS", on_status },
 	{ "WATCHDOG", on_watchdog },
 	{ "EXTEND_TIMEOUT_USEC", on_extend },

@@ -17,7 +17,6 @@ enum { NOTIFY_STATUS_MAX = 256 }; /* the NUL included */
 struct notify_message {
 	bool ready;
 	bool stopping;
-	bool reloading;
 	bool watchdog;         /* WATCHDOG=1 */
 	bool watchdog_trigger; /* WATCHDOG=trigger */
 	bool barrier;

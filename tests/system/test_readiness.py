@@ -417,6 +417,22 @@ time.sleep(1000)
         hung = c.wait_event("worker.hung")
         self.assertEqual((hung.cause, hung.detail), ("hung", "it said STOPPING=1 and has not ended"))
 
+    def test_E11_dies_while_it_reloads(self):
+        """What is said to a manager of services of a reload changes nothing for clusterd."""
+        c = self.python("""
+say('READY=1'); say('RELOADING=1\\nMONOTONIC_USEC=1')
+while not os.path.exists('go'): time.sleep(0.01)
+os.unlink('go'); sys.exit(1)
+""", policy=NOTIFY % "5s", flags=("-n", "1", "--set", "restart.delay=10ms"))
+        c.announce("worker.exit")
+        c.wait_event("worker.ready")
+        mark = c.mark()
+        (c.folder / "go").touch()
+        end = c.wait_event("worker.exit", since=mark)
+        self.assertEqual((end.code, end.action), (1, "respawn"))
+        c.wait_event("worker.ready", since=mark)
+        c.ctl("is-ready")
+
     def test_E12_clusterd_tells_its_own_manager(self):
         folder = harness.tempfile.mkdtemp(prefix="manager-")
         self.addCleanup(harness.shutil.rmtree, folder)
