@@ -610,10 +610,12 @@ class RowN11(Case):
         """A process that did not start in the same clock tick as the process unlike, which is all that the kernel tells."""
         while True:
             process = subprocess.Popen(["/bin/sleep", "1000"])
-            self.addCleanup(process.wait)
-            self.addCleanup(process.kill)
             if started(process.pid) != started(unlike):
+                self.addCleanup(process.wait)
+                self.addCleanup(process.kill)
                 return process
+            process.kill()
+            process.wait()
 
     def test_N11_a_recycled_pid(self):
         """The start time is another's: it is no orphan, whatever its pid."""
