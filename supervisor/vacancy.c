@@ -113,12 +113,20 @@ static void look(struct supervisor *s, struct sock *sock)
 			vacate(s, sock, slot);
 }
 
+/* The slot will have a worker with it, if the roll goes on: one that has failed is tried again. */
+static bool comes(const struct supervisor *s, const struct sock *sock)
+{
+	const struct launch *launch = launch_find(s, s->generation);
+
+	return launch && reload_names(&launch->policy, sock);
+}
+
 static void vacate_now(struct supervisor *s, uint32_t slot, bool all)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 
-		if (hashed(sock) && reuseport_fd(sock->group, slot) >= 0 && (all || lacks(s, slot, sock)))
+		if (hashed(sock) && reuseport_fd(sock->group, slot) >= 0 && (all || (!comes(s, sock) && lacks(s, slot, sock))))
 			vacate(s, sock, slot);
 	}
 }
@@ -130,7 +138,7 @@ void vacancy_report(struct supervisor *s, const struct report *report)
 
 	if (vacates || ends(report))
 		vacate_now(s, report->slot, vacates && is_empty(s, report->slot));
-	if (vacates || report->what == REPORT_GIVE_UP || (report->what == REPORT_READY && s->steer.vacant_last))
+	if (vacates || report->what == REPORT_GIVE_UP || report->what == REPORT_ROLL_END || (report->what == REPORT_READY && s->steer.vacant_last))
 		vacancy_look(s);
 }
 

@@ -548,6 +548,29 @@ class OtherModes(Balance):
                 self.assertEqual(sum(clients.count(port, 40).values()), 40)
                 c.baseline = None
 
+    def test_hash_who_waits_for_a_worker_that_fails_in_the_roll_gets_the_next(self):
+        """The second worker with the new listener fails once: what waits in its socket stays for its next try."""
+        port = harness.free_port()
+        listener = "[listen %s]\naddress = 127.0.0.1:%d\nbalance = hash\n"
+        policy = POLICY + "[roll]\ntries = 2\n" + listener % ("a", harness.free_port())
+        program = ("sh", "-c", """
+            if [ "$CLUSTERD_GENERATION" = 2 ] && [ "$CLUSTERD_SLOT" = 1 ] && mkdir once; then
+                while ! [ -e go ]; do sleep 0.01; done; exit 3; fi
+            exec "$0" ready serve""", harness.PROBE)
+        c = self.cluster(*program, policy=policy, flags=("-n", 2), listen=False)
+        c.announce("worker.exit", "roll.slot", "roll.end")
+        c.ready(2)
+        c.baseline = None  # there will be a listener more
+        c.policy_file.write_text(policy + listener % ("b", port))
+        mark = c.mark()
+        c.ctl("reload", "--no-wait")
+        c.wait_event("worker.start", since=mark, slot=1)
+        waiting = clients.queue(port, 40)
+        (c.folder / "go").touch()
+        self.assertEqual(len(clients.answers(waiting)[0]), 40)
+        self.assertEqual(c.wait_event("worker.exit", since=mark, slot=1).code, 3)
+        c.wait_event("roll.end", since=mark)
+
     def test_hash_a_listener_that_comes_back_in_a_roll_reaches_everybody(self):
         """Slot 0 had lost its socket with the last worker that was started with it."""
         port = harness.free_port()
