@@ -177,7 +177,7 @@ static void serve_drain(struct client *client)
 {
 	struct event event = { .what = EV_DRAIN };
 
-	if (!slots_argument(client, 0, &event.slot) || !wait_begin(client, WAIT_DRAIN))
+	if (!slots_argument(client, 0, &event.slot) || too_late(client) || !wait_begin(client, WAIT_DRAIN))
 		return;
 	client->wait.slot = event.slot;
 	sup_request(client->control->s, &event);

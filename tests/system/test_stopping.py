@@ -197,7 +197,7 @@ wait; wait; wait; sleep 1000
             told = b""
             while b"STOPPING=1" not in told:
                 told = systemd.recv(4096)
-            for verb in ("roll", "reload", "upgrade", "scale 3", "restart 1", "reset"):
+            for verb in ("roll", "reload", "upgrade", "scale 3", "restart 1", "reset", "drain 0 --no-wait"):
                 answer = subprocess.run([harness.CLUSTERCTL, "-s", f"{c.folder}/control.sock", *verb.split()],
                                         capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
                 self.assertEqual(answer.returncode, 1)
