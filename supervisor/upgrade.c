@@ -199,6 +199,13 @@ static bool agreed(const struct trial *trial)
 	return lseek(trial->state_fd, 0, SEEK_CUR) == 0;
 }
 
+/* What it has started too: it may be a script around clusterd. */
+static void kill_trial(pid_t pid, int pidfd)
+{
+	reap_signal_group(pid, SIGKILL);
+	reap_signal(pidfd, SIGKILL);
+}
+
 static void on_trial_end(uv_poll_t *poll, int status, int events)
 {
 	struct trial *trial = poll->data;
@@ -244,7 +251,7 @@ static void on_trial_timeout(uv_timer_t *timer)
 
 	sup_note(trial->s, LOG_LEVEL_ERROR, "upgrade: the trial run hangs; it is killed");
 	trial->hung = true;
-	reap_signal(trial->pidfd, SIGKILL);
+	kill_trial(trial->pid, trial->pidfd);
 }
 
 static int run_trial(struct supervisor *s, int fd, struct spawned *ret, const char **failed)
@@ -263,6 +270,7 @@ static int run_trial(struct supervisor *s, int fd, struct spawned *ret, const ch
 		.fds = fds,
 		.fd_count = 4,
 		.death_signal = SIGKILL,
+		.process_group = true,
 	};
 	int rc;
 
@@ -338,7 +346,7 @@ static int begin(struct supervisor *s, const char **failed)
 		fd_take(&fd);
 		return 0;
 	}
-	reap_signal(spawned.pidfd, SIGKILL);
+	kill_trial(spawned.pid, spawned.pidfd);
 	reap_wait(spawned.pidfd, KILLED_MS, &reaped);
 	close(spawned.pidfd);
 	return -1;
@@ -359,7 +367,7 @@ void upgrade_stop(struct supervisor *s)
 
 	if (!s->trial)
 		return;
-	reap_signal(s->trial->pidfd, SIGKILL);
+	kill_trial(s->trial->pid, s->trial->pidfd);
 	reap_wait(s->trial->pidfd, KILLED_MS, &reaped);
 	trial_close(s->trial);
 }

@@ -147,7 +147,7 @@ class RowN(harness.TestCase):
         good = binary.read_bytes()
         c = self.start(binary=binary)
         c.announce("upgrade", "note", "worker.exit")
-        self.put(binary, b"#!/bin/sh\nexec sleep 1000\n")
+        self.put(binary, b"#!/bin/sh\nsleep 1000; :\n")  # the sleep goes with the shell
         mark, begin = c.mark(), time.monotonic()
         workers = set(c.workers())
         asked = subprocess.Popen([harness.CLUSTERCTL, "-s", f"{c.folder}/control.sock", "upgrade"], text=True,
