@@ -47,11 +47,14 @@ class RowE(harness.TestCase):
         return self.cluster(*PYTHON, SAY + script, **options)
 
     def test_ready_by_notify(self):
-        c = self.python("time.sleep(0.3); say('READY=1'); time.sleep(1000)", policy=NOTIFY % "10s",
-                        flags=("-n", "2"))
+        c = self.python("while not os.path.exists('go'): time.sleep(0.01)\nsay('READY=1'); time.sleep(1000)",
+                        policy=NOTIFY % "60s", flags=("-n", "2"))
+        c.wait_events(2, "worker.start")
+        c.ctl("is-ready", status=None)  # whatever was said so far has been heard
+        self.assertEqual(c.all("worker.ready"), [])
+        (c.folder / "go").touch()
         for event in c.ready(2):
             self.assertEqual(event.how, "notify")
-            self.assertGreaterEqual(event.after_ms, 290)
 
     def test_auto_takes_what_comes_first(self):
         for script, after, how, least in (("say('READY=1')", "1h", "notify", 0), ("pass", "700ms", "alive", 690)):
@@ -154,7 +157,7 @@ time.sleep(1000)
     def test_E2_extend(self):
         c = self.cluster(harness.PROBE, *("notify=EXTEND_TIMEOUT_USEC=3000000", "after=1500") * 3, "ready", "serve",
                          policy=NOTIFY % "2s", flags=("-n", "1"))
-        self.assertGreaterEqual(c.ready(1)[0].after_ms, 4490)
+        self.assertGreaterEqual(c.ready(1)[0].after_ms, 4000)  # counted from when clusterd has noted the start
         self.assertEqual(c.all("worker.stop"), [])
 
     def test_E3_ready_by_fd(self):
@@ -167,7 +170,7 @@ os.write(fd, b'ok\\n'); time.sleep(1000)
 """, policy="[ready]\nwhen = fd\ntimeout = 10s\n", flags=("-n", "2"))
         after = {e.slot: (e.how, e.after_ms) for e in c.ready(2)}
         self.assertEqual(after[0][0], "fd")
-        self.assertGreaterEqual(after[0][1], 490)
+        self.assertGreaterEqual(after[0][1], 300)
 
     def test_E4_E5_E6_malformed_and_hostile_messages(self):
         """Nothing that a worker says changes another slot, and its own valid word still counts."""
