@@ -126,7 +126,8 @@ static void vacate_now(struct supervisor *s, uint32_t slot, bool all)
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 
-		if (hashed(sock) && reuseport_fd(sock->group, slot) >= 0 && (all || (!comes(s, sock) && lacks(s, slot, sock))))
+		if (hashed(sock) && reuseport_fd(sock->group, slot) >= 0 &&
+		    (all || (!comes(s, sock) && lacks(s, slot, sock))))
 			vacate(s, sock, slot);
 	}
 }
@@ -138,7 +139,8 @@ void vacancy_report(struct supervisor *s, const struct report *report)
 
 	if (vacates || ends(report))
 		vacate_now(s, report->slot, vacates && is_empty(s, report->slot));
-	if (vacates || report->what == REPORT_GIVE_UP || report->what == REPORT_ROLL_END || (report->what == REPORT_READY && s->steer.vacant_last))
+	if (vacates || report->what == REPORT_GIVE_UP || report->what == REPORT_ROLL_END ||
+	    (report->what == REPORT_READY && s->steer.vacant_last))
 		vacancy_look(s);
 }
 
@@ -203,10 +205,10 @@ int vacancy_end(struct supervisor *s, uint32_t slot, const char **failed)
 
 		if (!hashed(sock))
 			continue;
-		if (lacks(s, slot, sock))
-			vacancy_look(s);
-		else if (reuseport_fd(sock->group, slot) < 0)
-			rc = open_slot(s, sock, slot, deserted, failed);
+		if (!lacks(s, slot, sock))
+			rc = reuseport_fd(sock->group, slot) < 0 ? open_slot(s, sock, slot, deserted, failed) : 0;
+		else if (reuseport_fd(sock->group, slot) >= 0)
+			vacate(s, sock, slot);
 	}
 	return rc;
 }
