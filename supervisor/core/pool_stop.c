@@ -158,7 +158,7 @@ static bool stop_first(struct pool *pool, int status, enum why why)
 {
 	if (pool->stopping)
 		return false;
-	roll_abort(pool, VERDICT_STOPPED);
+	roll_abort(pool, VERDICT_STOPPED, END_STOP);
 	pool->stopping = true;
 	pool->status = status;
 	pool->why = why;

@@ -28,7 +28,7 @@ static void done(struct pool *pool, uint32_t s)
 	recycle_by_age(pool, s);
 }
 
-void replace_drop(struct pool *pool, uint32_t s)
+void replace_drop(struct pool *pool, uint32_t s, enum end_cause cause)
 {
 	uint32_t next = pool->slots[s].next;
 
@@ -38,7 +38,7 @@ void replace_drop(struct pool *pool, uint32_t s)
 	if (next == NO_INDEX)
 		return;
 	instance_retire(pool, next);
-	stop_begin(pool, next, END_ROLL);
+	stop_begin(pool, next, cause);
 	slot_steer(pool, s);
 }
 

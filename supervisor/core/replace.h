@@ -23,8 +23,8 @@ enum { MIN_STABLE_MS = 100 };
 /* Queues the slot, which is not queued yet (replace == REPLACE_NO). */
 void replace_queue(struct pool *pool, uint32_t s, enum replace kind);
 
-/* Forgets it: out of the queue, or its NEXT leaves for END_ROLL. Says nothing. */
-void replace_drop(struct pool *pool, uint32_t s);
+/* Forgets it: out of the queue, or its NEXT leaves for `cause`. Says nothing. */
+void replace_drop(struct pool *pool, uint32_t s, enum end_cause cause);
 
 /* The current worker has ended by itself: nothing is left to recycle. */
 void replace_pointless(struct pool *pool, uint32_t s);

@@ -43,31 +43,45 @@ void roll_restart_end(struct pool *pool, uint32_t s, enum verdict verdict)
 }
 
 /* Drops what is under way for every slot; restarts get their verdict. */
-static void drop_all(struct pool *pool, enum verdict verdict)
+static void drop_all(struct pool *pool, enum verdict verdict, enum end_cause cause)
 {
 	for (uint32_t s = 0; s < pool->wanted; s++) {
 		bool restart = pool->slots[s].replace == REPLACE_RESTART;
 
-		replace_drop(pool, s);
+		replace_drop(pool, s, cause);
 		if (restart)
 			roll_restart_end(pool, s, verdict);
 	}
 }
 
-void roll_abort(struct pool *pool, enum verdict verdict)
+void roll_abort(struct pool *pool, enum verdict verdict, enum end_cause cause)
 {
-	drop_all(pool, verdict);
+	drop_all(pool, verdict, cause);
 	if (pool->roll.number)
 		end(pool, verdict);
 }
 
-void roll_forget(struct pool *pool, uint32_t s)
+/* Every slot that was to be replaced has been emptied, and no new worker has proven anything. */
+static bool came_to_nothing(const struct pool *pool)
 {
-	bool restart = pool->slots[s].replace == REPLACE_RESTART;
+	const struct roll *roll = &pool->roll;
 
-	replace_drop(pool, s);
-	if (restart)
+	return !roll->back && roll->done == 0 && pool->replacing[REPLACE_ROLL] == 0 &&
+	       pool->queues[REPLACE_ROLL].first == NO_INDEX;
+}
+
+void roll_forget(struct pool *pool, uint32_t s, enum end_cause cause)
+{
+	enum replace was = pool->slots[s].replace;
+
+	replace_drop(pool, s, cause);
+	if (was == REPLACE_RESTART) {
 		roll_restart_end(pool, s, VERDICT_STOPPED);
+	} else if (was == REPLACE_ROLL && came_to_nothing(pool)) {
+		pool_emit(pool, &(struct action){ .what = ACT_GENERATION,
+						  .generation = pool->generation });
+		end(pool, VERDICT_STOPPED);
+	}
 }
 
 void roll_include(struct pool *pool, uint32_t s)
@@ -76,7 +90,7 @@ void roll_include(struct pool *pool, uint32_t s)
 
 	if (!pool->roll.number || pool->slots[s].replace == REPLACE_ROLL)
 		return;
-	replace_drop(pool, s);
+	replace_drop(pool, s, END_ROLL);
 	if (restart)
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
 	replace_queue(pool, s, REPLACE_ROLL);
@@ -171,7 +185,7 @@ static void report_begin(struct pool *pool, uint32_t slot, uint32_t generation, 
 
 static void begin_all(struct pool *pool, uint32_t generation)
 {
-	roll_abort(pool, VERDICT_SUPERSEDED);
+	roll_abort(pool, VERDICT_SUPERSEDED, END_ROLL);
 	pool->roll = (struct roll){
 		.number = pool->rolls,
 		.generation = generation,
@@ -191,7 +205,7 @@ static void begin_one(struct pool *pool, uint32_t s)
 	bool covered = slot->replace == REPLACE_ROLL && (!pool->roll.back || roll_needs(pool, s));
 
 	if (slot->replace == REPLACE_RESTART) {
-		replace_drop(pool, s);
+		replace_drop(pool, s, END_ROLL);
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
 	}
 	report_begin(pool, s, pool->roll.number ? pool->roll.generation : pool->generation, 1);
@@ -201,7 +215,7 @@ static void begin_one(struct pool *pool, uint32_t s)
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
 		return;
 	}
-	replace_drop(pool, s);
+	replace_drop(pool, s, END_ROLL);
 	replace_queue(pool, s, REPLACE_RESTART);
 }
 
@@ -270,7 +284,7 @@ static void drop_roll(struct pool *pool)
 {
 	for (uint32_t s = 0; s < pool->wanted; s++)
 		if (pool->slots[s].replace == REPLACE_ROLL)
-			replace_drop(pool, s);
+			replace_drop(pool, s, END_ROLL);
 }
 
 void roll_report_back(struct pool *pool, uint32_t s, bool begins)
@@ -295,7 +309,7 @@ void roll_failed(struct pool *pool, uint32_t s)
 	}
 	if (roll->proven)
 		roll_report_back(pool, s, true);
-	drop_all(pool, VERDICT_SUPERSEDED);
+	drop_all(pool, VERDICT_SUPERSEDED, END_ROLL);
 	roll_set_pause(pool, NEVER_MS);
 	roll->back = true;
 	roll->generation = pool->generation;

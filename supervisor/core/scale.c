@@ -30,7 +30,7 @@ static void remove_slot(struct pool *pool)
 	uint32_t s = pool->wanted - 1;
 	struct slot *slot = &pool->slots[s];
 
-	roll_forget(pool, s);
+	roll_forget(pool, s, END_SCALE);
 	slot_do(pool, s, SLOT_VACATE, 0);
 	slot_empty(pool, s, END_SCALE);
 	slot_settle(pool, s);
@@ -82,7 +82,7 @@ static void drain(struct pool *pool, uint32_t s)
 
 	if (slot->state == SLOT_DRAINED)
 		return;
-	roll_forget(pool, s);
+	roll_forget(pool, s, END_DRAIN);
 	slot_do(pool, s, SLOT_DRAIN, 0);
 	slot_empty(pool, s, END_DRAIN);
 	slot_settle(pool, s);
@@ -100,7 +100,6 @@ void on_drain(struct pool *pool, const struct event *event)
 	}
 	if (event->slot != ALL_SLOTS)
 		return;
-	roll_abort(pool, VERDICT_STOPPED);
 	for (uint32_t s = 0; s < pool->wanted; s++)
 		drain(pool, s);
 }

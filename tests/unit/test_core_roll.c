@@ -138,7 +138,16 @@ static const struct story stories[] = {
 	{ "no free instance: the roll waits for one", QUIET, 2,
 	  TWO_READY "roll 2 > ; end 1 1 > -0, move 0, died #1 respawn 3, spawn 0#3g2" },
 	{ "a roll of nothing", QUIET, 0, "start 0; roll 2 > generation 2, rolled done; scale 1 > spawn 0#1g2" },
-	{ "drain all during a roll ends it", QUIET, 0, TWO_READY "roll 2 > spawn 0#3g2; drain all > rolled stopped, -0, move 0, term #1, -1, term #2" },
+	{ "drain all during a roll ends it", QUIET, 0,
+	  TWO_READY "roll 2 > spawn 0#3g2; drain all > -0, move 0, term #1, generation 1, rolled stopped, -1, term #2" },
+	{ "... so does one after the other, and scaling to 0: what counts is what was seen to serve", QUIET, 0,
+	  TWO_READY "roll 2; drain 1 > -1, move 1, term #2; drain 0 > generation 1, rolled stopped, -0, term #1; end 1 0; end 2 0; "
+	  "spawned 3; end 3 0; reset 0 > spawn 0#4; scale 2 > spawn 1#5; roll 2 > spawn 0#6g2; "
+	  "scale 0 > generation 1, rolled stopped; scale 1 > spawn 0#7" },
+	{ "with one slot replaced it is done", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; drain 1 > term #4, -1, move 1, term #2, generation 2, rolled done" },
+	{ "on the way back the former program is what counts", QUIET "roll.tries=1", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; drain all > -0, move 0, term #3, -1, term #2, generation 1, rolled back" },
 	{ "drain_delay: the old one serves on beside the new one", QUIET "stop.drain_delay=5s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > spawn 1#4g2; at 5100 > ; at 5101 > term #1" },
 };
@@ -213,9 +222,44 @@ START_TEST(draining)
 }
 END_TEST
 
+/* Whoever reads why the replacement was stopped learns what was asked, not that there was a roll. */
+START_TEST(replacement_leaves_for)
+{
+	static const struct {
+		const char *begin, *end;
+		enum end_cause cause;
+	} rows[] = {
+		{ "roll 2", "drain 1", END_DRAIN },    { "roll 2", "drain all", END_DRAIN },
+		{ "roll 2", "scale 1", END_SCALE },    { "roll 2", "stop", END_STOP },
+		{ "roll 2", "roll 3", END_ROLL },      { "restart 1", "drain 1", END_DRAIN },
+		{ "restart 1", "scale 0", END_SCALE }, { "restart 1", "restart 1", END_ROLL },
+		{ "big 2", "drain 1", END_DRAIN },     { "big 2", "roll 2", END_ROLL },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool whole = strcmp(rows[i].begin, "roll 2") == 0;
+		uint32_t next;
+		struct play p;
+
+		play_begin(&p, QUIET, 4, 16);
+		play(&p, TWO_READY);
+		play(&p, rows[i].begin);
+		play(&p, whole ? "spawned 3; ready 3; at 101; spawned 4" : "spawned 3");
+		next = instance_find(p.pool, whole ? 4 : 3);
+		ck_assert_uint_eq(p.pool->instances[next].role, ROLE_NEXT);
+		play(&p, rows[i].end);
+		ck_assert_int_eq(p.pool->instances[next].state, INSTANCE_STOPPING);
+		ck_assert_msg(p.pool->instances[next].cause == rows[i].cause, "%s, %s: %d", rows[i].begin,
+			      rows[i].end, p.pool->instances[next].cause);
+		play_end(&p);
+	}
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, goes, 0, sizeof(stories) / sizeof(stories[0]));
+	tcase_add_test(tests, replacement_leaves_for);
 	tcase_add_test(tests, lifetimes_are_spread);
 	tcase_add_test(tests, cookies_wrap);
 	tcase_add_test(tests, draining);
