@@ -182,11 +182,9 @@ static void say_reason(struct text *text, const struct policy *p, const struct e
 		break;
 	case WHY_SPAWN: say(text, "the program could not be executed"); break;
 	case WHY_FINISHED: say(text, "every slot is retired"); break;
-	case WHY_REQUEST:
-		/* Not the current worker of its slot: what it was for has failed, or is done. */
-		say(text, end->next == NEXT_NONE ? "another worker has its slot"
-		                                 : "an operator asked for it");
-		break;
+	case WHY_REQUEST: say(text, "an operator asked for it"); break;
+	/* A replacement that has failed, or one whose replacement was ready. */
+	case WHY_SPARE: say(text, "another worker has its slot"); break;
 	case WHYS:
 	default: say(text, "unknown reason"); break;
 	}

@@ -151,6 +151,7 @@ enum why {
 	WHY_SPAWN,     /* it could not be spawned */
 	WHY_FINISHED,  /* every slot is retired */
 	WHY_REQUEST,   /* an operator asked */
+	WHY_SPARE,     /* its slot has another worker */
 	WHYS,
 };
 

@@ -66,7 +66,7 @@ static struct decision decide_current(struct pool *pool, const struct slot *slot
 	if (pool->stopping)
 		return (struct decision){ .next = NEXT_NONE, .why = WHY_ASKED };
 	if (slot->next != NO_INDEX && pool->instances[slot->next].state == INSTANCE_READY)
-		return (struct decision){ .next = NEXT_NONE, .why = WHY_REQUEST };
+		return (struct decision){ .next = NEXT_NONE, .why = WHY_SPARE };
 	if (i->cause == END_KILL)
 		return (struct decision){ .next = NEXT_RESPAWN, .why = WHY_REQUEST };
 	return decide_end(pool->policy, &slot->history, &pool->cluster, &life, pool_dice(pool));
@@ -129,7 +129,7 @@ void on_ended(struct pool *pool, const struct event *event)
 	if (was.role == ROLE_CURRENT)
 		d = decide_current(pool, slot, &was, &event->end);
 	else if (!decide_asked(was.cause))
-		d.why = WHY_REQUEST;
+		d.why = WHY_SPARE;
 	if (was.role == ROLE_CURRENT)
 		slot->ended_well = decide_asked(was.cause) ||
 				   (event->end.signal == 0 && event->end.code == 0);

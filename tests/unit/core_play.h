@@ -55,8 +55,7 @@ static inline void play_report(struct play *play, const struct report *r)
 	switch (r->what) {
 	case REPORT_EXIT:
 		play_say(play, "died #%u %s%s", r->cookie,
-			 r->why == WHY_REQUEST && r->next == NEXT_NONE ? "unasked"
-								       : play_next[r->next],
+			 r->why == WHY_SPARE ? "unasked" : play_next[r->next],
 			 delay);
 		break;
 	case REPORT_SPAWN_ERROR:
