@@ -192,6 +192,7 @@ struct sock {
 struct supervisor {
 	uv_loop_t loop;
 	const struct supervisor_options *options;
+	char self[PATH_MAX]; /* what an upgrade executes: a script around clusterd stays in its place */
 	struct policy policy; /* in force */
 	char name[NAME_TEXT_MAX];
 	uint64_t started_ms, policy_ms;

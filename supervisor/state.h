@@ -106,6 +106,7 @@ enum state_tag {
 	STATE_OOM_FD,
 	STATE_BY_HAND,
 	STATE_WORKER_PROBED,
+	STATE_SELF,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

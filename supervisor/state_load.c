@@ -72,6 +72,7 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	if (!tlv_number(in, STATE_POLICY_CHANGED_MS, &s->policy_changed_wall_ms))
 		s->policy_changed_wall_ms = s->policy_wall_ms;
 	(void)tlv_number(in, STATE_TROUBLE, &trouble); /* nor this */
+	(void)tlv_text(in, STATE_SELF, s->self, sizeof s->self);
 	(void)get_fd(in, STATE_OOM_FD, &s->oom_fd);
 	s->trouble = (uint8_t)trouble;
 	s->generation = (uint32_t)generation;

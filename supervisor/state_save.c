@@ -154,6 +154,7 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put(w, STATE_PIDFILE, &s->pidfile, sizeof s->pidfile);
 	tlv_put(w, STATE_RECORD, &s->record.file, sizeof s->record.file);
 	tlv_put(w, STATE_BY_HAND, &s->by_hand, sizeof s->by_hand);
+	tlv_put_text(w, STATE_SELF, s->self);
 }
 
 static void put_counts(struct tlv_writer *w, const struct metrics *metrics)

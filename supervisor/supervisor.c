@@ -334,6 +334,7 @@ int supervisor_run(const struct supervisor_options *options)
 	if (!s)
 		return EXIT_SYSTEM;
 	s->options = options;
+	snprintf(s->self, sizeof s->self, "%s", options->self);
 	if (options->policy) {
 		s->policy = *options->policy;
 		memcpy(s->name, s->policy.cluster_name, sizeof s->name);

@@ -68,6 +68,14 @@ static void trial_close(struct trial *trial)
 	uv_close((uv_handle_t *)&trial->timer, on_trial_closed);
 }
 
+/* The end of the path, so that the reason behind it finds room. */
+static const char *shown(const struct supervisor *s)
+{
+	size_t length = strlen(s->self);
+
+	return length > PROBLEM_PATH_MAX ? s->self + length - PROBLEM_PATH_MAX : s->self;
+}
+
 static void refuse(struct supervisor *s, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -143,7 +151,7 @@ static bool changed(const struct supervisor *s, const struct stat *program)
 {
 	struct stat now;
 
-	return stat(s->options->self, &now) == 0 &&
+	return stat(s->self, &now) == 0 &&
 	       (now.st_dev != program->st_dev || now.st_ino != program->st_ino ||
 	        now.st_size != program->st_size || now.st_mtim.tv_sec != program->st_mtim.tv_sec ||
 	        now.st_mtim.tv_nsec != program->st_mtim.tv_nsec);
@@ -174,7 +182,7 @@ static void step_over(struct supervisor *s, const struct stat *program)
 		closer_leave();
 		other = changed(s, program);
 		if (!other)
-			execve(s->options->self, s->options->argv, list);
+			execve(s->self, s->options->argv, list);
 		rc = -errno;
 		state_each_fd(s, survive, &no);
 	}
@@ -182,9 +190,9 @@ static void step_over(struct supervisor *s, const struct stat *program)
 	free(list);
 	fd_close(&fd);
 	if (other)
-		refuse(s, OTHER_PROGRAM, s->options->self);
+		refuse(s, OTHER_PROGRAM, shown(s));
 	else
-		refuse(s, "exec %s: %s", s->options->self, strerror(rc < 0 ? -rc : ENOMEM));
+		refuse(s, "exec %s: %s", shown(s), strerror(rc < 0 ? -rc : ENOMEM));
 }
 
 /* ---- the trial ---- */
@@ -225,22 +233,22 @@ static void on_trial_end(uv_poll_t *poll, int status, int events)
 	program = trial->program;
 	trial_close(trial);
 	if (rc < 0)
-		refuse(s, "the trial run of %s got lost: %s", s->options->self, strerror(-rc));
+		refuse(s, "the trial run of %s got lost: %s", shown(s), strerror(-rc));
 	else if (reaped.signal && hung)
-		refuse(s, "the trial run of %s hung for %ds and was killed", s->options->self,
+		refuse(s, "the trial run of %s hung for %ds and was killed", shown(s),
 		       TRIAL_MS / 1000);
 	else if (reaped.signal)
-		refuse(s, "the trial run of %s was ended by %s", s->options->self,
+		refuse(s, "the trial run of %s was ended by %s", shown(s),
 		       signal_name(reaped.signal, signal));
 	else if (reaped.code)
-		refuse(s, "the trial run of %s failed with exit status %d", s->options->self, reaped.code);
+		refuse(s, "the trial run of %s failed with exit status %d", shown(s), reaped.code);
 	else if (!yes)
 		refuse(s, "the trial run of %s ended well without a word about the state: it is no clusterd, or an older one",
-		       s->options->self);
+		       shown(s));
 	else if (s->stopping)
 		refuse(s, "the cluster is stopping");
 	else if (changed(s, &program))
-		refuse(s, OTHER_PROGRAM, s->options->self);
+		refuse(s, OTHER_PROGRAM, shown(s));
 	else
 		step_over(s, &program);
 }
@@ -265,7 +273,7 @@ static int run_trial(struct supervisor *s, int fd, struct spawned *ret, const ch
 		{ fd, TRIAL_FD },
 	};
 	struct spawn_plan plan = {
-		.path = s->options->self,
+		.path = s->self,
 		.argv = s->options->argv,
 		.fds = fds,
 		.fd_count = 4,
@@ -331,11 +339,11 @@ static int begin(struct supervisor *s, const char **failed)
 		*failed = s->upgrade_problem;
 		return -1;
 	}
-	stat(s->options->self, &program);
+	stat(s->self, &program);
 	rc = run_trial(s, fd, &spawned, failed);
 	if (rc < 0) {
-		snprintf(s->upgrade_problem, sizeof s->upgrade_problem, "trial run of %s: %s: %s",
-		         s->options->self, *failed, strerror(-rc));
+		snprintf(s->upgrade_problem, sizeof s->upgrade_problem, "trial run of %.*s: %s: %s",
+		         PROBLEM_PATH_MAX, shown(s), *failed, strerror(-rc));
 		*failed = s->upgrade_problem;
 		return -1;
 	}

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <uv.h>
@@ -81,24 +82,21 @@ static int print_version(void)
 }
 
 /*
- * The path by which an upgrade finds the new program, even after the working folder has changed.
- * Links in it are followed then, not now: they may point to the new program.
+ * The path by which an upgrade finds the new program, even after the working folder has changed. A bare
+ * name was searched for in $PATH; what execve(2) was given then, getauxval(3) tells. Links in it are
+ * followed by the upgrade, not now: they may point to the new program.
  */
 static const char *own_path(const char *argument, char path[PATH_MAX])
 {
+	const char *executed = (const char *)getauxval(AT_EXECFN);
 	char folder[PATH_MAX];
-	ssize_t length;
 
-	if (argument[0] == '/')
-		return argument;
-	if (strchr(argument, '/') && getcwd(folder, sizeof(folder)) &&
-	    snprintf(path, PATH_MAX, "%s/%s", folder, argument) < PATH_MAX)
+	if (strchr(argument, '/') || !executed)
+		executed = argument;
+	if (executed[0] != '/' && getcwd(folder, sizeof(folder)) &&
+	    snprintf(path, PATH_MAX, "%s/%s", folder, executed) < PATH_MAX)
 		return path;
-	length = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	if (length <= 0)
-		return argument;
-	path[length] = '\0';
-	return path;
+	return executed;
 }
 
 static int run(struct options *options, struct config *config, int state_fd, char **argv)
