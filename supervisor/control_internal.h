@@ -61,6 +61,7 @@ enum wait_what {
 	WAIT_SCALE,  /* count */
 	WAIT_READY,
 	WAIT_DRAIN,  /* slot or ALL_SLOTS */
+	WAIT_RESET,  /* slot or ALL_SLOTS */
 	WAIT_KILL,   /* slot */
 	WAIT_STOP,
 	WAIT_UPGRADE,

@@ -412,8 +412,10 @@ void serve_events(struct client *client)
 
 void serve_logs(struct client *client)
 {
-	uint32_t slot;
+	uint32_t slot = ALL_SLOTS;
 
+	if (client->request.count > 0 && !slot_argument(client, client->request.words[0], &slot))
+		return;
 	if (sup_policy(client->control->s)->log_output != OUTPUT_CAPTURE) {
 		client_fail(client, CODE_FAILED,
 		            "what the workers write is not captured: it is where clusterd's own "
@@ -421,12 +423,7 @@ void serve_logs(struct client *client)
 		            "[log] output = capture and a roll change that");
 		return;
 	}
-	client->wait.slot = ALL_SLOTS;
-	if (client->request.count > 0) {
-		if (!slot_argument(client, client->request.words[0], &slot))
-			return;
-		client->wait.slot = slot;
-	}
+	client->wait.slot = slot;
 	client->ring_at = client->control->output.start;
 	ring_begin(client);
 }

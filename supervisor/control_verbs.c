@@ -92,6 +92,16 @@ static bool too_late(struct client *client)
 	return view.pool.stopping;
 }
 
+static bool in_use(struct client *client, uint32_t slot)
+{
+	struct sup_view view;
+
+	sup_look(client->control->s, &view);
+	if (slot >= view.pool.wanted)
+		client_fail(client, CODE_FAILED, "the slot is not in use");
+	return slot < view.pool.wanted;
+}
+
 static void put_note(void *context, const char *line)
 {
 	struct client *client = context;
@@ -123,11 +133,7 @@ static void serve_restart(struct client *client)
 		return;
 	sup_look(s, &view);
 	event.generation = view.pool.generation;
-	if (event.slot >= view.pool.wanted) {
-		client_fail(client, CODE_FAILED, "the slot is not in use");
-		return;
-	}
-	if (!wait_begin(client, WAIT_ROLL))
+	if (!in_use(client, event.slot) || !wait_begin(client, WAIT_ROLL))
 		return;
 	client->wait.slot = event.slot;
 	sup_request(s, &event);
@@ -145,7 +151,7 @@ static void serve_reload(struct client *client)
 		return;
 	sup_look(client->control->s, &before);
 	if (sup_reload(client->control->s, dry_run, false, put_note, client, &roll) < 0) {
-		client_fail(client, CODE_FAILED, "nothing was changed");
+		client_fail(client, CODE_FAILED, dry_run ? "a reload would be refused" : "nothing was changed");
 		return;
 	}
 	sup_look(client->control->s, &after);
@@ -239,10 +245,12 @@ static void serve_reset(struct client *client)
 {
 	struct event event = { .what = EV_RESET };
 
-	if (!slots_argument(client, 0, &event.slot) || too_late(client))
+	if (!slots_argument(client, 0, &event.slot) || too_late(client) ||
+	    (event.slot != ALL_SLOTS && !in_use(client, event.slot)) || !wait_begin(client, WAIT_RESET))
 		return;
+	client->wait.slot = event.slot;
 	sup_request(client->control->s, &event);
-	client_ok(client);
+	begun(client);
 }
 
 static void serve_reopen(struct client *client)

@@ -330,6 +330,34 @@ static void check_scale(struct client *client, const struct pool_view *pool)
 	}
 }
 
+static bool is_ready(struct supervisor *s, uint32_t slot)
+{
+	struct sup_slot view;
+
+	return sup_slot(s, slot, &view) && view.slot.state == SLOT_LIVE && view.state == INSTANCE_READY;
+}
+
+static void check_reset(struct client *client, const struct pool_view *pool)
+{
+	bool whole = client->wait.slot == ALL_SLOTS;
+	uint32_t first = whole ? 0 : client->wait.slot, end = whole ? pool->wanted : first + 1;
+	bool ready = true;
+
+	if (end > pool->wanted) {
+		client_fail(client, CODE_FAILED, "another request changed the number of workers");
+		return;
+	}
+	for (uint32_t i = first; i < end; i++) {
+		if (is_given_up(client->control->s, i)) {
+			client_fail(client, CODE_FAILED, "a slot does not get ready; see: clusterctl status");
+			return;
+		}
+		ready = ready && is_ready(client->control->s, i);
+	}
+	if (ready)
+		verdict(client);
+}
+
 static void check_drain(struct client *client, const struct pool_view *pool)
 {
 	uint32_t first = client->wait.slot, last = client->wait.slot;
@@ -356,6 +384,7 @@ void wait_check(struct client *client)
 	switch (client->wait.what) {
 	case WAIT_SCALE: check_scale(client, &view.pool); break;
 	case WAIT_DRAIN: check_drain(client, &view.pool); break;
+	case WAIT_RESET: check_reset(client, &view.pool); break;
 	case WAIT_READY:
 		if (view.pool.up && !view.pool.roll && view.pool.ready >= view.pool.wanted)
 			verdict(client);

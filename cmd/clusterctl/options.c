@@ -137,6 +137,8 @@ static bool is_word(const char *word)
 
 static int take_word(const char *word, struct ctl *ctl)
 {
+	if (!*word)
+		return wrong("an empty argument:", "''");
 	if (!is_word(word))
 		return wrong("not a word of printable ASCII:", word);
 	if (!ctl->verb) {

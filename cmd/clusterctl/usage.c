@@ -93,15 +93,47 @@ static int check_request(const struct ctl *ctl)
 	return CTL_USAGE;
 }
 
-/* Those that clusterd never sees. */
-static int check_options(const struct ctl *ctl)
+/* Is the verb one of "events, logs"? */
+static bool is_one_of(const char *verb, const char *verbs, size_t size)
+{
+	size_t length = strlen(verb);
+
+	for (const char *at = verbs; at + length <= verbs + size; at++)
+		if ((at == verbs || at[-1] == ' ') && memcmp(at, verb, length) == 0 &&
+		    (at + length == verbs + size || at[length] == ','))
+			return true;
+	return false;
+}
+
+/* The verbs that an option is for stand before the colon of its help; without one it is for many. */
+static int check_verbs(const struct ctl *ctl)
+{
+	const struct {
+		const char *name, *help;
+		bool given;
+	} options[] = {
+#define OPT(letter, name, argument, field, kind, help) { name, help, ctl->field != 0 },
+#include "cmd/clusterctl/options.def"
+#undef OPT
+	};
+
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+		const char *colon = strstr(options[i].help, ": ");
+		size_t size = colon ? (size_t)(colon - options[i].help) : 0;
+
+		if (!options[i].given || !colon || is_one_of(ctl->verb, options[i].help, size))
+			continue;
+		ctl_say("clusterctl: %s: --%s is for %.*s", ctl->verb, options[i].name, (int)size,
+		        options[i].help);
+		return CTL_USAGE;
+	}
+	return 0;
+}
+
+static int check_last(const struct ctl *ctl)
 {
 	uint32_t last = 1;
 
-	if (ctl->diff && strcmp(ctl->verb, "config") != 0) {
-		ctl_say("clusterctl: %s: --diff is for config", ctl->verb);
-		return CTL_USAGE;
-	}
 	if (ctl->last && (!proto_number(ctl->last, UINT32_MAX - 1, &last) || last == 0)) {
 		ctl_say("clusterctl: --last %s: a number from 1 on is needed", ctl->last);
 		return CTL_USAGE;
@@ -114,6 +146,8 @@ int ctl_check(const struct ctl *ctl, const char *arguments)
 	int r = check_words(ctl, arguments);
 
 	if (r == 0)
-		r = check_options(ctl);
+		r = check_verbs(ctl);
+	if (r == 0)
+		r = check_last(ctl);
 	return r ? r : check_request(ctl);
 }

@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -25,6 +27,13 @@ class Corners(harness.TestCase):
         """By clusterctl: without a change that needs it there is no roll."""
         self.write(c, policy)
         return c.ctl("reload", status=status)
+
+    def refused(self, c, *words, status=1):
+        """What clusterctl says of what it could not do."""
+        done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), *words], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stderr
 
     def test_a_start_timeout_changes_while_a_worker_starts(self):
         policy = "[cluster]\nworkers = 1\n[ready]\nwhen = notify\ntimeout = {}\n"
@@ -190,6 +199,94 @@ class Corners(harness.TestCase):
         link.symlink_to(real)
         c.kill(signal.SIGUSR2)
         c.wait_event("upgrade", result="done")
+
+    def test_a_script_in_place_of_clusterd_stays_the_one_that_is_executed(self):
+        folder = self.scratch()
+        path, mark_file = folder / "clusterd", folder / "runs"
+        path.symlink_to(harness.CLUSTERD)
+        real, harness.CLUSTERD = harness.CLUSTERD, str(path)
+        try:
+            c = self.cluster(harness.PROBE, "ready", policy="[cluster]\nworkers = 1\n[ready]\nwhen = notify\n")
+        finally:
+            harness.CLUSTERD = real
+        c.ready(1)
+        path.unlink()
+        path.write_text(f'#!/bin/sh\necho "$CLUSTERD_UPGRADE" >>{mark_file}\nexec {real} "$@"\n', encoding="ascii")
+        path.chmod(0o755)
+        for _ in range(2):
+            c.ctl("upgrade")
+        self.assertEqual([line.split(":")[0] for line in mark_file.read_text().splitlines()],
+                         ["check", "take"] * 2)
+
+    def test_an_upgrade_of_a_clusterd_found_by_its_name_follows_the_link_too(self):
+        folder = self.scratch()
+        for version in ("v1", "v2"):
+            (folder / version).mkdir()
+            shutil.copy(harness.CLUSTERD, folder / version / "clusterd")
+        link = folder / "clusterd"
+        link.symlink_to("v1/clusterd")
+        real, harness.CLUSTERD = harness.CLUSTERD, "clusterd"
+        try:
+            c = self.cluster(harness.PROBE, "ready", policy="[cluster]\nworkers = 1\n[ready]\nwhen = notify\n",
+                             env={"PATH": f"{folder}:{os.environ['PATH']}"})
+        finally:
+            harness.CLUSTERD = real
+        c.ready(1)
+        (folder / "next").symlink_to("v2/clusterd")
+        os.rename(folder / "next", link)
+        c.ctl("upgrade")
+        self.assertEqual(os.readlink(f"/proc/{c.pid}/exe"), str(folder / "v2" / "clusterd"))
+
+    def test_a_roll_of_which_every_slot_is_taken_away_is_stopped(self):
+        """Nobody has seen the new version serve: what counts is the former, whatever took the slots away."""
+        policy = ("[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[stop]\ntimeout = 5s\n[env]\nV = {}\n")
+        for take, cause in ((("drain", "all"), "drain"), (("scale", "0"), "scale")):
+            with self.subTest(take=take):
+                c = self.cluster("/bin/sh", "-c", f'[ "$V" = 1 ] && exec {harness.PROBE} ready; echo new; exec sleep 1000',
+                                 policy=policy.format(1))
+                c.ready(2)
+                c.announce("note", "reload", "roll.end", "worker.stop", "worker.exit")
+                self.write(c, policy.format(2))
+                with subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "reload"], stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, text=True) as asked:
+                    new = c.wait_event("worker.start", generation=2)
+                    c.wait_line("new")
+                    c.ctl(*take)
+                    said = asked.communicate(timeout=harness.DEADLINE)[0]
+                self.assertEqual(asked.returncode, 1, said)
+                self.assertRegex(said, r"(?m)^roll 1: stopped after ")
+                self.assertEqual(c.wait_event("worker.stop", pid=new.pid).why, cause)
+                self.assertIn("V = 1", c.ctl("config"))
+                mark = c.mark()
+                c.ctl(*(("reset",) if cause == "drain" else ("scale", "2")))
+                self.assertEqual({e.generation for e in c.wait_events(2, "worker.start", since=mark)}, {1})
+                self.assertIn("[env]: replaces the workers", c.ctl("config", "--diff"))
+
+    def test_reset_waits_for_what_it_has_started(self):
+        folder = self.scratch()
+        c = self.cluster("/bin/sh", "-c", f'[ -e {folder}/sick ] && exit 3; exec {harness.PROBE} ready',
+                         policy="[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[exit 3]\naction = retire\n")
+        c.ready(2)
+        c.announce("worker.exit", "slot.give_up", "slot.drained")
+        c.ctl("drain", "1")
+        self.assertRegex(c.ctl("reset", "1"), r"slot 1 .* ready after .*\nreset: done; 2 of 2 ready\n$")
+        c.ctl("drain", "1")
+        (folder / "sick").touch()
+        self.assertIn("a slot does not get ready", self.refused(c, "reset", "1"))
+        self.assertEqual(c.ctl("reset", "1", "--no-wait"), "reset: begun\n")
+        self.assertIn("a slot does not get ready", self.refused(c, "reset"))
+        (folder / "sick").unlink()
+        self.assertTrue(c.ctl("reset").endswith("reset: done; 2 of 2 ready\n"))
+        self.assertEqual(c.ctl("reset"), "reset: done; 2 of 2 ready\n")
+
+    def test_a_slot_that_is_not_in_use_is_called_so(self):
+        c = self.cluster(harness.PROBE, "ready", policy="[cluster]\nworkers = 3\n[ready]\nwhen = notify\n")
+        c.ready(3)
+        c.ctl("scale", "2")
+        for verb in "reset", "restart":
+            self.assertIn("the slot is not in use", self.refused(c, verb, "2"))
+        self.assertIn("slot 2 is not in use now; to use it: clusterctl scale 3\n", c.ctl("why", "2"))
+        self.assertIn("there is no slot 55", self.refused(c, "logs", "55", status=64))
 
     def test_upgrades_leave_no_descriptor_behind(self):
         c = self.cluster(harness.PROBE, "ready-fd", policy="[cluster]\nworkers = 2\n[ready]\nwhen = fd\n"

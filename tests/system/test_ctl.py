@@ -426,6 +426,7 @@ class Ctl(harness.TestCase):
         self.assertRegex(text, r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n")
         self.assertIn("last words of slot 0: Cannot find module\n", text)
         self.assertIn("; another worker has its slot, so nothing had to follow\n", c.ctl("why", "0"))
+        self.assertEqual({json.loads(line)["why"] for line in c.ctl("ends", "0", "--json").splitlines()[:-1]}, {"spare"})
         c.ctl("status", status=0)
 
     def test_detach_and_time_out(self):
@@ -724,8 +725,10 @@ class Ctl(harness.TestCase):
                             (("restart", "all"), "number of a slot"), (("signal", "NOPE"), "SIGUSR1"),
                             (("signal", "HUP", "x"), "signal x"), (("reset", "x"), "number of a slot"),
                             (("why", "0x1"), "number of a slot"), (("ends", "x"), "number of a slot"),
-                            (("status", "--now"), "no such option"), (("list", "--now"), "no such option"),
-                            (("is-ready", "-f"), "no such option"), (("roll", "--diff"), "--diff is for config"),
+                            (("status", "--now"), "status: --now is for stop\n"), (("list", "--no-wait"), "no such option"),
+                            (("is-ready", "-f"), "--follow is for events, logs\n"), (("log", "-f"), "did you mean logs?"),
+                            (("roll", "--diff"), "--diff is for config\n"), (("roll", "--last", "2"), "--last is for ends\n"),
+                            (("scale", ""), "an empty argument: ''; see: clusterctl --help\n"),
                             (("ends", "--last", "x"), "--last"), (("ends", "--last", "0"), "from 1 on"), (("wait",), "ready|stopped"),
                             (("--width", "x", "status"), "columns"),
                             (("--width", "", "status"), "width"), (("--name", "", "status"), "name"),
