@@ -271,6 +271,7 @@ struct slot_view {
 	uint32_t generation;  /* what it runs, or would run next */
 	uint32_t streak;      /* short lives in a row */
 	uint64_t due_ms;      /* when it is respawned (BACKOFF, HELD), else NEVER_MS */
+	uint32_t restart;     /* number of the restart that waits or is under way, or 0 */
 };
 
 struct instance_view {

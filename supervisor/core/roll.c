@@ -61,6 +61,20 @@ void roll_abort(struct pool *pool, enum verdict verdict, enum end_cause cause)
 		end(pool, verdict);
 }
 
+/* What counts, and is in force again, is the former generation. */
+static void stopped(struct pool *pool)
+{
+	pool_emit(pool, &(struct action){ .what = ACT_GENERATION, .generation = pool->generation });
+	end(pool, VERDICT_STOPPED);
+}
+
+void roll_stop(struct pool *pool, enum end_cause cause)
+{
+	drop_all(pool, VERDICT_STOPPED, cause);
+	if (pool->roll.number)
+		stopped(pool);
+}
+
 /* Every slot that was to be replaced has been emptied, and no new worker has proven anything. */
 static bool came_to_nothing(const struct pool *pool)
 {
@@ -75,13 +89,10 @@ void roll_forget(struct pool *pool, uint32_t s, enum end_cause cause)
 	enum replace was = pool->slots[s].replace;
 
 	replace_drop(pool, s, cause);
-	if (was == REPLACE_RESTART) {
+	if (was == REPLACE_RESTART)
 		roll_restart_end(pool, s, VERDICT_STOPPED);
-	} else if (was == REPLACE_ROLL && came_to_nothing(pool)) {
-		pool_emit(pool, &(struct action){ .what = ACT_GENERATION,
-						  .generation = pool->generation });
-		end(pool, VERDICT_STOPPED);
-	}
+	else if (was == REPLACE_ROLL && came_to_nothing(pool))
+		stopped(pool);
 }
 
 void roll_include(struct pool *pool, uint32_t s)

@@ -19,9 +19,9 @@
  * has a number of its own and waits while a roll of all is under way. Where that roll has
  * yet to reach the slot, or a newer restart of it comes, it is superseded; so it is by a
  * new roll of all. Draining, scaling away and the stop of the cluster end it with
- * VERDICT_STOPPED. So they do with a roll of all when no slot is left that it would
- * replace and none was: the generation that counts is the former, as nobody has seen
- * the new one serve. With one slot replaced the roll is done.
+ * VERDICT_STOPPED. So it is with a roll of all when all slots are drained at once, or
+ * none is left that it would replace and none was: the generation that counts is the
+ * former, as nobody has seen the new one serve. Else, with one replaced, it is done.
  */
 #ifndef CLUSTERD_CORE_ROLL_H
 #define CLUSTERD_CORE_ROLL_H
@@ -30,6 +30,9 @@
 
 /* Ends the roll and all restarts without going back; the new workers leave for `cause`. */
 void roll_abort(struct pool *pool, enum verdict verdict, enum end_cause cause);
+
+/* All slots are about to be emptied for `cause`. */
+void roll_stop(struct pool *pool, enum end_cause cause);
 
 /* The slot is emptied for `cause`: its part in a roll or a restart ends. */
 void roll_forget(struct pool *pool, uint32_t s, enum end_cause cause);

@@ -100,6 +100,7 @@ void on_drain(struct pool *pool, const struct event *event)
 	}
 	if (event->slot != ALL_SLOTS)
 		return;
+	roll_stop(pool, END_DRAIN);
 	for (uint32_t s = 0; s < pool->wanted; s++)
 		drain(pool, s);
 }

@@ -38,6 +38,7 @@ bool pool_slot(const struct pool *pool, uint32_t s, struct slot_view *ret)
 		.generation = slot->generation,
 		.streak = slot->history.streak,
 		.due_ms = slot->waits ? pool->now_ms : slot->due_ms[SLOT_DUE_RESPAWN],
+		.restart = slot->replace_roll,
 	};
 	return true;
 }

@@ -139,15 +139,18 @@ static const struct story stories[] = {
 	  TWO_READY "roll 2 > ; end 1 1 > -0, move 0, died #1 respawn 3, spawn 0#3g2" },
 	{ "a roll of nothing", QUIET, 0, "start 0; roll 2 > generation 2, rolled done; scale 1 > spawn 0#1g2" },
 	{ "drain all during a roll ends it", QUIET, 0,
-	  TWO_READY "roll 2 > spawn 0#3g2; drain all > -0, move 0, term #1, generation 1, rolled stopped, -1, term #2" },
+	  TWO_READY "roll 2 > spawn 0#3g2; drain all > generation 1, rolled stopped, -0, move 0, term #1, -1, term #2" },
 	{ "... so does one after the other, and scaling to 0: what counts is what was seen to serve", QUIET, 0,
 	  TWO_READY "roll 2; drain 1 > -1, move 1, term #2; drain 0 > generation 1, rolled stopped, -0, term #1; end 1 0; end 2 0; "
 	  "spawned 3; end 3 0; reset 0 > spawn 0#4; scale 2 > spawn 1#5; roll 2 > spawn 0#6g2; "
 	  "scale 0 > generation 1, rolled stopped; scale 1 > spawn 0#7" },
-	{ "with one slot replaced it is done", QUIET, 0,
+	{ "drain all stops it also when a slot was replaced", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; drain all > term #4, generation 1, rolled stopped, -0, move 0, term #3, -1, term #2; "
+	  "end 1 0; end 2 0; end 3 0; reset 0 > spawn 0#5" },
+	{ "one after the other, with one slot replaced it is done", QUIET, 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; drain 1 > term #4, -1, move 1, term #2, generation 2, rolled done" },
 	{ "on the way back the former program is what counts", QUIET "roll.tries=1", 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; drain all > -0, move 0, term #3, -1, term #2, generation 1, rolled back" },
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; spawned 4; end 4 1; drain all > generation 1, rolled stopped, -0, move 0, term #3, -1, term #2" },
 	{ "drain_delay: the old one serves on beside the new one", QUIET "stop.drain_delay=5s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > spawn 1#4g2; at 5100 > ; at 5101 > term #1" },
 };
