@@ -210,11 +210,14 @@ static void roll_ended(struct client *client, const struct report *report)
 	client_done(client, &j, report->verdict == VERDICT_DONE);
 }
 
+static bool is_of_roll(const struct report *report)
+{
+	return report->what == REPORT_ROLL_BEGIN || report->what == REPORT_ROLL_SLOT ||
+	       report->what == REPORT_ROLL_BACK || report->what == REPORT_ROLL_END;
+}
+
 static bool roll_is_ours(struct wait *wait, const struct report *report)
 {
-	if (report->what != REPORT_ROLL_BEGIN && report->what != REPORT_ROLL_SLOT &&
-	    report->what != REPORT_ROLL_BACK && report->what != REPORT_ROLL_END)
-		return false;
 	if (wait->roll == 0 && report->what == REPORT_ROLL_BEGIN && report->slot == wait->slot)
 		wait->roll = report->roll;
 	return report->roll == wait->roll;
@@ -224,11 +227,14 @@ static void report_to_roll(struct client *client, const struct report *report)
 {
 	struct wait *wait = &client->wait;
 
-	if (!roll_is_ours(wait, report)) {
+	if (!is_of_roll(report)) {
 		if (wait->slot == ALL_SLOTS || wait->slot == report->slot)
 			put_progress(client, report);
 		return;
 	}
+	/* Who has asked for one takes the steps of another for his own. */
+	if (!roll_is_ours(wait, report))
+		return;
 	put_progress(client, report);
 	if (report->what == REPORT_ROLL_BACK)
 		wait->back = true;
@@ -413,6 +419,22 @@ void wait_ended(struct client *client, int status)
 	client_done(client, &j, stop);
 }
 
+/* The roll of all, or the restart of one slot, which has a number of its own. */
+static bool is_under_way(struct supervisor *s, const struct pool_view *pool, uint32_t roll, uint32_t *ret_slot)
+{
+	struct sup_slot view;
+
+	*ret_slot = ALL_SLOTS;
+	if (roll == pool->roll)
+		return true;
+	for (uint32_t slot = 0; slot < pool->wanted; slot++)
+		if (sup_slot(s, slot, &view) && view.slot.restart == roll) {
+			*ret_slot = slot;
+			return true;
+		}
+	return false;
+}
+
 /* After an upgrade, for who waited for that roll before it; it may have ended since. */
 static void serve_wait_roll(struct client *client)
 {
@@ -430,7 +452,7 @@ static void serve_wait_roll(struct client *client)
 	sup_look(client->control->s, &view);
 	if (roll > 0 && roll == last->roll)
 		roll_ended(client, last);
-	else if (roll == 0 || roll != view.pool.roll)
+	else if (roll == 0 || !is_under_way(client->control->s, &view.pool, roll, &client->wait.slot))
 		client_fail(client, CODE_FAILED, "there is no such roll, or it has ended before the last upgrade");
 }
 

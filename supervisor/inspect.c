@@ -14,6 +14,7 @@
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/unixdiag.h"
+#include "supervisor/reload_plan.h"
 
 enum {
 	LOOK_MIN_MS = 100,  /* a share of CPU over less is noise: the kernel counts in ticks */
@@ -152,7 +153,7 @@ static void look_at_queue(struct supervisor *s, const struct worker *worker, str
 	int64_t limit = -1;
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && s->socks[i].group)
+		if (s->socks[i].in_use && s->socks[i].group && reload_names(&worker->launch->policy, &s->socks[i]))
 			add_queue(socket_fd(&s->socks[i], worker->slot, worker->seat), &ret->queue, &limit);
 	ret->handed += steer_handed(s, worker->seat) - worker->handed_before;
 }

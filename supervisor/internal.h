@@ -179,6 +179,7 @@ struct sock {
 	struct reuseport_image *image; /* of the group, between two clusterds; fds by slot */
 	int *image_fds;
 	bool fresh; /* opened by a reload that may yet be refused */
+	bool served; /* steered: its list was not empty when it was written last */
 	bool down; /* it, or one of the group, could not be made to listen again yet */
 	bool lost; /* its unix path is, and that was told */
 	bool kept; /* keep is filled in */

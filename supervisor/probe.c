@@ -364,7 +364,8 @@ void probe_started(struct worker *worker)
 void probe_ready(struct worker *worker)
 {
 	probe_stop(worker);
-	if (worker->s->policy.health_http[0])
+	/* One from before the reload that added the listener can not be asked. */
+	if (worker->s->policy.health_http[0] && probed_sock(worker->s, &worker->launch->policy))
 		begin(worker, AIM_HEALTH, worker->s->policy.health_interval);
 }
 

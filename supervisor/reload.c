@@ -397,8 +397,8 @@ int sup_reload(struct supervisor *s, bool dry_run, bool roll, sup_tell *tell, vo
 		reload_compare(&r);
 		if (!compare_count(&r) && r.live + r.roll + r.boot == 0)
 			reload_say(&r, "the policy has not changed");
-		rc = dry_run ? rehearse(&r, roll)
-		             : take_effect(&r, roll || r.roll > 0, ret_roll);
+		if (!r.impossible)
+			rc = dry_run ? rehearse(&r, roll) : take_effect(&r, roll || r.roll > 0, ret_roll);
 	}
 	if (!dry_run) {
 		sup_reloaded(s, rc == 0, r.live, r.roll, r.boot);

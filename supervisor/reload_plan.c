@@ -121,6 +121,36 @@ static void compare_open(struct reload *r, struct listener *fresh, const struct 
 	}
 }
 
+/* The socket is that of * and both of these are in it: it can not become two. */
+static bool is_taken(struct reload *r, uint32_t index, const struct listener *was)
+{
+	const struct listener *fresh = r->fresh->listeners;
+
+	for (uint32_t i = 0; i < index; i++) {
+		if (!listener_same(&fresh[i], was))
+			continue;
+		reload_object(r, "[listen %s]: its address is in the socket that [listen %s] goes on with; to have two takes "
+		              "a restart of clusterd; nothing was changed", fresh[index].name, fresh[i].name);
+		r->impossible = true;
+		return true;
+	}
+	return false;
+}
+
+/* Workers that still leave may have it from a former policy: then it is that socket, as it is. */
+static void compare_new(struct reload *r, struct listener *fresh)
+{
+	const struct sock *sock = sock_of(r->s, fresh);
+
+	if (sock) {
+		reload_say(r, "[listen %s]: is open still, for workers that leave; the new ones get it", fresh->name);
+		compare_open(r, fresh, &sock->config);
+	} else {
+		reload_say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
+	}
+	r->roll++;
+}
+
 static void compare_listeners(struct reload *r)
 {
 	const struct policy *old = &r->s->policy;
@@ -129,14 +159,10 @@ static void compare_listeners(struct reload *r)
 		struct listener *fresh = &r->fresh->listeners[i];
 		const struct listener *was = listener_of(old, fresh);
 
-		if (was && memcmp(was, fresh, sizeof *was) == 0)
-			continue;
-		if (was) {
+		if (!was)
+			compare_new(r, fresh);
+		else if (!is_taken(r, i, was) && memcmp(was, fresh, sizeof *was) != 0)
 			compare_open(r, fresh, was);
-			continue;
-		}
-		reload_say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
-		r->roll++;
 	}
 	for (uint32_t i = 0; i < old->listener_count; i++) {
 		if (listener_of(r->fresh, &old->listeners[i]))

@@ -17,6 +17,7 @@ struct reload {
 	void *context;
 	bool dry_run;
 	uint32_t live, roll, boot; /* keys changed, by what they need */
+	bool impossible;           /* what was said is why nothing is changed */
 };
 
 /* A line of the plan, and one of what is wrong: to who asked, or to the log. */

@@ -163,14 +163,14 @@ uint64_t steer_handed(const struct supervisor *s, uint32_t seat)
 }
 
 /* Without datagrams, of which the queue tells nothing. */
-uint64_t steer_connections(const struct supervisor *s, uint32_t seat)
+uint64_t steer_connections(const struct supervisor *s, const struct worker *worker)
 {
 	uint64_t handed = 0;
 
-	for (uint32_t i = 0; i < s->sock_count; i++)
+	for (uint32_t i = 0; i < s->sock_count && worker->seat < s->steer.size; i++)
 		if (s->socks[i].group && s->socks[i].config.address.kind == ADDRESS_TCP &&
-		    seat < s->steer.size)
-			handed += reuseport_handed(s->socks[i].group, seat);
+		    reload_names(&worker->launch->policy, &s->socks[i]))
+			handed += reuseport_handed(s->socks[i].group, worker->seat);
 	return handed;
 }
 
@@ -296,17 +296,6 @@ void steer_orphan_gone(struct supervisor *s, uint32_t seat)
 
 /* ---- the list ---- */
 
-/*
- * While nobody is ready connections wait in all queues (reuseport_steer). When the
- * first one is, the queues of seats without a worker are handed over to it.
- */
-static void gather_strays(struct supervisor *s)
-{
-	for (uint32_t seat = 0; seat < s->steer.size; seat++)
-		if (s->steer.owner[seat] == 0)
-			move_queue(s, seat);
-}
-
 /* What orphans have is not known. */
 static bool has(struct supervisor *s, uint32_t seat, const struct sock *sock)
 {
@@ -315,8 +304,21 @@ static bool has(struct supervisor *s, uint32_t seat, const struct sock *sock)
 	return !worker || reload_names(&worker->launch->policy, sock);
 }
 
+/*
+ * While nobody who has the listener is ready its connections wait in all queues (reuseport_steer). When
+ * the first one is, those in seats without such a worker are handed over to it.
+ */
+static void gather_strays(struct supervisor *s, const struct sock *sock)
+{
+	const char *failed;
+
+	for (uint32_t seat = 0; sock->config.address.kind == ADDRESS_TCP && seat < s->steer.size; seat++)
+		if (reuseport_fd(sock->group, seat) >= 0 && (s->steer.owner[seat] == 0 || !has(s, seat, sock)))
+			reuseport_move_queue(sock->group, seat, &failed);
+}
+
 /* In the roll of a reload that adds or removes this listener only some of the workers have it. */
-static int steer_some(struct supervisor *s, const struct sock *sock, const char **failed)
+static int steer_some(struct supervisor *s, const struct sock *sock, uint32_t *ret_count, const char **failed)
 {
 	const struct steer *steer = &s->steer;
 	uint32_t *some = malloc((steer->count + 1) * sizeof *some), count = 0;
@@ -330,6 +332,7 @@ static int steer_some(struct supervisor *s, const struct sock *sock, const char 
 			some[count++] = steer->list[i];
 	rc = reuseport_steer(sock->group, some, count, failed);
 	free(some);
+	*ret_count = count;
 	return rc;
 }
 
@@ -343,19 +346,20 @@ void steer_apply(struct supervisor *s)
 	watch_wake(s);
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
-		int rc = 0;
+		uint32_t count = s->steer.count;
+		int rc;
 
-		if (steered(sock) && reload_all_name(s, sock))
-			rc = reuseport_steer(sock->group, s->steer.list, s->steer.count, &failed);
-		else if (steered(sock))
-			rc = steer_some(s, sock, &failed);
+		if (!steered(sock))
+			continue;
+		rc = reload_all_name(s, sock) ? reuseport_steer(sock->group, s->steer.list, count, &failed)
+		                              : steer_some(s, sock, &count, &failed);
 		if (rc < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "listener %s: steering: %s: %s",
 			         sock->config.name, failed, strerror(-rc));
+		else if (count > 0 && !sock->served)
+			gather_strays(s, sock);
+		sock->served = rc >= 0 && count > 0;
 	}
-	if (s->steer.count > 0 && s->steer.empty)
-		gather_strays(s);
-	s->steer.empty = s->steer.count == 0;
 }
 
 /* No worker of the slot may get anything new: each leaves the list. */

@@ -25,7 +25,6 @@ struct steer {
 	uint32_t *owner;        /* cookie of the worker in each seat, or 0 */
 	uint32_t count, size;
 	bool dirty;             /* the kernel has not been told yet */
-	bool empty;             /* what it was told last was an empty list, or it was told nothing yet */
 	bool vacancy;           /* a slot may have nobody, and is to have nobody, since the last look */
 	bool vacant_last;       /* one like that has kept its socket, for it is the last of a hash group */
 };
@@ -60,7 +59,7 @@ void steer_move(struct supervisor *s, uint32_t slot);
 
 /* Given to a seat ever, in all groups; the second without datagrams. */
 uint64_t steer_handed(const struct supervisor *s, uint32_t seat);
-uint64_t steer_connections(const struct supervisor *s, uint32_t seat);
+uint64_t steer_connections(const struct supervisor *s, const struct worker *worker);
 void steer_forget(struct supervisor *s, const struct sock *sock); /* before its group is closed */
 
 /* ---- slots ---- */

@@ -322,7 +322,6 @@ static struct supervisor *supervisor_new(void)
 	s->carried_control = s->carried_metrics = s->hearing.set = s->arrivals_fd = -1;
 	s->null_fd = SPAWN_NULL;
 	s->spare_fd = -1;
-	s->steer.empty = true;
 	return s;
 }
 

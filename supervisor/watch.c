@@ -20,6 +20,7 @@
 #include "supervisor/os/pollset.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
+#include "supervisor/reload_plan.h"
 
 enum {
 	LOOK_MS = 100,
@@ -30,6 +31,7 @@ enum {
 	REATTACH_MS = 10000,
 };
 
+/* What waits there for a listener that the worker was not started with is no queue of its own. */
 static int64_t queue_of(const struct supervisor *s, const struct worker *worker)
 {
 	int64_t queue = 0;
@@ -39,6 +41,7 @@ static int64_t queue_of(const struct supervisor *s, const struct worker *worker)
 		const struct sock *sock = &s->socks[i];
 
 		if (sock->in_use && sock->group && sock->mode == BALANCE_ROUND_ROBIN &&
+		    reload_names(&worker->launch->policy, sock) &&
 		    listen_queue(socket_fd(sock, worker->slot, worker->seat), &waiting, &most) == 0)
 			queue += waiting;
 	}
@@ -81,7 +84,7 @@ static void is_well(struct supervisor *s, struct worker *worker)
 static bool look_at(struct supervisor *s, struct worker *worker, uint64_t now)
 {
 	struct accepting *a = &worker->accepting;
-	uint64_t handed = steer_connections(s, worker->seat), taken;
+	uint64_t handed = steer_connections(s, worker), taken;
 	int64_t queue;
 
 	if (a->out) {

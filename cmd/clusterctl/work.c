@@ -138,6 +138,12 @@ static void describe(const json_t *line, char *text, size_t size)
 		snprintf(text, size, "drained");
 }
 
+/* Others who wait hear of rolls too, which are not theirs. */
+static bool asks_for_roll(const struct ctl *ctl)
+{
+	return strcmp(ctl->verb, "roll") == 0 || strcmp(ctl->verb, "restart") == 0 || strcmp(ctl->verb, "reload") == 0;
+}
+
 static void on_line(void *context, json_t *line)
 {
 	struct progress *progress = context;
@@ -145,7 +151,7 @@ static void on_line(void *context, json_t *line)
 	long long slots = number_of(line, "slots");
 	char text[TEXT_SIZE];
 
-	if (strcmp(what, "roll.begin") == 0)
+	if (strcmp(what, "roll.begin") == 0 && asks_for_roll(progress->ctl))
 		progress->roll = number_of(line, "roll");
 	if (progress->ctl->json)
 		return;
@@ -155,7 +161,7 @@ static void on_line(void *context, json_t *line)
 		return;
 	}
 	if (strcmp(what, "roll.begin") == 0) {
-		printf("roll %lld: %lld slot%s to generation %lld\n", progress->roll, slots,
+		printf("roll %lld: %lld slot%s to generation %lld\n", (long long)number_of(line, "roll"), slots,
 		       slots == 1 ? "" : "s", (long long)number_of(line, "generation"));
 		return;
 	}

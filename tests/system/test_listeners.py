@@ -1,0 +1,148 @@
+"""Listeners that come and go by a reload: what the workers that lack one do with it, and what stays as it is."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+import unittest
+
+import clients
+import harness
+
+POLICY = "[ready]\nwhen = notify\n[restart]\ndelay = 50ms\n[stop]\ntimeout = 60s\n"
+LISTEN = "[listen %s]\naddress = %s\nbalance = %s\n"
+NEVER_ENDS = "[roll]\npause = 1h\n"
+
+
+class Comings(harness.TestCase):
+    def begin(self, first, then, *program, workers=3):
+        """A cluster with the first policy that has begun to reload the second."""
+        c = self.cluster(*(program or (harness.PROBE, "ready", "serve")), policy=POLICY + first, flags=("-n", workers),
+                         listen=False)
+        c.announce("balance", "health", "worker.exit", "worker.stop", "worker.escalate", "roll.end", "note", "reload")
+        c.ready(workers)
+        c.baseline = None  # the number of listeners changes
+        self.write(c, then)
+        return c
+
+    def write(self, c, policy):
+        c.policy_file.write_text(POLICY + policy, encoding="utf-8")
+
+    def gated(self):
+        """Workers of a later generation than the first wait until the file `hold` is gone."""
+        return ("sh", "-c", 'while [ "$CLUSTERD_GENERATION" != 1 ] && [ -e hold ]; do sleep 0.02; done; exec "$0" ready serve',
+                harness.PROBE)
+
+    def at(self, port):
+        return f"127.0.0.1:{port}"
+
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_who_lacks_a_listener_is_not_judged_by_what_waits_for_it(self):
+        """Connections that wait for a new listener's first worker are no queue of the others: none is left out."""
+        a, b = harness.free_port(), harness.free_port()
+        first = "[health]\naccept = 1s\n" + NEVER_ENDS + LISTEN % ("a", self.at(a), "round-robin")
+        c = self.begin(first, first + LISTEN % ("b", self.at(b), "round-robin"), *self.gated())
+        hold = c.folder / "hold"
+        hold.touch()
+        mark = c.mark()
+        c.ctl("reload", "--no-wait")
+        c.wait_event("worker.start", since=mark)
+        waiting = clients.queue(b, 12)
+        end = time.monotonic() + 4  # several times what a worker that hangs is given
+        while time.monotonic() < end:
+            clients.ask(a)
+            time.sleep(0.5)  # longer than a queue that does not move may stand
+        self.assertEqual(c.all("balance", since=mark) + c.all("worker.exit", since=mark), [])
+        queues = [line["queue"] for line in map(json.loads, c.ctl("status", "--json").splitlines()) if line.get("kind") == "slot"]
+        self.assertEqual(queues, [0, 0, 0])
+        hold.unlink()
+        new = c.wait_event("worker.ready", since=mark).pid
+        self.assertEqual(clients.answers(waiting)[0], [str(new)] * 12)  # from wherever they waited
+
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_who_lacks_the_listener_is_not_asked_through_it(self):
+        a, b = harness.free_port(), harness.free_port()
+        first = NEVER_ENDS + LISTEN % ("a", self.at(a), "shared")
+        c = self.begin(first, first + LISTEN % ("b", self.at(b), "round-robin") +
+                       "[health]\nhttp = /print=asked\ninterval = 100ms\ntimeout = 100ms\nfailures = 3\n")
+        mark = c.mark()
+        c.ctl("reload", "--no-wait")
+        c.wait_event("worker.exit", since=mark, slot=0)
+        new = c.pid_of(0)
+        # After ten questions to the new worker the others have been asked as often, or never.
+        harness.eventually(lambda: sum("asked" in line for line in c.lines) >= 10, "questions")
+        self.assertEqual(c.all("health", since=mark), [])
+        self.assertEqual(c.pid_of(0), new)
+
+    def test_one_that_is_open_still_stays_as_it_is(self):
+        """It was taken away, and comes back with another balance while workers that have it drain."""
+        a, b = harness.free_port(), harness.free_port()
+        rest = LISTEN % ("a", self.at(a), "shared")
+        c = self.begin(rest + LISTEN % ("b", self.at(b), "shared"), rest, harness.PROBE, "drain=600000", "ready", workers=1)
+        c.ctl("reload")
+        self.write(c, rest + LISTEN % ("b", self.at(b), "hash"))
+        said = c.ctl("reload")
+        self.assertIn("[listen b]: is open still, for workers that leave; the new ones get it\n", said)
+        self.assertIn("[listen b]: balance: shared -> hash: needs a restart of clusterd; the old value stays\n", said)
+        self.assertNotIn("opened", said)
+        (listener,) = [line for line in map(json.loads, c.ctl("status", "--json").splitlines())
+                       if line.get("kind") == "listener" and line["name"] == "b"]
+        self.assertEqual(listener["balance"], "shared")
+        self.assertIn("balance: shared -> hash", c.ctl("config", "--diff"))
+        self.assertEqual(clients.ask(b), str(c.pid_of(0)))
+        c.ctl("stop", "--now")
+        c.wait()
+
+    def test_a_socket_of_both_families_does_not_become_two(self):
+        port = harness.free_port()
+        c = self.begin(LISTEN % ("a", f"*:{port}", "shared"),
+                       LISTEN % ("a", f"0.0.0.0:{port}", "shared") + LISTEN % ("b", f"[::]:{port}", "shared"))
+        for words in ("reload",), ("reload", "--dry-run"), ("config", "--diff"):
+            said = c.ctl(*words, status=1)
+            self.assertIn("[listen b]: its address is in the socket that [listen a] goes on with; to have two takes a restart "
+                          "of clusterd; nothing was changed\n", said)
+        self.assertEqual(c.all("roll.begin"), [])
+
+
+class Waiters(harness.TestCase):
+    """Who waits for a roll, and other rolls and upgrades meanwhile."""
+
+    @contextlib.contextmanager
+    def asked(self, c, *words):
+        asked = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), *words], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with asked:
+            yield asked
+
+    def start(self, workers):
+        c = self.cluster("sh", "-c", 'while [ -e hold ]; do sleep 0.02; done; exec "$0" ready serve', harness.PROBE,
+                         policy=POLICY, flags=("-n", workers))
+        c.ready(workers)
+        (c.folder / "hold").touch()
+        return c
+
+    def test_a_restart_is_waited_for_over_an_upgrade(self):
+        c = self.start(2)
+        with self.asked(c, "restart", "1") as asked:
+            c.wait_event("roll.begin")
+            c.ctl("upgrade")
+            (c.folder / "hold").unlink()
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 0, said)
+        self.assertRegex(said, r"\nroll 1: done after \S+; 2 of 2 ready\n$")
+
+    def test_the_restart_of_somebody_else_is_none_of_ours(self):
+        c = self.start(3)
+        with self.asked(c, "roll") as asked:
+            c.wait_event("roll.begin")
+            c.ctl("restart", "2", status=1)  # superseded: the roll comes there
+            c.ctl("upgrade")
+            (c.folder / "hold").unlink()
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 0, said)
+        self.assertNotIn("roll 2", said)
+        self.assertRegex(said, r"\nroll 1: done after \S+; 3 of 3 ready\n$")
+
+
+harness.main()
