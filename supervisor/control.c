@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
+#include "supervisor/core/escape.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/peersock.h"
 #include "supervisor/os/scope.h"
@@ -343,7 +344,9 @@ void control_stop(struct control *control, int status)
 
 		if (!client)
 			continue;
-		if (client->wait.what != WAIT_NOTHING) {
+		if (client->follows)
+			client_follow_to_end(client, deadline_ms);
+		if (client->follows || client->wait.what != WAIT_NOTHING) {
 			wait_ended(client, status);
 			client_write_all(client, deadline_ms);
 		} else {
@@ -397,13 +400,21 @@ void control_log_line(struct control *control, const char *json, size_t size)
 void control_output_line(struct control *control, uint32_t slot, bool is_error, const char *text,
                          size_t size)
 {
-	char line[4096];
+	enum { TEXT_MAX = 2048 };
+	static const char mark[] = " [cut]";
+	char line[JSON_TEXT_MAX(TEXT_MAX + sizeof mark) + 128], shown[TEXT_MAX + sizeof mark];
 	struct json json;
 
 	if (!control)
 		return;
-	if (size > 512)
-		size = 512; /* a longer line is cut: the log has all of it */
+	/* The log has all of a longer one. */
+	if (size > TEXT_MAX) {
+		size = utf8_cut(text, TEXT_MAX);
+		memcpy(shown, text, size);
+		memcpy(shown + size, mark, sizeof mark);
+		text = shown;
+		size += sizeof mark - 1;
+	}
 	json_begin(&json, line, sizeof line);
 	json_word(&json, "kind", "output");
 	json_number(&json, "slot", slot);

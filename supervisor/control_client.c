@@ -36,6 +36,14 @@ static bool ring_waits(const struct client *client)
 	return client->ring_at < (logs ? control->output.end : control->events.end);
 }
 
+void client_follow_to_end(struct client *client, uint64_t deadline_ms)
+{
+	while (ring_waits(client) && !client->dead && clock_ms() < deadline_ms) {
+		client->more(client);
+		client_write_all(client, deadline_ms);
+	}
+}
+
 bool client_has_work(const struct client *client)
 {
 	if (client->dead)

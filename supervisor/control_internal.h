@@ -139,6 +139,7 @@ void client_close(struct client *client);
 void client_read(struct client *client);
 void client_write(struct client *client);
 void client_write_all(struct client *client, uint64_t deadline_ms); /* waits for its reader */
+void client_follow_to_end(struct client *client, uint64_t deadline_ms); /* what there is to read */
 void client_step(struct client *client); /* one request, or one part of an answer */
 void client_arm(struct client *client);
 bool client_room(struct client *client, size_t size);

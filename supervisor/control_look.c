@@ -67,6 +67,7 @@ static void put_listener(struct client *client, const struct sup_listener *liste
 	json_number(&j, "queue", listener->queue);
 	json_number(&j, "limit", listener->limit);
 	json_number(&j, "repaired", (int64_t)listener->repaired);
+	json_flag(&j, "lost", listener->lost);
 	reply_end(client, &j);
 }
 

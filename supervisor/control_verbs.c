@@ -66,6 +66,31 @@ static void serve_scale(struct client *client)
 		begun(client);
 }
 
+static void put_note(void *context, const char *line)
+{
+	struct client *client = context;
+	struct json j;
+
+	reply_begin(client, &j, "note");
+	json_text(&j, "text", line, strnlen(line, 1000));
+	reply_end(client, &j);
+}
+
+/* A roll makes the removed files of unix listeners again; where it could not, who asked has to know. */
+static void tell_lost(struct client *client)
+{
+	struct sup_listener listener;
+	char text[NAME_TEXT_MAX + 96];
+
+	for (uint32_t i = 0; client->busy && sup_listener(client->control->s, i, &listener); i++) {
+		if (!listener.lost)
+			continue;
+		snprintf(text, sizeof text, "[listen %s]: its file was removed and can not be made again; why: clusterctl events",
+		         listener.name);
+		put_note(client, text);
+	}
+}
+
 static void serve_roll(struct client *client)
 {
 	const char *failed = "";
@@ -78,6 +103,7 @@ static void serve_roll(struct client *client)
 		return;
 	}
 	client->wait.roll = roll;
+	tell_lost(client);
 	begun(client);
 }
 
@@ -100,16 +126,6 @@ static bool in_use(struct client *client, uint32_t slot)
 	if (slot >= view.pool.wanted)
 		client_fail(client, CODE_FAILED, "the slot is not in use");
 	return slot < view.pool.wanted;
-}
-
-static void put_note(void *context, const char *line)
-{
-	struct client *client = context;
-	struct json j;
-
-	reply_begin(client, &j, "note");
-	json_text(&j, "text", line, strnlen(line, 1000));
-	reply_end(client, &j);
 }
 
 /* A roll can take long, by its pause say, and nothing would tell why this one does not begin. */
@@ -179,11 +195,21 @@ static void serve_check(struct client *client)
 		client_ok(client);
 }
 
+/* One that was scaled away may still drain, and that can be waited for. */
+static bool may_drain(struct client *client, uint32_t slot)
+{
+	struct sup_slot view;
+
+	return slot == ALL_SLOTS || (sup_slot(client->control->s, slot, &view) && view.slot.old > 0) ||
+	       in_use(client, slot);
+}
+
 static void serve_drain(struct client *client)
 {
 	struct event event = { .what = EV_DRAIN };
 
-	if (!slots_argument(client, 0, &event.slot) || too_late(client) || !wait_begin(client, WAIT_DRAIN))
+	if (!slots_argument(client, 0, &event.slot) || too_late(client) || !may_drain(client, event.slot) ||
+	    !wait_begin(client, WAIT_DRAIN))
 		return;
 	client->wait.slot = event.slot;
 	sup_request(client->control->s, &event);
@@ -255,7 +281,17 @@ static void serve_reset(struct client *client)
 
 static void serve_reopen(struct client *client)
 {
-	sup_reopen(client->control->s);
+	const char *file = sup_policy(client->control->s)->log_file;
+	char problem[CONTROL_PROBLEM_MAX];
+	int rc = sup_reopen(client->control->s);
+
+	if (rc < 0) {
+		snprintf(problem, sizeof problem, "%.150s: %s; the log goes on where it was", file, strerror(-rc));
+		client_fail(client, CODE_FAILED, problem);
+		return;
+	}
+	if (strcmp(file, "-") == 0)
+		put_note(client, "the log goes to standard error: there is no file to be opened again");
 	client_ok(client);
 }
 

@@ -404,10 +404,10 @@ void wait_check(struct client *client)
 	}
 }
 
-/* The cluster has ended, with this exit status of clusterd. */
+/* The cluster has ended, with this exit status of clusterd: what who follows waits for, too. */
 void wait_ended(struct client *client, int status)
 {
-	bool stop = client->wait.what == WAIT_STOP;
+	bool stop = client->wait.what == WAIT_STOP || client->follows;
 	struct json j;
 
 	put_skipped(client);
@@ -456,12 +456,29 @@ static void serve_wait_roll(struct client *client)
 		client_fail(client, CODE_FAILED, "there is no such roll, or it has ended before the last upgrade");
 }
 
+/* After an upgrade, for who waited for that number of workers before it. */
+static void serve_wait_scale(struct client *client)
+{
+	uint32_t count;
+
+	if (client->request.count < 2 || !proto_number(client->request.words[1], UINT32_MAX - 1, &count)) {
+		client_fail(client, CODE_USAGE, "the number of workers is needed");
+		return;
+	}
+	if (!wait_begin(client, WAIT_SCALE))
+		return;
+	client->wait.count = count;
+	wait_check(client);
+}
+
 void serve_wait(struct client *client)
 {
 	bool ready = strcmp(client->request.words[0], "ready") == 0;
 
 	if (strcmp(client->request.words[0], "roll") == 0)
 		serve_wait_roll(client);
+	else if (strcmp(client->request.words[0], "scale") == 0)
+		serve_wait_scale(client);
 	else if ((!ready && strcmp(client->request.words[0], "stopped") != 0) || client->request.count > 1)
 		client_fail(client, CODE_USAGE, "wait for what: ready or stopped");
 	else if (wait_begin(client, ready ? WAIT_READY : WAIT_STOP))

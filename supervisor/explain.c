@@ -199,7 +199,7 @@ static void say_next(struct text *text, const struct end_record *end, bool is_du
 		if (end->delay_ms == 0)
 			say(text, "so it was respawned at once");
 		else
-			say(text, "so the respawn %s after %s", is_due ? "comes" : "came",
+			say(text, "so the respawn %s after %s", is_due ? "comes" : "was due",
 			    brief_duration(end->delay_ms, delay));
 		break;
 	case NEXT_RETIRE: say(text, "so the slot stays empty"); break;

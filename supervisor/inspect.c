@@ -112,6 +112,7 @@ bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret
 		.queue = -1,
 		.limit = -1,
 		.repaired = sock->repaired,
+		.lost = sock_path_lost(sock),
 	};
 	memcpy(ret->name, sock->config.name, sizeof ret->name);
 	address_format(&sock->home, ret->address);
@@ -279,9 +280,9 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
 	return sent;
 }
 
-void sup_reopen(struct supervisor *s)
+int sup_reopen(struct supervisor *s)
 {
-	log_reopen(&s->log);
+	return log_reopen(&s->log);
 }
 
 pid_t sup_pid(struct supervisor *s, uint32_t cookie)

@@ -64,6 +64,7 @@ struct sup_listener {
 	const char *balance;      /* the mode in force */
 	int64_t queue, limit;     /* connections waiting now, and the most that may; -1 unknown */
 	uint64_t repaired;        /* times it was shut down by a worker and listens again */
+	bool lost;                /* its unix path is gone: nobody can connect */
 };
 
 struct sup_slot {
@@ -127,7 +128,8 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo);
 /* The process says that its worker is ready, as Einhorn's do. False: it belongs to none that was
  * told how. */
 bool sup_ack(struct supervisor *s, pid_t pid);
-void sup_reopen(struct supervisor *s);
+/* 0, or -errno: then the log goes on where it was. */
+int sup_reopen(struct supervisor *s);
 /* Logs who asked for what. */
 void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid);
 /* Starts an upgrade of clusterd itself. On success it does not return here: control

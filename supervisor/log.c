@@ -394,6 +394,16 @@ int log_reopen(struct log *log)
 	return rc;
 }
 
+int log_try(const char *file)
+{
+	struct log_target target;
+	int rc = log_target_open(file, &target);
+
+	if (rc == 0)
+		log_target_close(&target);
+	return rc;
+}
+
 int log_configure(struct log *log, enum log_format format, enum log_level level, const char *file)
 {
 	log->format = format;

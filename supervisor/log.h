@@ -143,6 +143,9 @@ void log_close(struct log *log);
  * has said so. */
 int log_configure(struct log *log, enum log_format format, enum log_level level, const char *file);
 
+/* Whether log_configure() could open that file now: 0, or -errno. It makes the file. */
+int log_try(const char *file);
+
 /* Opens the file again (USR1, after a rename). Errors as above. */
 int log_reopen(struct log *log);
 

@@ -50,6 +50,7 @@ struct ctl {
 	bool paint;          /* colours on standard output */
 	bool terminal;       /* standard output is one */
 	int columns;         /* of it, or as told; 0 = no limit */
+	int rows;            /* of it, for `top`; 0 = no limit */
 	char shown[64];      /* name for messages, once a socket was found */
 };
 
@@ -90,6 +91,8 @@ int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status);
 int ctl_connect_path(const char *path);
 
 /* Calls back for every control socket of this user, live or not. */
+/* Whether the terminal is one that can be drawn on, and in colours. */
+bool ctl_draws(void);
 void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context);
 bool ctl_folder(unsigned index, char *folder, size_t size);
 
@@ -174,7 +177,7 @@ int status_code(const struct status *status);
 /* What to do when no worker is wanted; nothing is said when some are. */
 void put_paused(const json_t *line, FILE *out);
 /* The screen of `status`; `wide` adds the columns of `top`. */
-void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out);
+void status_print(const struct status *status, const struct ctl *ctl, FILE *out);
 
 /* ---- one function a verb ---- */
 

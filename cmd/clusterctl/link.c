@@ -70,22 +70,29 @@ static bool is_safe(const char *folder)
 	return false;
 }
 
+static bool is_skipped(const char *folder)
+{
+	struct stat info;
+
+	return lstat(folder, &info) == 0 && !is_safe(folder);
+}
+
 void ctl_say_none(FILE *out, const char *before)
 {
 	char folder[FOLDER_MAX];
 
 	fprintf(out, "%sno cluster is running (no socket in ", before);
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++)
-		fprintf(out, "%s%s", i ? ", " : "", folder);
+		fprintf(out, "%s%s%s", i ? ", " : "", folder, is_skipped(folder) ? ", which others may write to, so that nothing in it is trusted" : "");
 	fputs("; one that is elsewhere needs -s)\n", out);
 }
 
 /* The part of "web.sock" before the dot; false for another name. */
 static bool socket_name(const char *file, char *name, size_t size)
 {
-	const char *dot = strstr(file, ".sock");
+	const char *dot = strrchr(file, '.');
 
-	if (!dot || dot[5] || dot == file || (size_t)(dot - file) >= size)
+	if (!dot || strcmp(dot, ".sock") != 0 || dot == file || (size_t)(dot - file) >= size)
 		return false;
 	memcpy(name, file, (size_t)(dot - file));
 	name[dot - file] = '\0';
@@ -417,6 +424,8 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 	close(question.fd);
 	if (r == 0) {
 		r = ctl_verdict(ctl, last);
+		if (ctl->follow && json_object_get(last, "status"))
+			ctl_say("%s: stopped, exit status %lld", ctl->shown, (long long)number_of(last, "status"));
 		json_decref(last);
 		return r;
 	}

@@ -86,7 +86,7 @@ static void put_log(const json_t *cluster, bool paint, FILE *out)
 	fputs("); the last are in: clusterctl events\n", out);
 }
 
-static void put_listener(const json_t *listener, FILE *out)
+static void put_listener(const json_t *listener, bool paint, FILE *out)
 {
 	int64_t queue = number_of(listener, "queue"), repaired = number_of(listener, "repaired");
 
@@ -99,6 +99,8 @@ static void put_listener(const json_t *listener, FILE *out)
 		        (long long)number_of(listener, "limit"));
 	if (repaired > 0)
 		fprintf(out, "  repaired %lld time%s", (long long)repaired, repaired == 1 ? "" : "s");
+	if (flag_of(listener, "lost"))
+		put_hue(out, paint, HUE_BAD, "  its file is gone: nobody can connect; next: clusterctl roll");
 	putc('\n', out);
 }
 
@@ -214,6 +216,27 @@ static bool any(const struct status *status, const char *key, bool number)
 	return false;
 }
 
+static bool is_well(const json_t *slot)
+{
+	return strcmp(text_of(slot, "state"), "ready") == 0 && !json_object_get(slot, "left_out_ms");
+}
+
+/* Where not all of them fit, those that are not well come first. */
+static void put_slots(const struct status *status, struct table *table, int rows, bool steered)
+{
+	enum { OTHER_LINES = 5 };
+	size_t count = json_array_size(status->slots);
+	bool fits = rows == 0 || count + json_array_size(status->listeners) + OTHER_LINES < (size_t)rows;
+
+	for (int well = 0; well < 2; well++)
+		for (size_t i = 0; i < count; i++) {
+			const json_t *slot = json_array_get(status->slots, i);
+
+			if (fits ? well == 0 : is_well(slot) == (well == 1))
+				put_slot(table, slot, steered);
+		}
+}
+
 static bool any_steered(const struct status *status)
 {
 	for (size_t i = 0; i < json_array_size(status->listeners); i++)
@@ -273,7 +296,7 @@ static void put_left_out(const struct status *status, FILE *out)
 	}
 }
 
-void status_print(const struct status *status, const struct ctl *ctl, bool top, FILE *out)
+void status_print(const struct status *status, const struct ctl *ctl, FILE *out)
 {
 	struct column shown[C_COUNT];
 	bool steered = any_steered(status);
@@ -281,7 +304,7 @@ void status_print(const struct status *status, const struct ctl *ctl, bool top, 
 
 	put_cluster(status->cluster, ctl->paint, out);
 	for (size_t i = 0; i < json_array_size(status->listeners); i++)
-		put_listener(json_array_get(status->listeners, i), out);
+		put_listener(json_array_get(status->listeners, i), ctl->paint, out);
 	put_log(status->cluster, ctl->paint, out);
 	putc('\n', out);
 	memcpy(shown, columns, sizeof shown);
@@ -292,12 +315,9 @@ void status_print(const struct status *status, const struct ctl *ctl, bool top, 
 	if (!steered)
 		shown[C_HANDED].title = "";
 	table_init(&table, shown, C_COUNT);
-	for (size_t i = 0; i < json_array_size(status->slots); i++)
-		put_slot(&table, json_array_get(status->slots, i), steered);
+	put_slots(status, &table, ctl->rows, steered);
 	table_print(&table, ctl->columns, ctl->paint, out);
 	table_free(&table);
-	if (top)
-		return;
 	put_hint(status, out);
 	put_left_out(status, out);
 }
@@ -325,7 +345,7 @@ int run_status(struct ctl *ctl)
 		return can_not_tell(code);
 	}
 	if (!ctl->json)
-		status_print(&status, ctl, false, stdout);
+		status_print(&status, ctl, stdout);
 	code = status_code(&status);
 	status_free(&status);
 	return code;

@@ -90,9 +90,16 @@ int run_help(struct ctl *ctl)
 }
 
 /* --color, NO_COLOR, CLICOLOR_FORCE, terminal: the first that says something counts. */
+bool ctl_draws(void)
+{
+	const char *term = getenv("TERM");
+
+	return term && *term && strcmp(term, "dumb") != 0;
+}
+
 static bool want_paint(const struct ctl *ctl)
 {
-	const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE"), *term = getenv("TERM");
+	const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");
 
 	if (ctl->color && strcmp(ctl->color, "auto") != 0)
 		return strcmp(ctl->color, "always") == 0;
@@ -100,7 +107,7 @@ static bool want_paint(const struct ctl *ctl)
 		return false;
 	if (force && *force && strcmp(force, "0") != 0)
 		return true;
-	return ctl->terminal && term && strcmp(term, "dumb") != 0;
+	return ctl->terminal && ctl_draws();
 }
 
 static int set_output(struct ctl *ctl)

@@ -183,12 +183,22 @@ static bool is_frame(const char *key)
 	return false;
 }
 
+static bool put_lost(const json_t *line)
+{
+	if (strcmp(text_of(line, "kind"), "lost") != 0)
+		return false;
+	printf("(%lld bytes were overwritten before they could be read)\n", (long long)number_of(line, "bytes"));
+	return true;
+}
+
 static void put_event(void *context, json_t *line)
 {
 	const char *key;
 	json_t *value;
 
 	(void)context;
+	if (put_lost(line))
+		return;
 	put_clean(stdout, text_of(line, "time"));
 	putchar(' ');
 	put_clean(stdout, text_of(line, "event"));
@@ -215,11 +225,8 @@ int run_events(struct ctl *ctl)
 static void put_output(void *context, json_t *line)
 {
 	(void)context;
-	if (strcmp(text_of(line, "kind"), "lost") == 0) {
-		printf("(%lld bytes were overwritten before they could be read)\n",
-		       (long long)number_of(line, "bytes"));
+	if (put_lost(line))
 		return;
-	}
 	printf("%lld: ", (long long)number_of(line, "slot"));
 	put_text(NULL, line);
 }

@@ -59,30 +59,43 @@ static void put_cut(const char *line, size_t size, int columns)
 	}
 }
 
+static int count_lines(const char *text)
+{
+	int lines = 0;
+
+	for (; *text; text++)
+		lines += *text == '\n';
+	return lines;
+}
+
 /* As much of `text` as fits, over what stood there; 0 columns are no limit. */
 static void screen_draw(const char *text, int rows, int columns)
 {
+	int lines = count_lines(text), fit = lines < rows ? lines : rows > 2 ? rows - 2 : 0;
+
 	fputs("\033[H", stdout);
-	for (int i = 0; i < rows - 1 && *text; i++) {
+	for (int i = 0; i < fit; i++) {
 		size_t size = strcspn(text, "\n");
 
 		put_cut(text, size, columns > 0 ? columns : INT_MAX);
 		fputs("\033[K\n", stdout);
-		text += size + (text[size] == '\n');
+		text += size + 1;
 	}
+	if (fit < lines)
+		printf("%d more line%s; see: clusterctl status\033[K", lines - fit, lines - fit == 1 ? "" : "s");
 	fputs("\033[J", stdout);
 	fflush(stdout);
 }
 
-static void screen_size(struct ctl *ctl, int *ret_rows)
+static void screen_size(struct ctl *ctl)
 {
 	struct winsize size;
 
-	*ret_rows = 24;
+	ctl->rows = 24;
 	if (ioctl(1, TIOCGWINSZ, &size) < 0)
 		return;
 	if (size.ws_row > 0)
-		*ret_rows = size.ws_row;
+		ctl->rows = size.ws_row;
 	if (size.ws_col > 0 && !ctl->width)
 		ctl->columns = size.ws_col;
 }
@@ -93,9 +106,10 @@ static bool pause_or_end(const struct screen *screen)
 	struct pollfd look = { .fd = 0, .events = POLLIN };
 	char key;
 
-	if (poll(&look, screen->keys ? 1 : 0, REDRAW_MS) > 0 && read(0, &key, 1) == 1 && key == 'q')
+	/* A terminal that is gone is readable for ever, and takes no more lines. */
+	if (poll(&look, screen->keys ? 1 : 0, REDRAW_MS) > 0 && (read(0, &key, 1) != 1 || key == 'q'))
 		return true;
-	return ctl_interrupted;
+	return ctl_interrupted || ferror(stdout);
 }
 
 static int draw(struct ctl *ctl)
@@ -103,17 +117,17 @@ static int draw(struct ctl *ctl)
 	struct status status;
 	char *text = NULL;
 	size_t size = 0;
-	int rows, code;
 	FILE *out;
+	int code;
 
-	screen_size(ctl, &rows);
+	screen_size(ctl);
 	status_init(&status);
 	code = ctl_look(ctl, "status", status_line, &status);
 	out = code == CTL_DONE && status.cluster ? open_memstream(&text, &size) : NULL;
 	if (out) {
-		status_print(&status, ctl, true, out);
+		status_print(&status, ctl, out);
 		fclose(out);
-		screen_draw(text, rows, ctl->columns);
+		screen_draw(text, ctl->rows, ctl->columns);
 	}
 	free(text);
 	status_free(&status);
@@ -125,7 +139,7 @@ int run_top(struct ctl *ctl)
 	struct screen screen;
 	int code, fd;
 
-	if (!ctl->terminal || ctl->json)
+	if (!ctl->terminal || ctl->json || !ctl_draws())
 		return run_status(ctl);
 	fd = ctl_connect(ctl, false, &code); /* what is said now stays on the screen */
 	if (fd < 0)

@@ -16,6 +16,8 @@ struct progress {
 	char swaps[SLOTS_SHOWN][48]; /* "4242 -> 5001": stays in the line of its slot */
 	unsigned count; /* lines on the screen, all at its lower end */
 	long long roll;
+	bool scales;      /* the number of workers that was asked for is known: */
+	long long workers;
 };
 
 /* Cut to the terminal: a line that wraps could not be written over. */
@@ -153,6 +155,10 @@ static void on_line(void *context, json_t *line)
 
 	if (strcmp(what, "roll.begin") == 0 && asks_for_roll(progress->ctl))
 		progress->roll = number_of(line, "roll");
+	if (strcmp(what, "scale") == 0 && !progress->scales) {
+		progress->scales = true;
+		progress->workers = number_of(line, "to");
+	}
 	if (progress->ctl->json)
 		return;
 	if (strcmp(kind, "note") == 0) {
@@ -290,6 +296,10 @@ static const char *asked_again(const struct progress *progress, const char *requ
 	for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
 		if (strcmp(progress->ctl->verb, harmless[i]) == 0)
 			return request;
+	if (strcmp(progress->ctl->verb, "scale") == 0 && progress->scales) {
+		snprintf(text, size, "wait scale %lld", progress->workers);
+		return text;
+	}
 	if (progress->roll == 0)
 		return "wait ready";
 	snprintf(text, size, "wait roll %lld", progress->roll);

@@ -173,7 +173,7 @@ static void take_program(struct layers *l)
 			return;
 		}
 	}
-	l->config->origins.keys[key_find("cluster.command") - keys].source = COMMAND_LINE;
+	l->config->origins.keys[key_find("cluster.command") - keys] = (struct origin){ COMMAND_LINE, 0 };
 }
 
 /* Not every file name is one of a cluster. */

@@ -4,36 +4,33 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "cmd/clusterd/verify.h"
 #include "config/files.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/filelimit.h"
-
+#include "supervisor/os/folder.h"
 
 static void verify_folder(struct verifier *v, const struct origin *origin, const char *what,
 			  const char *path)
 {
-	char folder[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
-	const char *slash = strrchr(path, '/');
-	struct stat status;
+	char folder[PATH_TEXT_MAX];
+	int error = -folder_check(path, folder, sizeof(folder));
 
-	if (!slash)
+	if (error == 0)
 		return;
-	snprintf(folder, sizeof(folder), "%.*s", slash > path ? (int)(slash - path) : 1, path);
-	if (stat(folder, &status) < 0)
-		verify_complain(v, origin, "%s: the folder %s: %s%s", what, folder, strerror(errno),
-			    errno == ENOENT ? "; create it, it is not made" : "");
-	else if (!S_ISDIR(status.st_mode))
-		verify_complain(v, origin, "%s: %s is no folder", what, folder);
-	else if (access(folder, R_OK | W_OK | X_OK) < 0)
-		verify_complain(v, origin,
-			    "%s: the folder %s: %s; this user has to be able to read and "
-			    "write it",
-			    what, folder, strerror(errno));
+	verify_complain(v, origin, "%s: the folder %.200s: %s%s", what, folder, strerror(error),
+			error == ENOENT		     ? "; create it, it is not made" :
+			error == EACCES || error == EROFS ? "; this user has to be able to read and write it" :
+							    "");
+}
+
+/* What one key gives a path to; "-" and "off" are none. */
+static void verify_file(struct verifier *v, const char *key, const char *what, const char *path)
+{
+	if (path[0] && strcmp(path, "-") != 0 && strcmp(path, "off") != 0)
+		verify_folder(v, verify_origin(v, key), what, path);
 }
 
 static void verify_path(struct verifier *v, const struct origin *origin, const char *what,
@@ -56,6 +53,9 @@ void verify_sockets(struct verifier *v)
 			    &policy->listeners[i].address);
 	}
 	verify_path(v, verify_origin(v, "metrics.listen"), "[metrics] listen", &policy->metrics_listen);
+	verify_file(v, "control.socket", "[control] socket", policy->control_socket);
+	verify_file(v, "log.file", "[log] file", policy->log_file);
+	verify_file(v, "supervisor.pid_file", "[supervisor] pid_file", policy->supervisor_pid_file);
 }
 
 /* Tried, not computed; and undone, since the workers get the limits that clusterd was started with. */

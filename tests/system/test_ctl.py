@@ -527,10 +527,6 @@ class Ctl(harness.TestCase):
         c.ctl("reload", status=1)
         self.assertIn("timeout = 7s", c.ctl("config"))
 
-    def test_reopen(self):
-        c = self.quick()
-        self.assertEqual(c.ctl("reopen"), "reopen: done\n")
-
     def test_upgrade(self):
         c = self.quick()
         workers = sorted(c.workers())

@@ -199,9 +199,10 @@ void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)
 	snprintf(s->asked, sizeof s->asked, "%s by %ld %d", what, (long)uid, pid == getpid());
 }
 
-void sup_reopen(struct supervisor *s)
+int sup_reopen(struct supervisor *s)
 {
 	s->reopens++;
+	return 0;
 }
 
 int sup_upgrade(struct supervisor *s, const char **failed)

@@ -145,7 +145,7 @@ static void print_status(int columns, size_t lines, int *ret_code)
 	}
 	*ret_code = status_code(&status);
 	if (status.cluster)
-		status_print(&status, &ctl, false, out);
+		status_print(&status, &ctl, out);
 	status_free(&status);
 	fclose(out);
 }

@@ -148,7 +148,7 @@ START_TEST(ends_and_why)
 	ask("why 1\n");
 	HAS("worker 1 (pid 4242) died: SIGSEGV, core dumped after 400ms; short life number 5 in a row "
 	    "(under [restart] stable 10s), and [restart] delay 100ms doubles up to 30s, so the respawn "
-	    "came after 1.6s");
+	    "was due after 1.6s");
 }
 END_TEST
 

@@ -1,0 +1,306 @@
+"""Whoever is paged at night believes what is printed: what could not be done is not called done."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+import unittest
+
+import clients
+import harness
+
+POLICY = "[cluster]\nworkers = %d\n[ready]\nwhen = notify\n[stop]\ntimeout = 30s\n"
+SERVE = (harness.PROBE, "ready", "serve")
+
+
+def status_lines(c, kind):
+    return [line for line in map(json.loads, c.ctl("status", "--json", status=None).splitlines()) if line.get("kind") == kind]
+
+
+class Night(harness.TestCase):
+    def scratch(self):
+        folder = tempfile.mkdtemp(prefix="night-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        return pathlib.Path(folder)
+
+    def ask(self, c, *words, status=0, env=None):
+        """All that clusterctl prints."""
+        return self.ask_at(("-s", str(c.socket)), *words, status=status, env=env)
+
+    def ask_at(self, where, *words, status=0, env=None):
+        done = subprocess.run([harness.CLUSTERCTL, *where, *words], stdin=subprocess.DEVNULL, text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=harness.DEADLINE,
+                              env={**os.environ, **(env or {})})
+        self.assertEqual(done.returncode, status, done.stdout)
+        return done.stdout
+
+    @contextlib.contextmanager
+    def asked(self, c, *words):
+        asked = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), *words], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with asked:
+            yield asked
+
+    def start(self, workers, *program, policy="", **options):
+        c = self.cluster(*(program or SERVE), policy=POLICY % workers + policy, **options)
+        c.ready(workers)
+        return c
+
+    def write(self, c, workers, policy):
+        c.policy_file.write_text(POLICY % workers + policy, encoding="utf-8")
+
+    # -- what could not be done --
+
+    def test_a_roll_that_can_not_make_a_socket_again(self):
+        folder = self.scratch() / "sockets"
+        folder.mkdir()
+        c = self.start(1, policy=f"[listen a]\naddress = unix:{folder}/a\n", listen=False)
+        c.announce("note", "listen.lost", "worker.stop", "listen.restored")
+        c.baseline = None
+        shutil.rmtree(folder)
+        self.assertTrue(status_lines(c, "listener")[0]["lost"])
+        self.assertIn("its file is gone: nobody can connect; next: clusterctl roll\n", self.ask(c, "status"))
+        said = self.ask(c, "roll")
+        self.assertIn("[listen a]: its file was removed and can not be made again; why: clusterctl events\n", said)
+        folder.mkdir()
+        self.assertNotIn("can not be made", self.ask(c, "roll"))
+        self.assertFalse(status_lines(c, "listener")[0]["lost"])
+        self.assertNotIn("its file is gone", self.ask(c, "status"))
+
+    def test_a_log_that_can_not_be_opened_again(self):
+        folder = self.scratch() / "log"
+        folder.mkdir()
+        c = self.cluster(*SERVE, policy=POLICY % 1 + f"[log]\nfile = {folder}/log\n")
+        harness.eventually(lambda: (folder / "log").exists() and "worker.ready" in (folder / "log").read_text(), "a worker")
+        moved = folder.rename(folder.with_name("moved"))
+        self.assertIn(f"{folder}/log: No such file or directory; the log goes on where it was\n", self.ask(c, "reopen", status=1))
+        folder.mkdir()
+        self.assertEqual(self.ask(c, "reopen"), "reopen: done\n")
+        self.assertTrue((folder / "log").exists() and (moved / "log").exists())
+
+    def test_without_a_log_file_there_is_nothing_to_open(self):
+        c = self.start(1)
+        self.assertEqual(self.ask(c, "reopen"), "the log goes to standard error: there is no file to be opened again\n"
+                                                "reopen: done\n")
+
+    def test_a_reload_to_a_log_that_can_not_be(self):
+        folder = self.scratch()
+        c = self.start(1)
+        c.announce("note", "reload", "log.reopen")
+        before = self.ask(c, "config")
+        self.write(c, 1, f"[log]\nfile = {folder}/none/log\n[health]\ninterval = 77s\n")
+        problem = f"log.file: {folder}/none/log: No such file or directory; nothing was changed\n"
+        for words in ("reload",), ("reload", "--dry-run"), ("check",):
+            self.assertIn(problem, self.ask(c, *words, status=1))
+        self.assertEqual(self.ask(c, "config"), before)
+        self.assertEqual(list(folder.iterdir()), [])
+        (folder / "none").mkdir()
+        self.ask(c, "reload", "--dry-run")
+        self.assertEqual(list((folder / "none").iterdir()), [])  # a plan makes no file
+        self.ask(c, "check")
+
+    def test_check_finds_what_a_reload_would(self):
+        folder = self.scratch()
+        c = self.start(1)
+        c.announce("note", "reload", "listen")
+        self.write(c, 1, f"[listen b]\naddress = unix:{folder}/none/b\n")
+        for words in ("check",), ("reload", "--dry-run"), ("config", "--diff"):
+            self.assertIn(f"[listen b]: the folder {folder}/none: No such file or directory\n", self.ask(c, *words, status=1))
+
+    def test_what_a_start_would_find_is_told_before(self):
+        folder = self.scratch() / "none"
+        done = self.run_clusterd("-t", "-l", "none", "--set", f"control.socket={folder}/s", "--set", f"log.file={folder}/l",
+                                 "--set", f"supervisor.pid_file={folder}/p", "--", "/bin/true")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (78, 3), done.stderr)
+        for what in "[control] socket", "[log] file", "[supervisor] pid_file":
+            self.assertIn(f"{what}: the folder {folder}: No such file or directory; create it, it is not made\n", done.stderr)
+
+    def test_the_line_of_a_program_is_that_where_it_stands(self):
+        policy = self.scratch() / "p.conf"
+        policy.write_text("[cluster]\ncommand = /bin/true\n")
+        words = ("-t", "--set", "control.socket=off", "-c", str(policy))
+        self.assertEqual(self.run_clusterd(*words, "--", "no-such-one").stderr,
+                         "clusterd: command line: no-such-one: No such file in PATH\n")
+        policy.write_text("[cluster]\ncommand = no-such-one\n")
+        self.assertEqual(self.run_clusterd(*words).stderr, f"{policy}:2: no-such-one: No such file in PATH\n")
+
+    def test_a_slot_that_is_not_in_use_is_not_drained(self):
+        folder = self.scratch()
+        c = self.start(2, harness.PROBE, f"touch={folder}/up", "drain=600000", "ready", "serve")
+        c.ctl("scale", "1", "--no-wait")
+        self.ask(c, "drain", "1", "--no-wait")  # it drains already, and can be waited for
+        c.kill(signal.SIGKILL, next(pid for pid in harness.children(c.pid) if pid != c.pid_of(0)))
+        c.wait_event("worker.exit")
+        self.assertIn("the slot is not in use\n", self.ask(c, "drain", "1", status=1))
+        self.ask(c, "stop", "--now")
+        c.wait()
+
+    # -- who waits --
+
+    def test_scale_waits_over_an_upgrade_for_who_leaves(self):
+        c = self.start(3, harness.PROBE, "drain=600000", "ready", "serve")
+        with self.asked(c, "scale", "1") as asked:
+            leaving = [c.wait_event("worker.stop", slot=slot).pid for slot in (2, 1)]
+            c.ctl("upgrade")
+            with self.assertRaises(subprocess.TimeoutExpired):
+                asked.wait(0.5)
+            for pid in leaving:
+                c.kill(signal.SIGKILL, pid)
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 0, said)
+        self.assertIn("scale: done; 1 of 1 ready\n", said)
+        with self.asked(c, "scale", "2") as asked:
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 0, said)
+        self.ask(c, "stop", "--now")
+        c.wait()
+
+    def test_who_follows_sees_the_end(self):
+        c = self.start(1)
+        with self.asked(c, "events", "-f") as asked:
+            c.ctl("stop")
+            c.wait()
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 0, said)
+        self.assertIn(" worker.exit ", said)
+        self.assertTrue(said.endswith("control: stopped, exit status 0\n"), said)
+
+    def test_who_was_too_slow_is_told_so(self):
+        with socket.socket(socket.AF_UNIX) as server:
+            path = self.scratch() / "a.sock"
+            server.bind(str(path))
+            server.listen()
+            with subprocess.Popen([harness.CLUSTERCTL, "-s", str(path), "events"], stdout=subprocess.PIPE, text=True) as asked:
+                with server.accept()[0] as connection:
+                    connection.recv(100)
+                    connection.sendall(b'{"v":1,"kind":"lost","bytes":3251}\n{"v":1,"ok":true,"done":true}\n')
+                said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(said, "(3251 bytes were overwritten before they could be read)\n")
+
+    # -- what is shown --
+
+    def test_a_respawn_that_never_came_is_not_told_of(self):
+        c = self.start(2, policy="[restart]\ndelay = 40s\ndelay_max = 40s\n")
+        c.announce("worker.exit", "slot.drained")
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        c.wait_event("worker.exit")
+        self.assertRegex(self.ask(c, "why", "1"), r", so the respawn comes after \d")
+        c.ctl("drain", "1")
+        self.assertRegex(self.ask(c, "why", "1"), r", so the respawn was due after \d")
+
+    def test_a_long_line_of_a_worker_is_marked_where_it_is_cut(self):
+        text = "\u20ac" * 800
+        c = self.start(1, harness.PROBE, "print=" + "y" * 1500 + "END", f"print={text}", "ready", "serve",
+                       policy="[log]\noutput = capture\n")
+        harness.eventually(lambda: self.ask(c, "logs").count("\n") == 2, "two lines")
+        first, second = self.ask(c, "logs").splitlines()
+        self.assertTrue(first.endswith("yEND"), first)
+        self.assertTrue(second.endswith("\u20ac [cut]"), second)
+        self.assertIn("\u20ac [cut]", self.ask(c, "logs", "--json"))
+
+    @unittest.skipUnless(os.geteuid() or clients.nobody_can(harness.CLUSTERCTL), "asks as nobody")
+    def test_a_cluster_of_any_name_is_found(self):
+        folder = self.scratch()
+        (folder / "clusterd").mkdir(0o700)
+        env = {"XDG_RUNTIME_DIR": str(folder)}
+        if os.geteuid() == 0:
+            shutil.chown(folder / "clusterd", "nobody")
+            shutil.chown(folder, "nobody")
+        for name in "x.sock", "web.sock.b":
+            with self.subTest(name=name), socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(folder / "clusterd" / f"{name}.sock"))
+                server.listen()
+                os.chmod(folder / "clusterd" / f"{name}.sock", 0o666)
+                self.assertIn(name, self.list_of_nobody(env))
+
+    def list_of_nobody(self, env):
+        """Root looks in another folder than the user's own."""
+        prefix = clients.as_nobody()[0] if os.geteuid() == 0 else ()
+        done = subprocess.run([*prefix, harness.CLUSTERCTL, "list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False, env={**os.environ, **env},
+                              timeout=harness.DEADLINE)
+        return done.stdout
+
+    @unittest.skipUnless(os.geteuid() or clients.nobody_can(harness.CLUSTERCTL), "asks as nobody")
+    def test_a_folder_that_is_not_trusted_is_named(self):
+        folder = self.scratch()
+        (folder / "clusterd").mkdir()
+        (folder / "clusterd").chmod(0o777)
+        os.chmod(folder, 0o755)
+        self.assertIn(f"{folder}/clusterd, which others may write to, so that nothing in it is trusted",
+                      self.list_of_nobody({"XDG_RUNTIME_DIR": str(folder)}))
+
+    # -- on a terminal --
+
+    @contextlib.contextmanager
+    def top(self, c, rows, columns=80, env=None, preexec=None):
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        top = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "top"], stdin=side, stdout=side, stderr=side,
+                               start_new_session=True, preexec_fn=preexec, env={**os.environ, "TERM": "xterm", **(env or {})})
+        os.close(side)
+        try:
+            yield top, main
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(main)
+            top.kill()
+            top.wait()
+
+    def read(self, main, text):
+        seen = ""
+        end = time.monotonic() + harness.DEADLINE
+        while text not in seen and time.monotonic() < end and select.select([main], [], [], harness.DEADLINE)[0]:
+            try:
+                data = os.read(main, 65536)
+            except OSError:
+                break
+            seen += data.decode()
+        return seen
+
+    def test_top_hides_nobody_who_is_in_trouble(self):
+        c = self.start(30, policy="[exit 3]\naction = retire\n")
+        c.announce("worker.exit", "slot.give_up")
+        with contextlib.suppress(OSError):
+            while not c.all("worker.exit"):
+                clients.ask(c.port, request=b"GET /exit=3 HTTP/1.1\r\n\r\n")
+        slot = c.wait_event("worker.exit").slot
+        with self.top(c, 12) as (_, main):
+            seen = re.sub(r"\033\[[0-9;?]*[A-Za-z]", "", self.read(main, "more lines"))
+        lines = seen.splitlines()
+        self.assertRegex(lines[-1], r"^\d+ more lines; see: clusterctl status")
+        first = next(i for i, line in enumerate(lines) if line.lstrip().startswith("SLOT")) + 1
+        self.assertRegex(lines[first], rf"^ *{slot} +retired ")
+        self.assertEqual(int(lines[-1].split()[0]) + len(lines) - 1, len(self.ask(c, "status", status=1).splitlines()))
+
+    def test_top_ends_with_its_terminal(self):
+        """Also where nobody tells it: under nohup, say."""
+        c = self.start(1)
+        with self.top(c, 24, preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as (top, main):
+            self.read(main, "web: ready")
+            os.close(main)
+            top.wait(harness.DEADLINE)
+
+    def test_top_draws_only_where_that_can_be(self):
+        c = self.start(1)
+        for term in "", "dumb":
+            with self.top(c, 24, env={"TERM": term}) as (top, main):
+                seen = self.read(main, "\0")
+                self.assertIn("web: ready", seen)
+                self.assertNotIn("\033", seen)
+                self.assertEqual(top.wait(harness.DEADLINE), 0)
+
+
+harness.main()
