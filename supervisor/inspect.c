@@ -256,6 +256,9 @@ int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
 	*failed = "more workers than 16384";
 	if (count > SLOTS_LIMIT)
 		return -EINVAL;
+	*failed = STEER_NO_ROOM;
+	if (count > view.wanted && count > steer_room(s))
+		return -EINVAL;
 	*failed = "no memory";
 	if (sup_pool_grow(s, count) < 0)
 		return -ENOMEM;

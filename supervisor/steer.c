@@ -22,11 +22,6 @@
 
 enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
 
-/* Part of the state of an upgrade. */
-enum { STANDING_KNOWN = 1, STANDING_OWNER = 2, STANDING_LISTED = 4 };
-
-#define ORPHAN_COOKIE UINT32_MAX /* the core counts cookies from 1 on */
-
 /* How many seats a group made for so many workers has. */
 uint32_t steer_seats(uint32_t workers)
 {
@@ -77,7 +72,7 @@ void steer_free(struct supervisor *s)
 	s->steer.list = s->steer.place = s->steer.owner = NULL;
 }
 
-static bool steered(const struct sock *sock)
+bool sock_steered(const struct sock *sock)
 {
 	return sock->in_use && sock->group && sock->mode == BALANCE_ROUND_ROBIN;
 }
@@ -87,7 +82,7 @@ static bool steered(const struct sock *sock)
 static bool any_steered(const struct supervisor *s)
 {
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (steered(&s->socks[i]))
+		if (sock_steered(&s->socks[i]))
 			return true;
 	return false;
 }
@@ -100,13 +95,29 @@ int steer_furnish(struct supervisor *s, uint32_t seat, const char **failed)
 	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 
-		if (!steered(sock) || reuseport_fd(sock->group, seat) >= 0)
+		if (!sock_steered(sock) || reuseport_fd(sock->group, seat) >= 0)
 			continue;
 		rc = reuseport_add(sock->group, seat, failed);
 		if (rc == 0 && s->hangup_fd >= 0)
 			sockets_watch_slot(s, sock, seat);
 	}
 	return rc;
+}
+
+/* One beyond the slots, or that of a slot which is not wanted; steer->size if there is none. */
+static uint32_t free_seat(const struct supervisor *s)
+{
+	const struct steer *steer = &s->steer;
+	struct pool_view view;
+
+	for (uint32_t seat = s->slots_max; seat < steer->size; seat++)
+		if (steer->owner[seat] == 0)
+			return seat;
+	pool_view(s->pool, &view);
+	for (uint32_t seat = view.wanted; seat < s->slots_max && seat < steer->size; seat++)
+		if (steer->owner[seat] == 0)
+			return seat;
+	return steer->size;
 }
 
 /*
@@ -119,15 +130,16 @@ uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie)
 	const char *failed = "";
 	uint32_t seat = slot;
 
-	if (!any_steered(s))
+	if (!any_steered(s) || slot >= steer->size)
 		return slot;
 	if (steer->owner[slot] != 0)
-		for (seat = s->slots_max; seat < steer->size && steer->owner[seat] != 0; seat++)
-			;
+		seat = free_seat(s);
 	if (seat >= steer->size || steer_furnish(s, seat, &failed) < 0)
 		seat = slot;
 	if (steer->owner[seat] == 0)
 		steer->owner[seat] = cookie;
+	else
+		steer->shared = true;
 	return seat;
 }
 
@@ -184,12 +196,48 @@ static void credit(struct supervisor *s, struct worker *worker)
 	worker->handed_before = handed;
 }
 
+/* Who shares the seat and stays; where there was a seat for each, nobody. */
+static struct worker *heir_of(struct supervisor *s, const struct worker *worker, bool *ret_ready)
+{
+	struct instance_view view;
+	struct worker *heir = NULL;
+
+	*ret_ready = false;
+	for (uint32_t i = 0; s->steer.shared && i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w && !*ret_ready; w = w->hash_next) {
+			if (w == worker || w->seat != worker->seat || !pool_instance(s->pool, w->cookie, &view) ||
+			    view.state > INSTANCE_READY)
+				continue;
+			heir = w;
+			*ret_ready = view.state == INSTANCE_READY;
+		}
+	return heir;
+}
+
+/* The owner leaves: the seat is that of who shares it, and stays on the list if he is ready. */
+static bool bequeath(struct supervisor *s, struct worker *worker)
+{
+	bool ready;
+	struct worker *heir = heir_of(s, worker, &ready);
+
+	if (!heir)
+		return false;
+	credit(s, worker);
+	s->steer.owner[worker->seat] = heir->cookie;
+	heir->handed_before = steer_handed(s, worker->seat);
+	steer_seat(s, worker->seat, ready);
+	return true;
+}
+
 /* Of two that share a seat only the owner takes it off the list: also when the last group has gone. */
 void steer_worker(struct supervisor *s, struct worker *worker, bool on)
 {
-	if (worker->seat < s->steer.size &&
-	    (on ? any_steered(s) : s->steer.owner[worker->seat] == worker->cookie))
-		steer_seat(s, worker->seat, on);
+	bool owns = worker->seat < s->steer.size && s->steer.owner[worker->seat] == worker->cookie;
+
+	if (on && any_steered(s))
+		steer_seat(s, worker->seat, true);
+	else if (!on && owns && !bequeath(s, worker))
+		steer_seat(s, worker->seat, false);
 	credit(s, worker);
 }
 
@@ -204,7 +252,7 @@ static void move_queue(struct supervisor *s, uint32_t seat)
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		struct sock *sock = &s->socks[i];
 
-		if (steered(sock) && sock->config.address.kind == ADDRESS_TCP &&
+		if (sock_steered(sock) && sock->config.address.kind == ADDRESS_TCP &&
 		    reuseport_fd(sock->group, seat) >= 0)
 			reuseport_move_queue(sock->group, seat, &failed);
 	}
@@ -227,22 +275,24 @@ void steer_reattach(struct supervisor *s)
 	const char *failed = "";
 
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (steered(&s->socks[i]) && reuseport_reattach(s->socks[i].group, &failed) < 0)
+		if (sock_steered(&s->socks[i]) && reuseport_reattach(s->socks[i].group, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "listener %s: %s failed; connections go by hash",
 			         s->socks[i].config.name, failed);
 }
 
-/* The owner has ended. A seat beyond the slots' own goes with it. */
-static void give_up_seat(struct supervisor *s, uint32_t seat)
+/* A seat that is not a wanted slot's own goes with its owner; the first is never closed. */
+void steer_give_up(struct supervisor *s, uint32_t seat)
 {
+	struct pool_view view;
 	const char *failed;
 
 	s->steer.owner[seat] = 0;
 	steer_seat(s, seat, false);
 	steer_apply(s);
 	move_queue(s, seat);
-	for (uint32_t i = 0; seat >= s->slots_max && i < s->sock_count; i++)
-		if (steered(&s->socks[i]))
+	pool_view(s->pool, &view);
+	for (uint32_t i = 0; seat > 0 && seat >= view.wanted && i < s->sock_count; i++)
+		if (sock_steered(&s->socks[i]))
 			reuseport_remove(s->socks[i].group, seat, &failed);
 }
 
@@ -253,8 +303,10 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker)
 
 	if (seat >= steer->size || steer->owner[seat] != worker->cookie)
 		return;
+	if (bequeath(s, worker))
+		return;
 	credit(s, worker);
-	give_up_seat(s, seat);
+	steer_give_up(s, seat);
 }
 
 /* The counts of the listener go with it; what it has handed out so far must not. */
@@ -265,33 +317,6 @@ void steer_forget(struct supervisor *s, const struct sock *sock)
 			credit(s, w);
 			w->handed_before -= reuseport_handed(sock->group, w->seat);
 		}
-}
-
-/* ---- orphans ---- */
-
-/* Theirs is a seat of its own beyond those of the slots, so that what is asked of a new worker never
- * reaches one of them. */
-void steer_orphan(struct supervisor *s, uint32_t seat, bool on)
-{
-	if (seat >= s->steer.size)
-		return;
-	s->steer.owner[seat] = ORPHAN_COOKIE;
-	steer_seat(s, seat, on);
-}
-
-/* It has a socket, and no worker sits there. */
-bool steer_is_stray(const struct supervisor *s, uint32_t seat)
-{
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (steered(&s->socks[i]) && reuseport_fd(s->socks[i].group, seat) >= 0)
-			return s->steer.owner[seat] == 0;
-	return false;
-}
-
-void steer_orphan_gone(struct supervisor *s, uint32_t seat)
-{
-	if (seat < s->steer.size && s->steer.owner[seat] == ORPHAN_COOKIE)
-		give_up_seat(s, seat);
 }
 
 /* ---- the list ---- */
@@ -349,7 +374,7 @@ void steer_apply(struct supervisor *s)
 		uint32_t count = s->steer.count;
 		int rc;
 
-		if (!steered(sock))
+		if (!sock_steered(sock))
 			continue;
 		rc = reload_all_name(s, sock) ? reuseport_steer(sock->group, s->steer.list, count, &failed)
 		                              : steer_some(s, sock, &count, &failed);
@@ -404,48 +429,20 @@ void steer_move(struct supervisor *s, uint32_t slot)
 		move_owned(s, slot);
 }
 
-uint32_t steer_standing(const struct worker *worker)
-{
-	const struct steer *steer = &worker->s->steer;
-	uint32_t seat = worker->seat, standing = STANDING_KNOWN;
-
-	if (seat < steer->size && steer->owner[seat] == worker->cookie)
-		standing |= STANDING_OWNER;
-	if (seat < steer->size && steer->place[seat] != 0)
-		standing |= STANDING_LISTED;
-	return standing;
-}
-
-/* As far as an older clusterd lets one know. */
-static uint32_t guess_standing(const struct supervisor *s, const struct worker *worker)
-{
-	struct instance_view view;
-	uint32_t standing = s->steer.owner[worker->seat] == 0 ? STANDING_OWNER : 0;
-
-	if (pool_instance(s->pool, worker->cookie, &view) && view.state == INSTANCE_READY)
-		standing |= STANDING_LISTED;
-	return standing;
-}
-
-/*
- * After an upgrade: the owners, and who was on the list. A worker that is ready need be neither: one that
- * is left out, or that was started before there was a listener to steer.
- */
-void steer_restore(struct supervisor *s, const struct worker *worker)
-{
-	uint32_t standing = worker->standing;
-
-	if (!any_steered(s) || worker->seat >= s->steer.size)
-		return;
-	if (!(standing & STANDING_KNOWN))
-		standing = guess_standing(s, worker);
-	if (standing & STANDING_OWNER)
-		s->steer.owner[worker->seat] = worker->cookie;
-	if (standing & STANDING_LISTED)
-		steer_seat(s, worker->seat, true);
-}
-
 /* ---- the slots' own seats ---- */
+
+uint32_t steer_room(const struct supervisor *s)
+{
+	uint32_t room = UINT32_MAX;
+
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		const struct sock *sock = &s->socks[i];
+
+		if (sock->in_use && sock->group && reuseport_export(sock->group).params.capacity < room)
+			room = reuseport_export(sock->group).params.capacity;
+	}
+	return room;
+}
 
 int steer_open(struct supervisor *s, struct sock *sock, uint32_t seat, const char **failed)
 {
@@ -462,9 +459,6 @@ int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const c
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		for (uint32_t slot = from; rc == 0 && s->socks[i].group && slot < slots; slot++) {
 			rc = vacancy_open(s, &s->socks[i], slot, failed);
-			if (rc == -EINVAL)
-				*failed = "a listener with a socket for each worker has no room for so "
-				          "many; restart clusterd with that number";
 			if (rc == -EEXIST)
 				rc = 0; /* the slot's former worker still leaves */
 		}
@@ -487,6 +481,6 @@ void steer_slot_gone(struct supervisor *s, uint32_t slot)
 	if (slot == 0)
 		return; /* the cluster is paused: the port stays ours, and connections wait here */
 	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].group && !(taken && steered(&s->socks[i])) && vacancy_may_close(s, &s->socks[i], slot))
+		if (s->socks[i].group && !(taken && sock_steered(&s->socks[i])) && vacancy_may_close(s, &s->socks[i], slot))
 			reuseport_remove(s->socks[i].group, slot, &failed);
 }

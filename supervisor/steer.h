@@ -24,6 +24,7 @@ struct steer {
 	uint32_t *list, *place; /* place[seat]: 1 + its index in list, or 0 */
 	uint32_t *owner;        /* cookie of the worker in each seat, or 0 */
 	uint32_t count, size;
+	bool shared;            /* two workers were put into one seat, some time */
 	bool dirty;             /* the kernel has not been told yet */
 	bool vacancy;           /* a slot may have nobody, and is to have nobody, since the last look */
 	bool vacant_last;       /* one like that has kept its socket, for it is the last of a hash group */
@@ -38,6 +39,9 @@ bool steer_used(const struct supervisor *s); /* is there a round-robin group? */
 
 /* Takes a seat for a new worker: that of its slot, a free one, or shares that of its slot. */
 uint32_t steer_take_seat(struct supervisor *s, uint32_t slot, uint32_t cookie);
+
+bool sock_steered(const struct sock *sock);   /* is it one? */
+void steer_give_up(struct supervisor *s, uint32_t seat); /* its owner has ended, and had it alone */
 
 /* Opens what a seat lacks, in the groups that came later. */
 int steer_furnish(struct supervisor *s, uint32_t seat, const char **failed);
@@ -64,11 +68,15 @@ void steer_forget(struct supervisor *s, const struct sock *sock); /* before its 
 
 /* ---- slots ---- */
 
+/* The most workers that every listener with a socket for each has room for. */
+uint32_t steer_room(const struct supervisor *s);
+#define STEER_NO_ROOM "a listener with a socket for each worker has no room for so many; restart clusterd with that number"
+
 int steer_open(struct supervisor *s, struct sock *sock, uint32_t seat, const char **failed);
 int steer_add_slots(struct supervisor *s, uint32_t from, uint32_t slots, const char **failed); /* all or none */
 void steer_slot_gone(struct supervisor *s, uint32_t slot);
 
-/* ---- workers of a former clusterd ---- */
+/* ---- workers of a former clusterd: steer_former.c ---- */
 
 /* What steer_restore() needs to know after an upgrade; never 0. */
 uint32_t steer_standing(const struct worker *worker);

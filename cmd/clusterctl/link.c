@@ -404,6 +404,17 @@ int ctl_verdict(const struct ctl *ctl, json_t *last)
 	return code == CTL_USAGE || code == CTL_TIMEOUT ? code : CTL_FAILED;
 }
 
+/* Who follows learns how the cluster has ended. */
+static int answered(const struct ctl *ctl, json_t *last)
+{
+	int r = ctl_verdict(ctl, last);
+
+	if (ctl->follow && json_object_get(last, "status"))
+		ctl_say("%s: stopped, exit status %lld", ctl->shown, (long long)number_of(last, "status"));
+	json_decref(last);
+	return r;
+}
+
 int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context)
 {
 	struct question question = {
@@ -422,13 +433,8 @@ int ctl_look(struct ctl *ctl, const char *request, ctl_line *line, void *context
 		return status;
 	r = ctl_ask(&question, ctl->json && !ctl->collect ? NULL : line, context, &last);
 	close(question.fd);
-	if (r == 0) {
-		r = ctl_verdict(ctl, last);
-		if (ctl->follow && json_object_get(last, "status"))
-			ctl_say("%s: stopped, exit status %lld", ctl->shown, (long long)number_of(last, "status"));
-		json_decref(last);
-		return r;
-	}
+	if (r == 0)
+		return answered(ctl, last);
 	if (r == -1) /* an interrupted `events -f` has done what it should */
 		return CTL_DONE;
 	if (r == LINK_RECONNECT || r == LINK_AGAIN)

@@ -458,6 +458,25 @@ class Paused(Balance):
                     c.ctl("scale", "2")
                 c.rebase()
 
+    def test_where_no_seat_is_left_replacements_share(self):
+        """As many workers as there is room for: who has shared a seat has it when the other one leaves."""
+        c = self.start(workers=2)
+        c.ctl("scale", "64")
+        for step in ("roll",), ("restart", "0"), ("upgrade",), ("restart", "63"), ("roll",):
+            c.ctl(*step)
+            harness.eventually(lambda: len(harness.children(c.pid)) == 64, "the old ones have gone")
+            exact(self, clients.count(c.port, 128), 64)
+        c.rebase()
+
+    def test_a_scale_that_is_refused_changes_nothing(self):
+        c = self.start(workers=3)
+        for step in ("roll",), ("restart", "0"), ("restart", "1"), ("roll",):
+            self.assertIn("no room for so many", c.ctl("--json", "scale", "100", status=1))
+            c.ctl(*step)
+            harness.eventually(lambda: len(harness.children(c.pid)) == 3, "the old ones have gone")
+            exact(self, clients.count(c.port, 30), 3)
+        c.rebase()
+
     def test_beside_it_a_hash_listener_loses_the_socket_of_a_slot_that_goes(self):
         """After a roll other slots' workers have seats there; that of hash is the slot's own all the same."""
         hashed = harness.free_port()
