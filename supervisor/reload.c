@@ -262,6 +262,7 @@ static void begin_roll(struct supervisor *s, struct launch *launch, uint32_t *re
 	launch->next = s->launches;
 	s->launches = launch;
 	s->generation = launch->generation;
+	s->settle_policy = NULL; /* of a roll that ended by what came before this one */
 	sup_feed(s, &(struct event){
 			    .what = EV_ROLL, .slot = ALL_SLOTS, .generation = launch->generation });
 	pool_view(s->pool, &view);
@@ -322,6 +323,8 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		launch_free(launch);
 		return -1;
 	}
+	/* A number that is lowered can end a roll: nothing that it would bring back or close is meant. */
+	s->reloading = true;
 	watch_new_sockets(s);
 	if (launch)
 		note_count(s, by_hand);
@@ -332,6 +335,8 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 		reload_object(r, "cluster.workers: %s", failed);
 	if (launch)
 		begin_roll(s, launch, ret_roll);
+	s->reloading = false;
+	sup_settle(s);
 	return 0;
 }
 

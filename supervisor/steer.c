@@ -303,8 +303,11 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker)
 
 	if (seat >= steer->size || steer->owner[seat] != worker->cookie)
 		return;
-	if (bequeath(s, worker))
+	if (bequeath(s, worker)) {
+		steer_apply(s);
+		move_queue(s, seat);
 		return;
+	}
 	credit(s, worker);
 	steer_give_up(s, seat);
 }

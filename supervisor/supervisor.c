@@ -169,6 +169,8 @@ void sup_settle(struct supervisor *s)
 	steer_apply(s);
 	vacancy_settle(s);
 	rearm(s);
+	if (s->reloading)
+		return;
 	reload_settle(s);
 	if (launch_prune(s))
 		reload_close_unused(s);

@@ -192,7 +192,8 @@ static bool rest(struct supervisor *s)
 	int rc = ear_open(&s->hearing, &s->arrival, s->arrivals_fd, on_arrival, s);
 
 	for (uint32_t i = 0; rc == 0 && i < s->sock_count; i++)
-		if (s->socks[i].in_use && s->socks[i].group && s->socks[i].mode == BALANCE_ROUND_ROBIN)
+		/* While nobody who is ready has the listener, what waits there is nobody's queue. */
+		if (sock_steered(&s->socks[i]) && s->socks[i].served)
 			rc = add_seats(s, &s->socks[i]);
 	if (rc != 0)
 		rest_ends(s);

@@ -604,6 +604,7 @@ class OtherModes(Balance):
         c.wait_event("worker.exit", since=mark, slot=0)
         c.policy_file.write_text(without + listener % ("b", port))
         c.ctl("reload")
+        harness.eventually(lambda: len(harness.children(c.pid)) == 3, "the old ones have gone")
         counts = clients.count(port, 400)
         for slot in range(3):
             self.assertIn(str(c.pid_of(slot)), counts)

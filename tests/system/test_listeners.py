@@ -105,6 +105,29 @@ class Comings(harness.TestCase):
         self.assertEqual(c.all("roll.begin"), [])
 
 
+    def test_a_reload_that_ends_a_roll_by_its_number_of_workers(self):
+        """The slots that the roll has yet to do go with the reload, which opens a listener: that stays, and its policy too."""
+        for mode in ("shared", "hash", *(("round-robin",) if clients.has_bpf() else ())):
+            with self.subTest(mode=mode):
+                a, b = harness.free_port(), harness.free_port()
+                base = "[cluster]\nworkers = %d\n[health]\ninterval = %ds\n" + LISTEN % ("a", self.at(a), mode)
+                c = self.cluster("sh", "-c", 'while [ "$CLUSTERD_GENERATION" = 2 ] && [ "$CLUSTERD_SLOT" = 2 ]; do sleep 0.02; '
+                                 'done; exec "$0" ready serve', harness.PROBE, policy=POLICY + base % (3, 11), listen=False)
+                c.announce("roll.end", "worker.exit", "worker.stop", "note", "reload", "spawn.error", "roll.slot", "roll.back")
+                c.ready(3)
+                c.baseline = None
+                c.ctl("roll", "--no-wait")
+                c.wait_event("roll.slot", slot=1)
+                c.wait_event("worker.start", slot=2, generation=2)
+                self.write(c, base % (2, 22) + LISTEN % ("b", self.at(b), mode))
+                said = c.ctl("reload")
+                self.assertIn("[listen b]: opened", said)
+                clients.ask(b)
+                self.assertEqual([note.text for note in c.all("note") if "in force again" in note.text], [])
+                self.assertIn("interval = 22s", c.ctl("config"))
+                self.assertIn("the policy has not changed", c.ctl("config", "--diff"))
+
+
 class Waiters(harness.TestCase):
     """Who waits for a roll, and other rolls and upgrades meanwhile."""
 
