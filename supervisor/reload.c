@@ -13,11 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "config/keys.h"
 #include "supervisor/os/clock.h"
-#include "supervisor/os/folder.h"
 #include "supervisor/probe.h"
 #include "supervisor/reload_plan.h"
 
@@ -269,41 +267,6 @@ static void begin_roll(struct supervisor *s, struct launch *launch, uint32_t *re
 	*ret_roll = view.roll;
 }
 
-/* A plan makes no file: it looks at the folder only. */
-static int try_log(struct reload *r)
-{
-	const char *file = r->fresh->log_file;
-	char folder[PATH_TEXT_MAX];
-	int rc = 0;
-
-	if (strcmp(file, r->s->policy.log_file) == 0 || strcmp(file, "-") == 0)
-		return 0;
-	rc = r->dry_run ? folder_check(file, folder, sizeof folder) : log_try(file);
-	if (rc < 0)
-		reload_object(r, "log.file: %.250s: %s; nothing was changed", file, strerror(-rc));
-	return rc;
-}
-
-/* As far as it can be seen without opening them. */
-static int try_new_paths(struct reload *r)
-{
-	char folder[PATH_TEXT_MAX];
-	int status = 0;
-
-	for (uint32_t i = 0; i < r->fresh->listener_count; i++) {
-		const struct listener *listener = &r->fresh->listeners[i];
-		const char *path = ((const struct sockaddr_un *)&listener->address.sa)->sun_path;
-		int rc = 0;
-
-		if (listener->address.kind == ADDRESS_UNIX && path[0] && !sock_of(r->s, listener))
-			rc = folder_check(path, folder, sizeof folder);
-		if (rc < 0)
-			reload_object(r, "[listen %s]: the folder %s: %s", listener->name, folder, strerror(-rc));
-		status = rc < 0 ? -1 : status;
-	}
-	return status;
-}
-
 static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 {
 	struct supervisor *s = r->s;
@@ -313,7 +276,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	const char *failed = "";
 	char problem[LINE_MAX_TOLD];
 
-	if (try_log(r) < 0)
+	if (reload_try(r, workers) < 0)
 		return -1;
 	if (roll && make_launch(s, r->fresh, &launch, problem, sizeof problem) < 0) {
 		reload_object(r, "%s; nothing was changed", problem);
@@ -357,7 +320,7 @@ static int rehearse(struct reload *r, bool check)
 	if (rc < 0)
 		reload_object(r, "%s", problem);
 	launch_free(launch);
-	if (try_new_paths(r) < 0 || try_log(r) < 0)
+	if (reload_try(r, wanted_by(r->s, r->fresh)) < 0)
 		rc = -1;
 	return rc < 0 ? -1 : 0;
 }
@@ -367,7 +330,7 @@ static bool compare_count(const struct reload *r)
 {
 	uint32_t now = slots_now(r->s), fresh = wanted_by(r->s, r->fresh);
 
-	if (now == fresh || r->fresh->cluster_workers != r->s->policy.cluster_workers)
+	if (now == fresh || r->fresh->cluster_workers != 0 || r->s->policy.cluster_workers != 0)
 		return false;
 	reload_say(r, "cluster.workers: auto was %u and is %u now: applies at once", now, fresh);
 	return true;

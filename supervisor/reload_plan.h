@@ -27,6 +27,9 @@ void reload_object(const struct reload *r, const char *format, ...) __attribute_
 /* Says what is another in *r->fresh, and counts it; BOOT keys and open sockets get their old values back. */
 void reload_compare(struct reload *r);
 
+/* reload_try.c: -1 when one of what it takes can not be had, which was said. A plan makes and opens nothing. */
+int reload_try(struct reload *r, uint32_t workers);
+
 /* The policy has a listener of that name and address. */
 bool reload_names(const struct policy *policy, const struct sock *sock);
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import time
@@ -126,6 +127,36 @@ class Comings(harness.TestCase):
                 self.assertEqual([note.text for note in c.all("note") if "in force again" in note.text], [])
                 self.assertIn("interval = 22s", c.ctl("config"))
                 self.assertIn("the policy has not changed", c.ctl("config", "--diff"))
+
+
+    def test_a_number_for_which_there_is_no_room(self):
+        port = harness.free_port()
+        policy = "[cluster]\nworkers = %d\n" + LISTEN % ("a", self.at(port), "hash")
+        c = self.cluster(harness.PROBE, "ready", "serve", policy=POLICY + policy % 2, listen=False)
+        c.announce("note", "reload")
+        c.ready(2)
+        self.write(c, policy % 100)
+        for words in ("reload",), ("reload", "--dry-run"), ("check",), ("config", "--diff"):
+            self.assertIn("cluster.workers: 100: a listener with a socket for each worker has no room for so many; restart "
+                          "clusterd with that number; nothing was changed\n", c.ctl(*words, status=1))
+        self.assertEqual(c.wait_event("reload").result, "refused, nothing was changed")
+        self.assertIn("workers = 2\n", c.ctl("config"))
+        self.write(c, policy % 60)
+        c.ctl("reload")
+        c.ready(60)
+        c.rebase()
+
+    def test_more_open_files_than_may_be(self):
+        first = LISTEN % ("a", self.at(harness.free_port()), "shared")
+        c = self.cluster(harness.PROBE, "ready", "serve", policy=POLICY + first, flags=("-n", 40), listen=False,
+                         prefix=(*(("setpriv", "--bounding-set=-sys_resource") if os.geteuid() == 0 else ()),
+                                 "prlimit", "--nofile=150"))
+        c.announce("note", "reload")
+        c.ready(40)
+        self.write(c, first + LISTEN % ("b", self.at(harness.free_port()), "hash"))
+        for words in ("reload",), ("reload", "--dry-run"), ("check",):
+            self.assertRegex(c.ctl(*words, status=1), r"40 workers need \d+ open files with this policy, and the hard limit is "
+                             r"150: that takes a start with a higher one .*; nothing was changed\n")
 
 
 class Waiters(harness.TestCase):
