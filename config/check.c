@@ -194,6 +194,8 @@ static void check_own_sockets(struct checker *c)
 	const struct policy *p = c->policy;
 	const struct address *metrics = &p->metrics_listen;
 
+	if (!p->log_file[0])
+		complain_at(c, origin_of(c, "log.file"), "[log] file is empty; - is standard error");
 	if (strlen(p->control_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		complain_at(c, origin_of(c, "control.socket"),
 			    "[control] socket is longer than the 107 bytes a unix socket can have");

@@ -114,6 +114,7 @@ struct control {
 	bool full;             /* nobody can make room before the next turn */
 	bool check_waits;
 	bool lost;             /* its path is gone or somebody else's, and that was told */
+	uint64_t asked_ms;     /* the last try then */
 	int spare_fd;          /* given up to accept when there is no other fd */
 	uint64_t orders;
 	unsigned next_turn;    /* client to be served next */

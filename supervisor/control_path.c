@@ -9,7 +9,10 @@
 
 #include "supervisor/control_internal.h"
 #include "supervisor/orphans.h"
+#include "supervisor/os/clock.h"
 #include "supervisor/os/scope.h"
+
+enum { AGAIN_MS = 10000 };
 
 static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, const char *what)
 {
@@ -20,8 +23,13 @@ static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, 
 /*
  * Opens the folder, made with mode 0700 if it is missing. It has to belong to us or
  * to root, and nobody else may be able to replace what is in it: not writable by
- * others, or sticky.
+ * others, or sticky. The same of a link to it (/var/run is one): in /tmp anybody can make one.
  */
+static bool is_foreign(const struct stat *info)
+{
+	return info->st_uid != geteuid() && info->st_uid != 0;
+}
+
 static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PROBLEM_MAX])
 {
 	scoped_fd fd = -1;
@@ -29,10 +37,12 @@ static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PRO
 
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		return tell(problem, -errno, folder, strerror(errno));
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (lstat(folder, &info) == 0 && S_ISLNK(info.st_mode) && is_foreign(&info))
+		return tell(problem, -EPERM, folder, "a link of another user");
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &info) < 0)
 		return tell(problem, -errno, folder, strerror(errno));
-	if (info.st_uid != geteuid() && info.st_uid != 0)
+	if (is_foreign(&info))
 		return tell(problem, -EPERM, folder, "the folder belongs to another user");
 	if ((info.st_mode & 022) && !(info.st_mode & S_ISVTX))
 		return tell(problem, -EPERM, folder, "others may write to the folder");
@@ -137,9 +147,10 @@ static int open_default(struct control *control, const struct policy *policy, co
 	for (unsigned i = 0; proto_folder(i, geteuid(), runtime, folder, sizeof folder); i++) {
 		int length = snprintf(control->path, sizeof control->path, "%s/%s.sock", folder, name);
 
-		if (length < 0 || (size_t)length >= sizeof control->path)
-			return tell(problem, -ENAMETOOLONG, folder,
-			            "with the name longer than 107 bytes");
+		if (length < 0 || (size_t)length >= sizeof control->path) {
+			r = tell(problem, -ENAMETOOLONG, folder, "with the name longer than 107 bytes");
+			continue;
+		}
 		r = open_in(control, folder, policy, false, &control->listening, problem);
 		if (r == 0 || r == -EADDRINUSE)
 			return r;
@@ -247,15 +258,33 @@ static int make_anew(struct control *control, const struct policy *policy,
 	return 1;
 }
 
+/* Whoever has its place may have ended, and left his file. */
+static bool has_gone(struct control *control, const struct policy *policy)
+{
+	char problem[CONTROL_PROBLEM_MAX];
+
+	if (clock_ms() - control->asked_ms < AGAIN_MS)
+		return false;
+	control->asked_ms = clock_ms();
+	return make_anew(control, policy, problem) > 0;
+}
+
 int control_keep(struct control *control, const struct policy *policy,
                  char problem[CONTROL_PROBLEM_MAX])
 {
-	bool told = control && control->lost;
-	int r = control ? look(control, problem) : 0;
+	int r;
 
+	if (!control)
+		return 0;
+	r = look(control, problem);
 	if (r == -ENOENT)
 		r = make_anew(control, policy, problem);
-	if (control)
-		control->lost = r < 0;
-	return r < 0 && told ? 0 : r;
+	else if (r < 0 && control->lost && has_gone(control, policy))
+		r = 1;
+	if (r < 0 && control->lost)
+		return 0; /* it was told */
+	if (r < 0)
+		control->asked_ms = clock_ms();
+	control->lost = r < 0;
+	return r;
 }

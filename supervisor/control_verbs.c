@@ -4,6 +4,7 @@
 
 #include "config/signals.h"
 #include "supervisor/control_internal.h"
+#include "supervisor/log.h"
 
 enum { SCALE_MAX = 16384 }; /* = max of [cluster] workers */
 
@@ -286,7 +287,7 @@ static void serve_reopen(struct client *client)
 	int rc = sup_reopen(client->control->s);
 
 	if (rc < 0) {
-		snprintf(problem, sizeof problem, "%.150s: %s; the log goes on where it was", file, strerror(-rc));
+		snprintf(problem, sizeof problem, "%.150s: %s; the log goes on where it was", file, log_error(rc));
 		client_fail(client, CODE_FAILED, problem);
 		return;
 	}

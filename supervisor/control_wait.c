@@ -130,9 +130,12 @@ static void put_details(struct client *client, struct json *j, const struct repo
 		json_word(j, "next", name_next_action(report->next));
 		json_word(j, "why", name_why(report->why));
 		break;
+	case REPORT_ROLL_END:
+		json_number(j, "roll", report->roll);
+		json_word(j, "verdict", name_verdict(report->verdict));
+		break;
 	case REPORT_ESCALATE:
 	case REPORT_UNKILLABLE:
-	case REPORT_ROLL_END:
 	case REPORT_DRAINED:
 	default: break;
 	}

@@ -263,6 +263,7 @@ struct supervisor {
 		uint32_t rows;       /* in use or free; row 0 is the head */
 		uint32_t starting;   /* row of the worker that is being started, or 0 */
 		bool failed;         /* it was said that it can not be kept */
+		uint64_t tried_ms;   /* the last time then */
 	} record;
 	struct orphans *orphans; /* NULL: none */
 
@@ -390,6 +391,9 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 int sockets_watch_slot(struct supervisor *s, struct sock *sock, uint32_t slot);
 int sock_open_shared(struct supervisor *s, struct sock *sock, struct listening *ret, const char **failed);
 bool sock_is_abstract(const struct sock *sock);
+/* Of a unix listener's file: names or numbers. 0, or -ENOENT and what is unknown. */
+int sock_owner(const struct listener *config, uid_t *ret_owner, gid_t *ret_group, const char **failed);
+
 int sock_path_renew(struct supervisor *s, struct sock *sock, const char **failed);
 bool sock_path_lost(const struct sock *sock);
 int sock_path_restore(struct supervisor *s, struct sock *sock, const char **failed);

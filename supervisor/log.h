@@ -25,9 +25,11 @@
 #ifndef CLUSTERD_SUPERVISOR_LOG_H
 #define CLUSTERD_SUPERVISOR_LOG_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <uv.h>
 
 #include "config/policy.h"
@@ -142,6 +144,12 @@ void log_close(struct log *log);
 /* Other format, level or file from now on. On an error, -errno, the old file goes on and log.reopen
  * has said so. */
 int log_configure(struct log *log, enum log_format format, enum log_level level, const char *file);
+
+/* Why a file could not be opened, from -errno. */
+static inline const char *log_error(int error)
+{
+	return error == -ELOOP ? "it is a symbolic link, which is not followed (and - is standard error)" : strerror(-error);
+}
 
 /* Whether log_configure() could open that file now: 0, or -errno. It makes the file. */
 int log_try(const char *file);

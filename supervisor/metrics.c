@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "supervisor/metrics_internal.h"
+#include "supervisor/os/clock.h"
+
+enum { AGAIN_MS = 10000 };
 
 const uint32_t bucket_ms[BUCKETS] = { 5,    10,   25,   50,    100,   250,
 				      500,  1000, 2500, 5000,  10000, 60000 };
@@ -81,9 +84,10 @@ int metrics_keep(struct metrics *metrics, const struct policy *policy, char prob
 	told = metrics->lost;
 	file = door_look(old, told);
 	metrics->lost = file != DOOR_THERE;
-	/* Who has its place is asked once: a worker that tells of each visit would wake us up for the next. */
-	if (file == DOOR_THERE || (file == DOOR_TAKEN && told))
+	/* Who has its place is asked now and then: a worker that tells of each visit would wake us up for the next. */
+	if (file == DOOR_THERE || (file == DOOR_TAKEN && told && clock_ms() - metrics->asked_ms < AGAIN_MS))
 		return 0;
+	metrics->asked_ms = clock_ms();
 	r = door_open(metrics, &policy->metrics_listen, -1, problem);
 	if (r < 0)
 		return told ? 0 : r;

@@ -55,6 +55,7 @@ struct metrics {
 	struct stop stops[STOPS_SIZE];
 	struct door *door;  /* NULL where nothing listens */
 	bool lost;          /* its file is gone, and could not be made again */
+	uint64_t asked_ms;  /* the last try then */
 };
 
 /* What is at the path of its unix socket. */

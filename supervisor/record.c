@@ -15,7 +15,7 @@
 #define RECORD_SUFFIX ".workers"
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
-enum { LOCK_TRIES = 500, LOCK_PAUSE_MS = 2 };
+enum { LOCK_TRIES = 500, LOCK_PAUSE_MS = 2, AGAIN_MS = 10000 };
 
 _Static_assert((int)RECORD_ROW == (int)ROWFILE_ROW, "one row");
 
@@ -24,6 +24,7 @@ static void complain(struct supervisor *s, const char *path, const char *step, i
 	if (s->record.failed)
 		return;
 	s->record.failed = true;
+	s->record.tried_ms = clock_ms();
 	sup_note(s, LOG_LEVEL_WARN,
 	         "on_death = keep: %s: %s: %s; workers that outlive this clusterd can not be taken "
 	         "over by the next one",
@@ -254,11 +255,32 @@ static void forget_rows(struct supervisor *s)
 			w->record_row = 0;
 }
 
+/* The disk may have had no room; it was said that nothing is kept, so it is that it is. */
+static void try_again(struct supervisor *s)
+{
+	struct record *record = &s->record;
+
+	if (s->orphans || clock_ms() - record->tried_ms < AGAIN_MS)
+		return;
+	record->tried_ms = clock_ms();
+	if (record->file.file.fd >= 0)
+		rowfile_close(&record->file, false);
+	forget_rows(s);
+	if (!record_open(s, NULL))
+		return;
+	record->failed = false;
+	record_all(s);
+	if (!record->failed)
+		sup_note(s, LOG_LEVEL_WARN, "on_death = keep: %s can be kept again", record->file.path);
+}
+
 void record_keep(struct supervisor *s)
 {
 	struct rowfile *file = &s->record.file;
 	struct stat info;
 
+	if (s->record.failed && s->policy.supervisor_on_death == ON_DEATH_KEEP)
+		try_again(s);
 	if (file->file.fd < 0 || s->orphans || lstat(file->path, &info) == 0 || errno != ENOENT)
 		return;
 	rowfile_close(file, false);

@@ -50,7 +50,7 @@ static int try_log(struct reload *r)
 		return 0;
 	rc = r->dry_run ? folder_check(file, folder, sizeof folder) : log_try(file);
 	if (rc < 0)
-		reload_object(r, "log.file: %.250s: %s; nothing was changed", file, strerror(-rc));
+		reload_object(r, "log.file: %.250s: %s; nothing was changed", file, log_error(rc));
 	return rc;
 }
 
@@ -63,12 +63,18 @@ static int try_new_paths(struct reload *r)
 	for (uint32_t i = 0; i < r->fresh->listener_count; i++) {
 		const struct listener *listener = &r->fresh->listeners[i];
 		const char *path = ((const struct sockaddr_un *)&listener->address.sa)->sun_path;
-		int rc = 0;
+		const char *failed;
+		uid_t owner;
+		gid_t group;
+		int rc;
 
-		if (listener->address.kind == ADDRESS_UNIX && path[0] && !sock_of(r->s, listener))
-			rc = folder_check(path, folder, sizeof folder);
+		if (listener->address.kind != ADDRESS_UNIX || !path[0] || sock_of(r->s, listener))
+			continue;
+		rc = folder_check(path, folder, sizeof folder);
 		if (rc < 0)
 			reload_object(r, "[listen %s]: the folder %s: %s", listener->name, folder, strerror(-rc));
+		else if ((rc = sock_owner(listener, &owner, &group, &failed)) < 0)
+			reload_object(r, "[listen %s]: %s", listener->name, failed);
 		status = rc < 0 ? -1 : status;
 	}
 	return status;

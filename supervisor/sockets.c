@@ -83,22 +83,6 @@ static int open_inherited(struct supervisor *s, struct sock *sock, const char **
 	return -ENOENT;
 }
 
-static int unix_owner(const struct listener *config, struct listen_spec *spec, const char **failed)
-{
-	struct passwd *user = NULL;
-	struct group *group = NULL;
-
-	*failed = "owner: no such user";
-	if (config->owner[0] && !(user = getpwnam(config->owner)))
-		return -ENOENT;
-	*failed = "group: no such group";
-	if (config->group[0] && !(group = getgrnam(config->group)))
-		return -ENOENT;
-	spec->owner = user ? user->pw_uid : LISTEN_KEEP_UID;
-	spec->group = group ? group->gr_gid : LISTEN_KEEP_GID;
-	return 0;
-}
-
 int sock_open_shared(struct supervisor *s, struct sock *sock, struct listening *ret,
                      const char **failed)
 {
@@ -110,7 +94,7 @@ int sock_open_shared(struct supervisor *s, struct sock *sock, struct listening *
 		.hurried = sock->in_use, /* a repair is tried again */
 		.mode = (mode_t)config->mode.value,
 	};
-	int rc = unix_owner(config, &spec, failed);
+	int rc = sock_owner(config, &spec.owner, &spec.group, failed);
 
 	if (rc == 0)
 		rc = orphans_lend(s, &spec, ret, failed);
@@ -264,7 +248,8 @@ static void explain(struct supervisor *s, struct sock *sock, const char *step, i
 	if (error == -EACCES && sock->config.address.port > 0)
 		note(s, "ports below net.ipv4.ip_unprivileged_port_start (1024, if not changed) need "
 		     "root or CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=, file: setcap)");
-	if (error == -ENOENT && sock->config.address.kind == ADDRESS_UNIX)
+	if (error == -ENOENT && sock->config.address.kind == ADDRESS_UNIX && strncmp(step, "owner", 5) != 0 &&
+	    strncmp(step, "group", 5) != 0)
 		note(s, "the folder of a unix socket is not made: create it first (systemd: "
 		     "RuntimeDirectory=)");
 	if (error == -ENOTSOCK)

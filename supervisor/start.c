@@ -48,7 +48,7 @@ static int start_log(struct supervisor *s)
 
 	if (rc == 0)
 		return 0;
-	log_early(LOG_LEVEL_ERROR, "clusterd: log.file %s: %s", p->log_file, strerror(-rc));
+	log_early(LOG_LEVEL_ERROR, "clusterd: log.file %s: %s", p->log_file, log_error(rc));
 	return EXIT_SYSTEM;
 }
 

@@ -61,7 +61,8 @@ static bool is_safe(const char *folder)
 {
 	struct stat info;
 
-	if (lstat(folder, &info) < 0)
+	if (lstat(folder, &info) < 0 || (S_ISLNK(info.st_mode) && info.st_uid != geteuid() && info.st_uid != 0) ||
+	    stat(folder, &info) < 0)
 		return false;
 	if (S_ISDIR(info.st_mode) && (info.st_uid == geteuid() || info.st_uid == 0) &&
 	    (!(info.st_mode & 022) || (info.st_mode & S_ISVTX)))
@@ -127,7 +128,8 @@ struct search {
 	unsigned count;
 	int fd; /* of the first; -1 if it takes no connections */
 	char name[64], path[FOLDER_MAX + 256];
-	char names[512];
+	bool twice; /* two of one name, in two folders */
+	char names[512], paths[1024];
 };
 
 static void try_one(void *context, const char *path, const char *name)
@@ -138,7 +140,10 @@ static void try_one(void *context, const char *path, const char *name)
 
 	if (fd < 0 && errno != EAGAIN)
 		return;
+	search->twice = search->twice || strcmp(search->name, name) == 0;
 	snprintf(search->names + used, sizeof search->names - used, "%s%s", used ? ", " : "", name);
+	used = strlen(search->paths);
+	snprintf(search->paths + used, sizeof search->paths - used, "%s%s", used ? ", " : "", path);
 	snprintf(search->name, sizeof search->name, "%s", name);
 	snprintf(search->path, sizeof search->path, "%s", path);
 	if (search->count++ == 0)
@@ -183,7 +188,8 @@ static int connect_only(struct ctl *ctl, bool quiet, int *ret_status)
 	if (quiet)
 		return -1;
 	if (search.count) {
-		ctl_say("clusterctl: several clusters run: %s; choose one with -n", search.names);
+		ctl_say("clusterctl: several clusters run: %s; choose one with %s", search.twice ? search.paths : search.names,
+		        search.twice ? "-s" : "-n");
 		return -1;
 	}
 	ctl_say_none(stderr, "clusterctl: ");

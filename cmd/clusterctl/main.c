@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,18 @@ static void on_signal(int number)
 	ctl_interrupted = 1;
 }
 
+/* A standard descriptor that is closed would be the connection, and what is printed a request. */
+static void open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 static void set_signals(void)
 {
 	struct sigaction action = { .sa_handler = on_signal };
@@ -193,8 +206,10 @@ static int run(struct ctl *ctl)
 int main(int argc, char **argv)
 {
 	struct ctl ctl;
-	int r = ctl_options(argc, argv, &ctl);
+	int r;
 
+	open_standard_fds();
+	r = ctl_options(argc, argv, &ctl);
 	if (r == 0)
 		r = set_output(&ctl);
 	if (r)

@@ -82,7 +82,7 @@ static void local_time(int64_t ms, char *text, size_t size)
 	time_t seconds = (time_t)(ms / 1000);
 	struct tm tm;
 
-	if (!localtime_r(&seconds, &tm) || strftime(text, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+	if (!localtime_r(&seconds, &tm) || strftime(text, size, "%Y-%m-%d %H:%M:%S %z", &tm) == 0)
 		snprintf(text, size, "?");
 }
 

@@ -230,6 +230,8 @@ static int detached(const struct ctl *ctl, bool interrupted)
 	else
 		ctl_say("%s: %s; the %s goes on in clusterd; see: clusterctl status", ctl->shown, how,
 		        ctl->verb);
+	if (ctl->json)
+		printf("{\"v\":1,\"ok\":false,\"code\":%d,\"error\":\"%s\",\"done\":true}\n", CTL_TIMEOUT, how);
 	return CTL_TIMEOUT;
 }
 
@@ -331,12 +333,30 @@ static int after_upgrade(struct ctl *ctl, struct progress *progress, const char 
 	return r;
 }
 
+static bool waits_for_the_end(const struct ctl *ctl)
+{
+	return strcmp(ctl->verb, "wait") == 0 && strcmp(ctl->words[0], "stopped") == 0;
+}
+
 /* One that ended before it was asked for has stopped all the same. */
 static int not_connected(const struct ctl *ctl, int status)
 {
-	if (status == CTL_NOT_RUNNING && strcmp(ctl->verb, "wait") == 0 && strcmp(ctl->words[0], "stopped") == 0)
+	if (status == CTL_NOT_RUNNING && waits_for_the_end(ctl))
 		return CTL_DONE;
 	return status == CTL_CAN_NOT_TELL ? CTL_FAILED : status;
+}
+
+/* One that was killed says no word, and has stopped too. */
+static int connection_lost(struct ctl *ctl)
+{
+	int status, fd = waits_for_the_end(ctl) ? ctl_connect(ctl, true, &status) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	else if (waits_for_the_end(ctl) && status == CTL_NOT_RUNNING)
+		return CTL_DONE;
+	ctl_say("%s: clusterd ended or the connection was lost", ctl->shown);
+	return CTL_FAILED;
 }
 
 int run_work(struct ctl *ctl)
@@ -364,10 +384,8 @@ int run_work(struct ctl *ctl)
 		return after_upgrade(ctl, &progress, request);
 	if (r == CTL_TIMEOUT || r == -1)
 		return detached(ctl, r == -1);
-	if (r != 0) {
-		ctl_say("%s: clusterd ended or the connection was lost", ctl->shown);
-		return CTL_FAILED;
-	}
+	if (r != 0)
+		return connection_lost(ctl);
 	r = ctl_verdict(ctl, last);
 	if (!ctl->json && (r == CTL_DONE || text_of(last, "verdict")[0]))
 		put_verdict(ctl, last);

@@ -89,11 +89,18 @@ static bool is_id(const char *name)
 }
 
 /* 2^32 - 1 is no group: setresgid(2). */
-static bool is_group(const char *name)
+bool verify_is_group(const char *name)
 {
 	uint32_t number;
 
 	return !*name || proto_number(name, UINT32_MAX - 1, &number) || getgrnam(name);
+}
+
+bool verify_is_user(const char *name)
+{
+	uint32_t number;
+
+	return proto_number(name, UINT32_MAX - 1, &number) || getpwnam(name);
 }
 
 static void verify_names(struct verifier *v)
@@ -105,9 +112,9 @@ static void verify_names(struct verifier *v)
 		complain_about(v, "cluster.user", policy->cluster_user,
 			       is_id(policy->cluster_user) ? "no such user; a name is needed" :
 							     "no such user");
-	if (!is_group(policy->cluster_group))
+	if (!verify_is_group(policy->cluster_group))
 		complain_about(v, "cluster.group", policy->cluster_group, "no such group");
-	if (!is_group(policy->control_group))
+	if (!verify_is_group(policy->control_group))
 		complain_about(v, "control.group", policy->control_group, "no such group");
 	if (policy->cluster_directory[0] &&
 	    (stat(policy->cluster_directory, &status) < 0 || !S_ISDIR(status.st_mode)))

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "cmd/clusterd/verify.h"
 #include "config/files.h"
+#include "supervisor/log.h"
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/filelimit.h"
 #include "supervisor/os/folder.h"
@@ -33,6 +35,16 @@ static void verify_file(struct verifier *v, const char *key, const char *what, c
 		verify_folder(v, verify_origin(v, key), what, path);
 }
 
+/* Its folder is made, but not the one that is in. */
+static void verify_control(struct verifier *v)
+{
+	const char *path = v->config->policy.control_socket;
+	char folder[PATH_TEXT_MAX], above[PATH_TEXT_MAX];
+
+	if (folder_check(path, folder, sizeof(folder)) != -ENOENT || folder_check(folder, above, sizeof(above)) < 0)
+		verify_file(v, "control.socket", "[control] socket", path);
+}
+
 static void verify_path(struct verifier *v, const struct origin *origin, const char *what,
 			const struct address *address)
 {
@@ -46,15 +58,24 @@ void verify_sockets(struct verifier *v)
 {
 	const struct policy *policy = &v->config->policy;
 	char what[NAME_TEXT_MAX + 16];
+	struct stat status;
 
 	for (uint32_t i = 0; i < policy->listener_count; i++) {
 		snprintf(what, sizeof(what), "listener %s", policy->listeners[i].name);
 		verify_path(v, &v->config->origins.listeners[i].section, what,
 			    &policy->listeners[i].address);
+		if (policy->listeners[i].owner[0] && !verify_is_user(policy->listeners[i].owner))
+			verify_complain(v, &v->config->origins.listeners[i].section, "%s: owner %s: no such user", what,
+					policy->listeners[i].owner);
+		if (!verify_is_group(policy->listeners[i].group))
+			verify_complain(v, &v->config->origins.listeners[i].section, "%s: group %s: no such group", what,
+					policy->listeners[i].group);
 	}
 	verify_path(v, verify_origin(v, "metrics.listen"), "[metrics] listen", &policy->metrics_listen);
-	verify_file(v, "control.socket", "[control] socket", policy->control_socket);
+	verify_control(v);
 	verify_file(v, "log.file", "[log] file", policy->log_file);
+	if (lstat(policy->log_file, &status) == 0 && S_ISLNK(status.st_mode))
+		verify_complain(v, verify_origin(v, "log.file"), "[log] file %.200s: %s", policy->log_file, log_error(-ELOOP));
 	verify_file(v, "supervisor.pid_file", "[supervisor] pid_file", policy->supervisor_pid_file);
 }
 

@@ -194,21 +194,27 @@ void on_stop(struct pool *pool, const struct event *event)
 		stop_all(pool, 0, WHY_REQUEST);
 }
 
+/* It is told as killed, also where it was leaving for another reason; not while all of them have to go. */
+static void kill_asked(struct pool *pool, uint32_t index)
+{
+	if (!pool->stopping)
+		pool->instances[index].cause = END_KILL;
+	stop_kill(pool, index);
+}
+
 void on_kill(struct pool *pool, const struct event *event)
 {
 	struct slot *slot;
 	uint32_t current;
 
-	if (pool->stopping || event->slot >= pool->slots_max)
+	if (event->slot >= pool->slots_max)
 		return;
 	slot = &pool->slots[event->slot];
 	current = slot->current;
 	for (uint32_t i = slot->old; i != NO_INDEX; i = pool->instances[i].next)
-		stop_kill(pool, i);
-	if (current == NO_INDEX)
-		return;
-	pool->instances[current].cause = END_KILL;
-	stop_kill(pool, current);
+		kill_asked(pool, i);
+	if (current != NO_INDEX)
+		kill_asked(pool, current);
 }
 
 void stop_exit(struct pool *pool)

@@ -238,7 +238,8 @@ bool proto_folder(unsigned index, uid_t uid, const char *runtime, char *ret, siz
 {
 	char digits[12];
 	const char *number = decimal(uid, digits);
-	bool has_runtime = runtime && runtime[0] == '/';
+	/* One that is too long is none: the next one may be had. */
+	bool has_runtime = runtime && runtime[0] == '/' && strlen(runtime) + sizeof "/clusterd" <= size;
 
 	if (size == 0)
 		return false;

@@ -241,7 +241,8 @@ int listen_unix_open(const struct listen_spec *spec, struct listening *ret, cons
 	return error;
 }
 
-pid_t listen_pid_at(const char *path)
+/* The pid, or -errno: -ECONNREFUSED where nobody listens, -EAGAIN where the queue is full. */
+static int pid_at(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct ucred peer;
@@ -249,12 +250,19 @@ pid_t listen_pid_at(const char *path)
 	scoped_fd fd = -1;
 
 	if (strlen(path) >= sizeof address.sun_path)
-		return 0;
+		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	fd = sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || sys_connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
-		return 0;
-	return sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? 0 : peer.pid;
+		return -errno;
+	return sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? -errno : peer.pid;
+}
+
+pid_t listen_pid_at(const char *path)
+{
+	int pid = pid_at(path);
+
+	return pid < 0 ? 0 : pid;
 }
 
 /* A socket that replaced a dead one goes on being called what replace() had called it beside that. */
@@ -314,10 +322,18 @@ bool listen_claim(struct listening *listening)
 	return true;
 }
 
+/* Nobody gets through to it, and it is not dead either: then it may be ours. */
+static bool is_full(const char *path)
+{
+	int pid = pid_at(path);
+
+	return pid < 0 && pid != -ECONNREFUSED;
+}
+
 bool listen_path_own(struct listening *listening, const char *path, const struct stat *there, bool lost)
 {
 	if (!listening->ino && !lost && !listen_claim(listening))
-		return S_ISSOCK(there->st_mode) && listen_pid_at(path) == 0;
+		return S_ISSOCK(there->st_mode) && is_full(path);
 	return there->st_dev == listening->dev && there->st_ino == listening->ino;
 }
 

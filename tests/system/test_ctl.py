@@ -222,7 +222,7 @@ class Ctl(harness.TestCase):
                                r"so the slot stays empty\n")
         self.assertIn("slot 1 is retired now", text)
         self.assertIn("last words: last words\n", text)
-        self.assertRegex(c.ctl("ends", "1"), r"\n\S+ \S+ +1 +\d+ +1 +\S+  exit 7 +retire +rule")
+        self.assertRegex(c.ctl("ends", "1"), r"\n\S+ \S+ \S+ +1 +\d+ +1 +\S+  exit 7 +retire +rule")
         self.assertEqual(c.ctl("ends", "0"), "no worker has ended yet\n")
         self.assertIn("no worker of this slot has ended yet", c.ctl("why", "0"))
         self.assertIn("there is no slot 9; the last one is ", self.errors(c, "why", "9", status=64))

@@ -120,12 +120,78 @@ class Night(harness.TestCase):
             self.assertIn(f"[listen b]: the folder {folder}/none: No such file or directory\n", self.ask(c, *words, status=1))
 
     def test_what_a_start_would_find_is_told_before(self):
-        folder = self.scratch() / "none"
+        folder = self.scratch() / "none" / "more"
         done = self.run_clusterd("-t", "-l", "none", "--set", f"control.socket={folder}/s", "--set", f"log.file={folder}/l",
                                  "--set", f"supervisor.pid_file={folder}/p", "--", "/bin/true")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (78, 3), done.stderr)
         for what in "[control] socket", "[log] file", "[supervisor] pid_file":
             self.assertIn(f"{what}: the folder {folder}: No such file or directory; create it, it is not made\n", done.stderr)
+        made = self.scratch() / "made"  # that of the control socket is
+        done = self.run_clusterd("-t", "-l", "none", "--set", f"control.socket={made}/s", "--", "/bin/true")
+        self.assertEqual((done.returncode, done.stdout), (0, "command line: ok\n"), done.stderr)
+
+    def test_owners_and_links_are_looked_at_before(self):
+        folder = self.scratch()
+        (folder / "link").symlink_to("log")
+        words = ("-t", "--set", "control.socket=off", "-l", f"a=unix:{folder}/a")
+        for more, said in ((("--set", "listen.a.group=nosuch"), "listener a: group nosuch: no such group\n"),
+                           (("--set", "listen.a.owner=nosuch"), "listener a: owner nosuch: no such user\n"),
+                           (("--set", f"log.file={folder}/link"), f"[log] file {folder}/link: it is a symbolic link, which is "
+                            "not followed (and - is standard error)\n"),
+                           (("--set", "log.file="), "[log] file is empty; - is standard error\n")):
+            done = self.run_clusterd(*words, *more, "--", "/bin/true")
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (78, 1), done.stderr)
+            self.assertTrue(done.stderr.endswith(said), done.stderr)
+        done = self.run_clusterd("--set", "control.socket=off", "--set", f"log.file={folder}/link", "--", "/bin/true")
+        self.assertIn("it is a symbolic link", done.stderr)
+        self.assertEqual(self.run_clusterd(*words, "--set", "listen.a.group=12345", "--", "/bin/true").returncode, 0)
+        done = self.run_clusterd(*words[1:], "--set", "listen.a.group=nosuch", "--", "/bin/true")
+        self.assertIn("group: no such group", done.stderr)
+        self.assertNotIn("folder", done.stderr)
+
+    def test_what_could_not_be_kept_is_kept_when_it_can_be(self):
+        """The record of on_death = keep; what is in the way stands for a full disk."""
+        folder = self.scratch()
+        record = folder / "web.workers"
+        record.mkdir()
+        c = self.start(1, policy="[supervisor]\non_death = keep\n", flags=("--set", f"control.socket={folder}/web.sock"))
+        c.announce("note")
+        self.assertIn("can not be taken over", c.wait_event("note").text)
+        record.rmdir()
+        self.wake_until(folder / "web.sock", lambda: record.is_file())
+        self.assertIn(f"{record} can be kept again", [note.text for note in c.all("note")][-1])
+        (pid,) = harness.children(c.pid)
+        self.assertRegex(record.read_text(), rf"\b0*{pid}\b")
+        c.baseline = None
+
+    def wake_until(self, path, condition):
+        """What failed is tried again when clusterd wakes up, at most every ten seconds."""
+        end = time.monotonic() + 30 * harness.SLOW
+        while not condition():
+            self.assertLess(time.monotonic(), end)
+            clients.control(path, "version")
+            time.sleep(0.3)
+
+    def test_the_socket_of_the_metrics_comes_back(self):
+        """Somebody else had its place, and left his file when he went."""
+        folder = self.scratch()
+        path, control = folder / "metrics", folder / "control"
+        c = self.start(1, flags=("--set", f"metrics.listen=unix:{path}", "--set", f"control.socket={control}"))
+        c.announce("note")
+        c.baseline = None
+
+        def answers(path):
+            with socket.socket(socket.AF_UNIX) as client:
+                return client.connect_ex(str(path)) == 0
+
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen()
+            clients.control(control, "version")
+            self.assertIn("had been removed", c.wait_event("note").text)
+        self.assertFalse(answers(path))
+        self.wake_until(control, lambda: answers(path))
 
     def test_the_line_of_a_program_is_that_where_it_stands(self):
         policy = self.scratch() / "p.conf"
@@ -147,7 +213,63 @@ class Night(harness.TestCase):
         self.ask(c, "stop", "--now")
         c.wait()
 
+    def test_kill_while_the_cluster_stops(self):
+        """One worker does not end, and the others are to finish what they do."""
+        c = self.start(2, harness.PROBE, "ignore-term", "ready", "serve")
+        c.announce("worker.exit")
+        c.ctl("stop", "--no-wait")
+        c.wait_event("worker.stop", slot=1)
+        begin = time.monotonic()
+        self.assertTrue(self.ask(c, "kill", "1").endswith("kill: done\n"))
+        self.assertEqual(c.wait_event("worker.exit", slot=1).signal, "SIGKILL")
+        self.ask(c, "kill", "0")
+        self.assertEqual(c.wait(), 0)
+        self.assertLess(time.monotonic() - begin, 20)  # the time to stop is 30 s
+
+    def test_who_is_killed_while_it_drains_was_killed(self):
+        c = self.start(1, harness.PROBE, "drain=600000", "ready", "serve")
+        c.announce("worker.exit")
+        c.ctl("drain", "0", "--no-wait")
+        c.wait_event("worker.stop")
+        self.ask(c, "kill", "0")
+        self.assertIn("; an operator killed it, ", self.ask(c, "why", "0"))
+
     # -- who waits --
+
+    def test_the_end_of_a_roll_names_it(self):
+        c = self.start(1)
+        (end,) = [line for line in map(json.loads, self.ask(c, "roll", "--json").splitlines()) if line.get("what") == "roll.end"]
+        self.assertEqual((end["roll"], end["verdict"]), (1, "done"))
+
+    def test_a_client_that_gives_up_says_so_in_json_too(self):
+        c = self.start(1, harness.PROBE, "drain=600000", "ready", "serve")
+        said = self.ask(c, "drain", "0", "--json", "--timeout", "200ms", status=75).splitlines()
+        last = next(json.loads(line) for line in reversed(said) if line.startswith("{"))
+        self.assertEqual(last, {"v": 1, "ok": False, "code": 75, "error": "timed out", "done": True})
+        self.ask(c, "stop", "--now")
+        c.wait()
+
+    def test_the_end_by_sigkill_is_one_too(self):
+        c = self.start(1)
+        with self.asked(c, "wait", "stopped") as asked:
+            harness.eventually(lambda: any("control" in target or "socket" in target for target in harness.fds(asked.pid).values()),
+                               "it is connected")
+            clients.control(c.socket, "version")
+            c.expected_status = -signal.SIGKILL
+            os.kill(c.pid, signal.SIGKILL)
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual((asked.returncode, said), (0, ""))
+        c.wait()
+        c.socket.unlink()
+
+    def test_what_is_printed_is_never_a_request(self):
+        """Standard output is closed: the next descriptor must not take its place."""
+        c = self.start(1)
+        mark = c.mark()
+        done = subprocess.run(["/bin/sh", "-c", '"$0" "$@" >&-', harness.CLUSTERCTL, "-s", str(c.socket), "roll"],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=harness.DEADLINE)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual([event.verb for event in c.all("control", since=mark)], ["roll"])
 
     def test_scale_waits_over_an_upgrade_for_who_leaves(self):
         c = self.start(3, harness.PROBE, "drain=600000", "ready", "serve")
@@ -241,6 +363,12 @@ class Night(harness.TestCase):
         os.chmod(folder, 0o755)
         self.assertIn(f"{folder}/clusterd, which others may write to, so that nothing in it is trusted",
                       self.list_of_nobody({"XDG_RUNTIME_DIR": str(folder)}))
+
+    def test_times_have_a_zone(self):
+        c = self.start(1)
+        c.ctl("roll")
+        harness.eventually(lambda: " exit 0" in self.ask(c, "ends"), "an end")
+        self.assertRegex(self.ask(c, "ends", env={"TZ": "America/New_York"}), r"\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d -0[45]00 ")
 
     # -- on a terminal --
 

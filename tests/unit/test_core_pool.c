@@ -79,6 +79,8 @@ static const struct story stories[] = {
 	{ "stop: one signal, the timeout, SIGKILL to the group", QUIET, 0,
 	  TWO_READY "stop > -0, term #1, -1, term #2; end 1 0 > died #1 none; at 30000 > ; at 30001 > escalate #2, kill! #2; "
 	  "end 2 -9 > died #2 none, exit 0" },
+	{ "kill while the cluster stops", QUIET, 0,
+	  TWO_READY "stop > -0, term #1, -1, term #2; kill 1 > kill! #2; end 2 -9 > died #2 none; end 1 0 > died #1 none, exit 0" },
 	{ "stop.kill = process", QUIET "stop.kill=process stop.timeout=1s", 0,
 	  "start 1; spawned 1; ready 1; stop; at 1001 > escalate #1, kill #1" },
 	{ "stop.timeout = 0: SIGKILL at once", QUIET "stop.timeout=0", 0,

@@ -166,6 +166,9 @@ START_TEST(folders)
 		if (ok)
 			ck_assert_str_eq(folder, rows[i].want);
 	}
+	/* one that is too long is passed over */
+	ck_assert(proto_folder(0, 7, "/a-folder-whose-name-is-longer-than-what-can-be-had-for-a-socket", folder, sizeof folder));
+	ck_assert_str_eq(folder, "/run/user/7/clusterd");
 	ck_assert(proto_folder(0, 0, NULL, tiny, 14));
 	ck_assert(!proto_folder(0, 0, NULL, tiny, 13));
 	ck_assert(!proto_folder(0, 0, NULL, tiny, 0));
