@@ -156,7 +156,9 @@ static void look_at_queue(struct supervisor *s, const struct worker *worker, str
 	for (uint32_t i = 0; i < s->sock_count; i++)
 		if (s->socks[i].in_use && s->socks[i].group && reload_names(&worker->launch->policy, &s->socks[i]))
 			add_queue(socket_fd(&s->socks[i], worker->slot, worker->seat), &ret->queue, &limit);
-	ret->handed += steer_handed(s, worker->seat) - worker->handed_before;
+	/* Of a seat that is somebody else's it has got nothing. */
+	if (worker->seat < s->steer.size && s->steer.owner[worker->seat] == worker->cookie)
+		ret->handed += steer_handed(s, worker->seat) - worker->handed_before;
 }
 
 bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)

@@ -20,58 +20,6 @@
 #include "supervisor/os/reuseport.h"
 #include "supervisor/reload_plan.h"
 
-enum { SEATS_PER_SLOT = 4, SEATS_MIN = 64 };
-
-/* How many seats a group made for so many workers has. */
-uint32_t steer_seats(uint32_t workers)
-{
-	uint32_t seats = SEATS_MIN;
-
-	while (seats < SEATS_PER_SLOT * workers && seats < REUSEPORT_SLOTS_MAX)
-		seats *= 2;
-	return seats;
-}
-
-static void *grown(void *old, size_t had, size_t count, size_t each)
-{
-	void *fresh = calloc(count, each);
-
-	if (fresh && had > 0)
-		memcpy(fresh, old, had * each);
-	return fresh;
-}
-
-int steer_grow(struct supervisor *s, uint32_t slots)
-{
-	struct steer *steer = &s->steer;
-	uint32_t seats = steer_seats(slots);
-	struct steer fresh = *steer;
-
-	if (seats <= steer->size)
-		return 0;
-	fresh.list = grown(steer->list, steer->size, seats, sizeof *fresh.list);
-	fresh.place = grown(steer->place, steer->size, seats, sizeof *fresh.place);
-	fresh.owner = grown(steer->owner, steer->size, seats, sizeof *fresh.owner);
-	fresh.size = seats;
-	if (!fresh.list || !fresh.place || !fresh.owner) {
-		free(fresh.list);
-		free(fresh.place);
-		free(fresh.owner);
-		return -ENOMEM;
-	}
-	steer_free(s);
-	*steer = fresh;
-	return 0;
-}
-
-void steer_free(struct supervisor *s)
-{
-	free(s->steer.list);
-	free(s->steer.place);
-	free(s->steer.owner);
-	s->steer.list = s->steer.place = s->steer.owner = NULL;
-}
-
 bool sock_steered(const struct sock *sock)
 {
 	return sock->in_use && sock->group && sock->mode == BALANCE_ROUND_ROBIN;
@@ -324,6 +272,11 @@ void steer_forget(struct supervisor *s, const struct sock *sock)
 
 /* ---- the list ---- */
 
+static bool is_udp(const struct sock *sock)
+{
+	return sock->config.address.kind == ADDRESS_UDP;
+}
+
 /* What orphans have is not known. */
 static bool has(struct supervisor *s, uint32_t seat, const struct sock *sock)
 {
@@ -345,6 +298,21 @@ static void gather_strays(struct supervisor *s, const struct sock *sock)
 			reuseport_move_queue(sock->group, seat, &failed);
 }
 
+/*
+ * A replacement that is ready while the worker that it replaces serves: were it on the list of datagrams
+ * now it would take flows from everybody; as his successor it gets all of his, and no other one moves.
+ */
+static bool is_spare(struct supervisor *s, uint32_t seat)
+{
+	const struct worker *worker = worker_find(s, s->steer.owner[seat]), *current;
+	struct slot_view view;
+
+	if (!worker || !pool_slot(s->pool, worker->slot, &view) || view.next_cookie != worker->cookie)
+		return false;
+	current = view.cookie ? worker_find(s, view.cookie) : NULL;
+	return current && current->seat < s->steer.size && s->steer.place[current->seat] != 0;
+}
+
 /* In the roll of a reload that adds or removes this listener only some of the workers have it. */
 static int steer_some(struct supervisor *s, const struct sock *sock, uint32_t *ret_count, const char **failed)
 {
@@ -356,7 +324,7 @@ static int steer_some(struct supervisor *s, const struct sock *sock, uint32_t *r
 	if (!some)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < steer->count; i++)
-		if (has(s, steer->list[i], sock))
+		if (has(s, steer->list[i], sock) && !(is_udp(sock) && is_spare(s, steer->list[i])))
 			some[count++] = steer->list[i];
 	rc = reuseport_steer(sock->group, some, count, failed);
 	free(some);
@@ -379,7 +347,7 @@ void steer_apply(struct supervisor *s)
 
 		if (!sock_steered(sock))
 			continue;
-		rc = reload_all_name(s, sock) ? reuseport_steer(sock->group, s->steer.list, count, &failed)
+		rc = reload_all_name(s, sock) && !is_udp(sock) ? reuseport_steer(sock->group, s->steer.list, count, &failed)
 		                              : steer_some(s, sock, &count, &failed);
 		if (rc < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "listener %s: steering: %s: %s",
@@ -433,19 +401,6 @@ void steer_move(struct supervisor *s, uint32_t slot)
 }
 
 /* ---- the slots' own seats ---- */
-
-uint32_t steer_room(const struct supervisor *s)
-{
-	uint32_t room = UINT32_MAX;
-
-	for (uint32_t i = 0; i < s->sock_count; i++) {
-		const struct sock *sock = &s->socks[i];
-
-		if (sock->in_use && sock->group && reuseport_export(sock->group).params.capacity < room)
-			room = reuseport_export(sock->group).params.capacity;
-	}
-	return room;
-}
 
 int steer_open(struct supervisor *s, struct sock *sock, uint32_t seat, const char **failed)
 {

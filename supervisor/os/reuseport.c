@@ -244,25 +244,63 @@ static uint32_t collect(struct reuseport *group, bool listed_only, uint32_t *slo
 }
 
 /*
- * For datagrams: entry e is at home in socket e % n of all sockets, and stays there for as long as
- * that is listed, so a flow moves only when its own slot goes. Several entries a socket spread the
- * flows of one that goes over its siblings.
+ * For datagrams. The table has as many entries as it has room for, whoever is there, and a flow is one of
+ * them: it moves only when its entry does. An entry is at home in a slot; while that can not have it,
+ * another one has it that has fewest, and it goes home again. A slot that comes takes from those that
+ * have more than their share, and is at home there from then on.
  */
-static void fill_flows(struct reuseport *group, struct steer_list *list, uint32_t actives)
+static bool takes_flows(const struct reuseport *group, uint32_t slot, bool listed_only)
 {
-	enum { ENTRIES = 8 };
-	uint32_t homes = collect(group, false, group->homes);
-	uint32_t entries = homes == 0 ? 0 : group->layout.room / homes;
+	return has_socket(group, slot) && (group->slots[slot].listed || !listed_only);
+}
 
-	if (entries > ENTRIES)
-		entries = ENTRIES;
-	list->count = homes * entries;
+/* Who stays where he is, or goes home; the others are free. share[slot] is how many entries it has. */
+static void keep_flows(struct reuseport *group, const struct steer_list *old, struct steer_list *list,
+		       bool listed_only, uint32_t most)
+{
+	bool known = old->count == list->count;
+	uint32_t *share = group->share;
+
+	memset(share, 0, group->params.capacity * sizeof(*share));
 	for (uint32_t e = 0; e < list->count; e++) {
-		uint32_t home = group->homes[e % homes];
+		uint32_t slot = group->homes[e];
 
-		if (actives > 0 && !group->slots[home].listed)
-			home = group->actives[(e + e / homes) % actives];
-		list->slot[e] = home;
+		if (!takes_flows(group, slot, listed_only))
+			slot = known ? old->slot[e] : NO_SLOT;
+		if (!takes_flows(group, slot, listed_only) || share[slot] == most)
+			slot = NO_SLOT;
+		else
+			share[slot]++;
+		list->slot[e] = slot;
+	}
+}
+
+static void fill_flows(struct reuseport *group, const struct steer_list *old, struct steer_list *list,
+		       uint32_t actives)
+{
+	bool listed_only = actives > 0;
+	uint32_t n = listed_only ? actives : collect(group, false, group->actives);
+	uint32_t at = 0, full = 0, most;
+
+	list->count = n > 0 ? group->layout.room : 0;
+	if (n == 0)
+		return;
+	most = (list->count + n - 1) / n;
+	keep_flows(group, old, list, listed_only, most);
+	full = list->count / n;
+	for (uint32_t e = 0; e < list->count; e++) {
+		uint32_t passed = 0;
+
+		if (list->slot[e] != NO_SLOT)
+			continue;
+		for (; group->share[group->actives[at]] >= full; at = (at + 1) % n)
+			if (++passed > n)
+				full++;
+		list->slot[e] = group->actives[at];
+		group->share[list->slot[e]]++;
+		if (takes_flows(group, group->homes[e], listed_only) || group->homes[e] == NO_SLOT)
+			group->homes[e] = list->slot[e];
+		at = (at + 1) % n;
 	}
 }
 
@@ -274,7 +312,7 @@ static void write_list(struct reuseport *group)
 	uint32_t n = collect(group, true, group->actives);
 
 	if (group->params.type == SOCK_DGRAM) {
-		fill_flows(group, list, n);
+		fill_flows(group, list_of(group, current), list, n);
 	} else {
 		if (n == 0)
 			n = collect(group, false, group->actives);

@@ -82,8 +82,8 @@ int reuseport_move(struct reuseport *group, uint32_t from, uint32_t to);
  * Sends new connections to these slots, in turn; the turn goes on where it stood. Replaces the
  * list at once for all later connections. Slots without a socket are left out; if nothing is left
  * (n = 0, say), all sockets are listed, so that connections wait in queues instead of being
- * refused. Datagrams: a flow keeps its slot while that is listed and no socket is added or
- * removed. Hash: -EOPNOTSUPP. -EINVAL: a slot beyond the capacity.
+ * refused. Datagrams: a flow keeps its slot while that is listed; a slot that comes takes its
+ * share from all, or, where another goes in the same call, all that the other had. Hash: -EOPNOTSUPP. -EINVAL: a slot beyond the capacity.
  */
 int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n,
 		    const char **failed);

@@ -8,6 +8,8 @@
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/steer_program.h"
 
+#define NO_SLOT UINT32_MAX
+
 struct reuseport_slot {
 	int fd; /* -1: none */
 	bool listed;
@@ -22,8 +24,9 @@ struct reuseport {
 	unsigned char *memory; /* of control_fd, layout.size bytes; NULL with hash */
 	uint64_t changed_us;   /* when the list was last changed */
 	uint32_t open;         /* slots that have a socket */
-	uint32_t *homes;       /* room to build a list: capacity entries each */
-	uint32_t *actives;
+	uint32_t *actives;     /* room to build a list: capacity entries each */
+	uint32_t *share;
+	uint32_t *homes;       /* of the entries of a list of datagrams: a slot, or NO_SLOT */
 	struct reuseport_slot slots[];
 };
 

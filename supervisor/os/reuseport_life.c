@@ -16,17 +16,21 @@ static struct reuseport *allocate(const struct reuseport_params *params)
 {
 	size_t slots = params->capacity * sizeof(struct reuseport_slot);
 	size_t scratch = params->capacity * sizeof(uint32_t);
-	struct reuseport *group = calloc(1, sizeof(*group) + slots + 2 * scratch);
+	struct steer_layout layout = steer_layout(params->capacity);
+	struct reuseport *group = calloc(1, sizeof(*group) + slots + 2 * scratch + layout.room * sizeof(uint32_t));
 
 	if (group == NULL)
 		return NULL;
 	group->params = *params;
-	group->layout = steer_layout(params->capacity);
+	group->layout = layout;
 	group->control_fd = group->sockets_fd = group->program_fd = -1;
 	for (uint32_t slot = 0; slot < params->capacity; slot++)
 		group->slots[slot].fd = -1;
-	group->homes = (uint32_t *)(void *)&group->slots[params->capacity];
-	group->actives = group->homes + params->capacity;
+	group->actives = (uint32_t *)(void *)&group->slots[params->capacity];
+	group->share = group->actives + params->capacity;
+	group->homes = group->share + params->capacity;
+	for (uint32_t entry = 0; entry < layout.room; entry++)
+		group->homes[entry] = NO_SLOT;
 	return group;
 }
 
@@ -166,6 +170,7 @@ static int read_memory(struct reuseport *group, const char **failed)
 		if (!has_socket(group, list->slot[i]))
 			return -EPROTO;
 		group->slots[list->slot[i]].listed = true;
+		group->homes[i] = list->slot[i];
 	}
 	return 0;
 }

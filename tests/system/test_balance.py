@@ -336,6 +336,12 @@ class RoundRobin(Balance):
             c.wait_event("worker.exit", since=mark)
             c.wait_event("worker.ready", since=mark, slot=1)
             self.assertEqual(set(self.udp(s, port) for s in flows), {b"0", b"1", b"2", b"3"})
+            self.assertEqual([self.udp(s, port) for s in flows], first)
+            for words in ("restart", "0"), ("restart", "0"), ("upgrade",), ("restart", "3"), ("roll",):
+                c.ctl(*words)
+                harness.eventually(lambda: len(harness.children(c.pid)) == 4, "the old ones have gone")
+                self.assertEqual([self.udp(s, port) for s in flows], first, words)
+            c.rebase()
         finally:
             for s in flows:
                 s.close()

@@ -350,10 +350,29 @@ START_TEST(flow_keeps_its_slot)
 	ck_assert_uint_eq(moved[0] + moved[1] + moved[3], by[2]);
 	ck_assert_uint_lt(moved[0], by[2]);
 	STEER(g, 0, 1, 2, 3);
-	for (int i = 0; i < FLOWS; i++) {
+	for (int i = 0; i < FLOWS; i++)
 		ck_assert_int_eq(flow_slot(g, client[i]), home[i]);
-		close(client[i]);
+	/* one in the place of another has all of his and no other */
+	ck_assert_int_eq(reuseport_add(g, 4, &failed), 0);
+	STEER(g, 0, 3, 4, 1);
+	for (int i = 0; i < FLOWS; i++)
+		ck_assert_int_eq(flow_slot(g, client[i]), home[i] == 2 ? 4 : home[i]);
+	STEER(g, 0, 1, 2, 3);
+	for (int i = 0; i < FLOWS; i++)
+		ck_assert_int_eq(flow_slot(g, client[i]), home[i]);
+	/* one more takes a share, and what he gives back goes home */
+	STEER(g, 0, 1, 2, 3, 4);
+	memset(by, 0, sizeof by);
+	for (int i = 0; i < FLOWS; i++) {
+		int now = flow_slot(g, client[i]);
+
+		ck_assert(now == home[i] || now == 4);
+		by[now]++;
 	}
+	ck_assert_uint_gt(by[4], FLOWS / 20);
+	ck_assert_uint_lt(by[4], FLOWS / 2);
+	for (int i = 0; i < FLOWS; i++)
+		close(client[i]);
 	reuseport_destroy(g);
 }
 END_TEST
