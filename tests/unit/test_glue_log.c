@@ -432,24 +432,28 @@ END_TEST
  * room before it ends. */
 START_TEST(a_long_turn)
 {
-	enum { ROUNDS = 8, LINES = 2000, WAIT_MS = 2000 };
+	enum { ROUNDS = 8, LINES = 2000, WAIT_MS = 20000 };
 	struct tally t = { 0 };
+	uint64_t count = 0;
 
 	open_on(file);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	for (uint64_t round = 0; round < ROUNDS; round++) {
-		off_t before = file_size();
 		uint64_t give_up_ms = clock_ms() + WAIT_MS;
 
 		for (uint64_t i = 0; i < LINES; i++)
-			count_up(round * LINES + i);
-		while (file_size() == before && clock_ms() < give_up_ms)
+			count_up(count++);
+		/* a line now and then, until the thread has got what waits; it may have no CPU for a while */
+		while (sink.fill.used > LOG_BUFFER_MAX / 4 && clock_ms() < give_up_ms) {
 			usleep(1000);
+			count_up(count++);
+		}
 	}
+	ck_assert_uint_gt(count * 40, 2 * LOG_BUFFER_MAX); /* more than there is room for */
 	ck_assert_uint_eq(log_lost(&sink), 0);
 	log_close(&sink);
 	tally(&t, fopen(file, "r"));
-	ck_assert_uint_eq(t.lines, ROUNDS * LINES);
+	ck_assert_uint_eq(t.lines, count);
 	ck_assert_uint_eq(t.torn + t.disorder, 0);
 }
 END_TEST
