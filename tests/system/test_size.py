@@ -46,7 +46,7 @@ class RowO(harness.TestCase):
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", count))
         c.ready(count, deadline=40 * harness.SLOW)
         for request, stops, verdict in (("drain all", count, f"drain: done; 0 of {count} ready"),
-                                         ("reset", 0, "reset: done"),
+                                         ("reset", 0, f"reset: done; {count} of {count} ready"),
                                          ("wait ready", 0, f"wait: done; {count} of {count} ready"),
                                          ("stop", count, "control: stopped, exit status 0")):
             with self.subTest(request=request):
