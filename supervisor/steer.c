@@ -302,9 +302,9 @@ static void gather_strays(struct supervisor *s, const struct sock *sock)
  * A replacement that is ready while the worker that it replaces serves: were it on the list of datagrams
  * now it would take flows from everybody; as his successor it gets all of his, and no other one moves.
  */
-static bool is_spare(struct supervisor *s, uint32_t seat)
+static bool is_spare(struct supervisor *s, const struct worker *worker)
 {
-	const struct worker *worker = worker_find(s, s->steer.owner[seat]), *current;
+	const struct worker *current;
 	struct slot_view view;
 
 	if (!worker || !pool_slot(s->pool, worker->slot, &view) || view.next_cookie != worker->cookie)
@@ -317,16 +317,21 @@ static bool is_spare(struct supervisor *s, uint32_t seat)
 static int steer_some(struct supervisor *s, const struct sock *sock, uint32_t *ret_count, const char **failed)
 {
 	const struct steer *steer = &s->steer;
-	uint32_t *some = malloc((steer->count + 1) * sizeof *some), count = 0;
+	uint32_t *some = malloc((2 * steer->count + 1) * sizeof *some), *keys = some + steer->count, count = 0;
 	int rc;
 
 	*failed = "memory";
 	if (!some)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < steer->count; i++)
-		if (has(s, steer->list[i], sock) && !(is_udp(sock) && is_spare(s, steer->list[i])))
-			some[count++] = steer->list[i];
-	rc = reuseport_steer(sock->group, some, count, failed);
+	for (uint32_t i = 0; i < steer->count; i++) {
+		const struct worker *worker = worker_find(s, steer->owner[steer->list[i]]);
+
+		if (!has(s, steer->list[i], sock) || (is_udp(sock) && is_spare(s, worker)))
+			continue;
+		keys[count] = worker ? worker->slot : steer->list[i];
+		some[count++] = steer->list[i];
+	}
+	rc = reuseport_steer_keys(sock->group, some, keys, count, failed);
 	free(some);
 	*ret_count = count;
 	return rc;

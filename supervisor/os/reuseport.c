@@ -213,7 +213,7 @@ int reuseport_take(struct reuseport *group, uint32_t slot, int fd, const char **
 		group->params.address = asked;
 		return error;
 	}
-	group->slots[slot] = (struct reuseport_slot){ .fd = fd };
+	group->slots[slot] = (struct reuseport_slot){ .fd = fd, .key = slot };
 	group->open++;
 	return 0;
 }
@@ -243,67 +243,6 @@ static uint32_t collect(struct reuseport *group, bool listed_only, uint32_t *slo
 	return n;
 }
 
-/*
- * For datagrams. The table has as many entries as it has room for, whoever is there, and a flow is one of
- * them: it moves only when its entry does. An entry is at home in a slot; while that can not have it,
- * another one has it that has fewest, and it goes home again. A slot that comes takes from those that
- * have more than their share, and is at home there from then on.
- */
-static bool takes_flows(const struct reuseport *group, uint32_t slot, bool listed_only)
-{
-	return has_socket(group, slot) && (group->slots[slot].listed || !listed_only);
-}
-
-/* Who stays where he is, or goes home; the others are free. share[slot] is how many entries it has. */
-static void keep_flows(struct reuseport *group, const struct steer_list *old, struct steer_list *list,
-		       bool listed_only, uint32_t most)
-{
-	bool known = old->count == list->count;
-	uint32_t *share = group->share;
-
-	memset(share, 0, group->params.capacity * sizeof(*share));
-	for (uint32_t e = 0; e < list->count; e++) {
-		uint32_t slot = group->homes[e];
-
-		if (!takes_flows(group, slot, listed_only))
-			slot = known ? old->slot[e] : NO_SLOT;
-		if (!takes_flows(group, slot, listed_only) || share[slot] == most)
-			slot = NO_SLOT;
-		else
-			share[slot]++;
-		list->slot[e] = slot;
-	}
-}
-
-static void fill_flows(struct reuseport *group, const struct steer_list *old, struct steer_list *list,
-		       uint32_t actives)
-{
-	bool listed_only = actives > 0;
-	uint32_t n = listed_only ? actives : collect(group, false, group->actives);
-	uint32_t at = 0, full = 0, most;
-
-	list->count = n > 0 ? group->layout.room : 0;
-	if (n == 0)
-		return;
-	most = (list->count + n - 1) / n;
-	keep_flows(group, old, list, listed_only, most);
-	full = list->count / n;
-	for (uint32_t e = 0; e < list->count; e++) {
-		uint32_t passed = 0;
-
-		if (list->slot[e] != NO_SLOT)
-			continue;
-		for (; group->share[group->actives[at]] >= full; at = (at + 1) % n)
-			if (++passed > n)
-				full++;
-		list->slot[e] = group->actives[at];
-		group->share[list->slot[e]]++;
-		if (takes_flows(group, group->homes[e], listed_only) || group->homes[e] == NO_SLOT)
-			group->homes[e] = list->slot[e];
-		at = (at + 1) % n;
-	}
-}
-
 /* Builds the list that is not in force from the slots' flags, then puts it in force. */
 static void write_list(struct reuseport *group)
 {
@@ -311,11 +250,11 @@ static void write_list(struct reuseport *group)
 	struct steer_list *list = list_of(group, !current);
 	uint32_t n = collect(group, true, group->actives);
 
+	if (n == 0)
+		n = collect(group, false, group->actives);
 	if (group->params.type == SOCK_DGRAM) {
-		fill_flows(group, list_of(group, current), list, n);
+		reuseport_fill_flows(group, list_of(group, current), list, n);
 	} else {
-		if (n == 0)
-			n = collect(group, false, group->actives);
 		memcpy(list->slot, group->actives, n * sizeof(list->slot[0]));
 		list->count = n;
 		list->next = next_turn(list_of(group, current), list);
@@ -324,20 +263,28 @@ static void write_list(struct reuseport *group)
 	group->changed_us = clock_us();
 }
 
-int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n, const char **failed)
+int reuseport_steer_keys(struct reuseport *group, const uint32_t *slots, const uint32_t *keys, uint32_t n,
+			 const char **failed)
 {
 	*failed = "steer";
 	if (!group->params.steer)
 		return -EOPNOTSUPP;
 	for (uint32_t i = 0; i < n; i++)
-		if (slots[i] >= group->params.capacity)
+		if (slots[i] >= group->params.capacity || keys[i] >= group->params.capacity)
 			return -EINVAL;
 	for (uint32_t slot = 0; slot < group->params.capacity; slot++)
 		group->slots[slot].listed = false;
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		group->slots[slots[i]].listed = true;
+		group->slots[slots[i]].key = keys[i];
+	}
 	write_list(group);
 	return 0;
+}
+
+int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n, const char **failed)
+{
+	return reuseport_steer_keys(group, slots, slots, n, failed);
 }
 
 static void unlist(struct reuseport *group, uint32_t slot)

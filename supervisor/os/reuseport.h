@@ -82,11 +82,15 @@ int reuseport_move(struct reuseport *group, uint32_t from, uint32_t to);
  * Sends new connections to these slots, in turn; the turn goes on where it stood. Replaces the
  * list at once for all later connections. Slots without a socket are left out; if nothing is left
  * (n = 0, say), all sockets are listed, so that connections wait in queues instead of being
- * refused. Datagrams: a flow keeps its slot while that is listed; a slot that comes takes its
- * share from all, or, where another goes in the same call, all that the other had. Hash: -EOPNOTSUPP. -EINVAL: a slot beyond the capacity.
+ * refused. Datagrams: a flow keeps its slot while that is listed; one that comes takes its
+ * share from all. Hash: -EOPNOTSUPP. -EINVAL: a slot beyond the capacity.
  */
 int reuseport_steer(struct reuseport *group, const uint32_t *slots, uint32_t n,
 		    const char **failed);
+
+/* The same; flows that a slot with the key had before, or were on loan from it, are this slot's. */
+int reuseport_steer_keys(struct reuseport *group, const uint32_t *slots, const uint32_t *keys, uint32_t n,
+			 const char **failed);
 
 /*
  * Moves what waits in the queue of a slot to the siblings on the list: takes the slot off the

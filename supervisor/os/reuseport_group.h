@@ -1,6 +1,6 @@
 /*
- * reuseport_group - what reuseport.c (sockets, list, queues) and reuseport_life.c (making,
- * unmaking, execve) share. Private to these two.
+ * reuseport_group - what reuseport.c (sockets, list, queues), reuseport_flows.c (datagrams) and
+ * reuseport_life.c (making, unmaking, execve) share. Private to these three.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_REUSEPORT_GROUP_H
 #define CLUSTERD_SUPERVISOR_OS_REUSEPORT_GROUP_H
@@ -13,6 +13,7 @@
 struct reuseport_slot {
 	int fd; /* -1: none */
 	bool listed;
+	uint32_t key; /* who it is for datagrams, below the capacity */
 };
 
 struct reuseport {
@@ -26,7 +27,8 @@ struct reuseport {
 	uint32_t open;         /* slots that have a socket */
 	uint32_t *actives;     /* room to build a list: capacity entries each */
 	uint32_t *share;
-	uint32_t *homes;       /* of the entries of a list of datagrams: a slot, or NO_SLOT */
+	uint32_t *slot_of;     /* by key */
+	uint32_t *homes;       /* of the entries of a list of datagrams: a key, or NO_SLOT */
 	struct reuseport_slot slots[];
 };
 
@@ -45,5 +47,8 @@ static inline bool has_socket(const struct reuseport *group, uint32_t slot)
 {
 	return slot < group->params.capacity && group->slots[slot].fd >= 0;
 }
+
+/* reuseport_flows.c. `old` is the list in force; the first n of `actives`, which have sockets, get all. */
+void reuseport_fill_flows(struct reuseport *group, const struct steer_list *old, struct steer_list *list, uint32_t n);
 
 #endif

@@ -17,7 +17,7 @@ static struct reuseport *allocate(const struct reuseport_params *params)
 	size_t slots = params->capacity * sizeof(struct reuseport_slot);
 	size_t scratch = params->capacity * sizeof(uint32_t);
 	struct steer_layout layout = steer_layout(params->capacity);
-	struct reuseport *group = calloc(1, sizeof(*group) + slots + 2 * scratch + layout.room * sizeof(uint32_t));
+	struct reuseport *group = calloc(1, sizeof(*group) + slots + 3 * scratch + layout.room * sizeof(uint32_t));
 
 	if (group == NULL)
 		return NULL;
@@ -25,10 +25,11 @@ static struct reuseport *allocate(const struct reuseport_params *params)
 	group->layout = layout;
 	group->control_fd = group->sockets_fd = group->program_fd = -1;
 	for (uint32_t slot = 0; slot < params->capacity; slot++)
-		group->slots[slot].fd = -1;
+		group->slots[slot] = (struct reuseport_slot){ .fd = -1, .key = slot };
 	group->actives = (uint32_t *)(void *)&group->slots[params->capacity];
 	group->share = group->actives + params->capacity;
-	group->homes = group->share + params->capacity;
+	group->slot_of = group->share + params->capacity;
+	group->homes = group->slot_of + params->capacity;
 	for (uint32_t entry = 0; entry < layout.room; entry++)
 		group->homes[entry] = NO_SLOT;
 	return group;
@@ -170,7 +171,6 @@ static int read_memory(struct reuseport *group, const char **failed)
 		if (!has_socket(group, list->slot[i]))
 			return -EPROTO;
 		group->slots[list->slot[i]].listed = true;
-		group->homes[i] = list->slot[i];
 	}
 	return 0;
 }
@@ -192,6 +192,7 @@ static int take_sockets(struct reuseport *group, const int *sockets, uint32_t co
 		if (error != 0)
 			return error;
 		group->slots[slot].fd = sockets[slot];
+		group->slots[slot].key = slot;
 		group->open += sockets[slot] >= 0;
 	}
 	return 0;
