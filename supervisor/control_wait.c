@@ -474,6 +474,19 @@ static void serve_wait_scale(struct client *client)
 	wait_check(client);
 }
 
+/* The same for who waited for slots to be filled again. */
+static void serve_wait_reset(struct client *client)
+{
+	uint32_t slot = ALL_SLOTS;
+
+	if (client->request.count > 1 && !slot_argument(client, client->request.words[1], &slot))
+		return;
+	if (!wait_begin(client, WAIT_RESET))
+		return;
+	client->wait.slot = slot;
+	wait_check(client);
+}
+
 void serve_wait(struct client *client)
 {
 	bool ready = strcmp(client->request.words[0], "ready") == 0;
@@ -482,6 +495,8 @@ void serve_wait(struct client *client)
 		serve_wait_roll(client);
 	else if (strcmp(client->request.words[0], "scale") == 0)
 		serve_wait_scale(client);
+	else if (strcmp(client->request.words[0], "reset") == 0)
+		serve_wait_reset(client);
 	else if ((!ready && strcmp(client->request.words[0], "stopped") != 0) || client->request.count > 1)
 		client_fail(client, CODE_USAGE, "wait for what: ready or stopped");
 	else if (wait_begin(client, ready ? WAIT_READY : WAIT_STOP))

@@ -110,6 +110,8 @@ void sup_request(struct supervisor *s, const struct event *event);
 
 /* Grows or shrinks, sockets first. Returns 0, or -errno with *failed a sentence. */
 int sup_scale(struct supervisor *s, uint32_t count, const char **failed);
+/* The same by itself, not because somebody asked: what is drained stays so. */
+int sup_scale_back(struct supervisor *s, uint32_t count, const char **failed);
 
 /* Starts a roll of all slots with a program looked up anew; *ret_roll is its number. */
 int sup_roll(struct supervisor *s, uint32_t *ret_roll, const char **failed);

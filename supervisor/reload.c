@@ -219,14 +219,14 @@ static void apply_to_launches(struct supervisor *s, const struct policy *fresh)
 }
 
 /* The number of workers that the policy says, unless another was set by hand since. */
-static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, const char **failed)
+static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, bool back, const char **failed)
 {
 	struct pool_view view;
 	int rc = 0;
 
 	pool_view(s->pool, &view);
 	if (workers != view.wanted)
-		rc = sup_scale(s, workers, failed);
+		rc = back ? sup_scale_back(s, workers, failed) : sup_scale(s, workers, failed);
 	s->scaled = by_hand;
 	return rc;
 }
@@ -294,7 +294,7 @@ static int take_effect(struct reload *r, bool roll, uint32_t *ret_roll)
 	else
 		apply_to_launches(s, r->fresh);
 	apply_live(s, r->fresh);
-	if (apply_count(s, workers, by_hand, &failed) < 0)
+	if (apply_count(s, workers, by_hand, false, &failed) < 0)
 		reload_object(r, "cluster.workers: %s", failed);
 	if (launch)
 		begin_roll(s, launch, ret_roll);
@@ -346,6 +346,17 @@ void reload_settled(struct supervisor *s, uint32_t generation)
 	s->settle_policy = launch;
 }
 
+static bool all_drained(const struct supervisor *s)
+{
+	struct slot_view view;
+	uint32_t count = slots_now(s);
+
+	for (uint32_t slot = 0; slot < count; slot++)
+		if (!pool_slot(s->pool, slot, &view) || view.state != SLOT_DRAINED)
+			return false;
+	return count > 0;
+}
+
 /* Out of the core's step, because it hands the core another policy. */
 void reload_settle(struct supervisor *s)
 {
@@ -361,8 +372,13 @@ void reload_settle(struct supervisor *s)
 		sup_note(s, LOG_LEVEL_WARN, "the policy of generation %u is in force again",
 		         launch->generation);
 		workers = wanted_again(s, &launch->policy, &by_hand);
+		/* Somebody has emptied all that there is: nothing is started by itself. */
+		if (all_drained(s)) {
+			workers = slots_now(s);
+			by_hand = true;
+		}
 		apply_live(s, &launch->policy);
-		if (apply_count(s, workers, by_hand, &failed) < 0)
+		if (apply_count(s, workers, by_hand, true, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "cluster.workers: %s", failed);
 		/* The generation that failed may have gone while its policy was still in force. */
 		reload_close_unused(s);

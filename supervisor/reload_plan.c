@@ -138,10 +138,8 @@ static bool is_taken(struct reload *r, uint32_t index, const struct listener *wa
 }
 
 /* Workers that still leave may have it from a former policy: then it is that socket, as it is. */
-static void compare_new(struct reload *r, struct listener *fresh)
+static void compare_new(struct reload *r, struct listener *fresh, const struct sock *sock)
 {
-	const struct sock *sock = sock_of(r->s, fresh);
-
 	if (sock) {
 		reload_say(r, "[listen %s]: is open still, for workers that leave; the new ones get it", fresh->name);
 		compare_open(r, fresh, &sock->config);
@@ -159,9 +157,11 @@ static void compare_listeners(struct reload *r)
 		struct listener *fresh = &r->fresh->listeners[i];
 		const struct listener *was = listener_of(old, fresh);
 
-		if (!was)
-			compare_new(r, fresh);
-		else if (!is_taken(r, i, was) && memcmp(was, fresh, sizeof *was) != 0)
+		const struct sock *sock = was ? NULL : sock_of(r->s, fresh);
+
+		if (!was && !(sock && is_taken(r, i, &sock->config)))
+			compare_new(r, fresh, sock);
+		else if (was && !is_taken(r, i, was) && memcmp(was, fresh, sizeof *was) != 0)
 			compare_open(r, fresh, was);
 	}
 	for (uint32_t i = 0; i < old->listener_count; i++) {

@@ -48,7 +48,7 @@ static int try_log(struct reload *r)
 
 	if (strcmp(file, r->s->policy.log_file) == 0 || strcmp(file, "-") == 0)
 		return 0;
-	rc = r->dry_run ? folder_check(file, folder, sizeof folder) : log_try(file);
+	rc = r->dry_run ? folder_file_check(file, folder, sizeof folder) : log_try(file);
 	if (rc < 0)
 		reload_object(r, "log.file: %.250s: %s; nothing was changed", file, log_error(rc));
 	return rc;

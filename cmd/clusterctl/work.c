@@ -302,8 +302,12 @@ static const char *asked_again(const struct progress *progress, const char *requ
 		snprintf(text, size, "wait scale %lld", progress->workers);
 		return text;
 	}
+	if (strcmp(progress->ctl->verb, "reset") == 0 && progress->ctl->count > 0) {
+		snprintf(text, size, "wait reset %s", progress->ctl->words[0]);
+		return text;
+	}
 	if (progress->roll == 0)
-		return "wait ready";
+		return strcmp(progress->ctl->verb, "reset") == 0 ? "wait reset" : "wait ready";
 	snprintf(text, size, "wait roll %lld", progress->roll);
 	return text;
 }

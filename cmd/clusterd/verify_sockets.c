@@ -28,11 +28,19 @@ static void verify_folder(struct verifier *v, const struct origin *origin, const
 							    "");
 }
 
-/* What one key gives a path to; "-" and "off" are none. */
+/* What is only written; "-" is none. */
 static void verify_file(struct verifier *v, const char *key, const char *what, const char *path)
 {
-	if (path[0] && strcmp(path, "-") != 0 && strcmp(path, "off") != 0)
-		verify_folder(v, verify_origin(v, key), what, path);
+	char looked[PATH_TEXT_MAX];
+	int error;
+
+	if (!path[0] || strcmp(path, "-") == 0)
+		return;
+	error = -folder_file_check(path, looked, sizeof(looked));
+	if (error != 0)
+		verify_complain(v, verify_origin(v, key), "%s: %s%.200s: %s%s", what,
+				strcmp(looked, path) == 0 ? "" : "the folder ", looked, strerror(error),
+				error == ENOENT ? "; create it, it is not made" : "");
 }
 
 /* Its folder is made, but not the one that is in. */
@@ -41,8 +49,10 @@ static void verify_control(struct verifier *v)
 	const char *path = v->config->policy.control_socket;
 	char folder[PATH_TEXT_MAX], above[PATH_TEXT_MAX];
 
+	if (!path[0] || strcmp(path, "off") == 0)
+		return;
 	if (folder_check(path, folder, sizeof(folder)) != -ENOENT || folder_check(folder, above, sizeof(above)) < 0)
-		verify_file(v, "control.socket", "[control] socket", path);
+		verify_folder(v, verify_origin(v, "control.socket"), "[control] socket", path);
 }
 
 static void verify_path(struct verifier *v, const struct origin *origin, const char *what,

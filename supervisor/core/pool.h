@@ -62,7 +62,7 @@ enum event_what {
 	EV_ENDED,        /* cookie, end: reaped */
 	EV_TICK,         /* the time of pool_deadline has come */
 	EV_SKIPPED,      /* delay_ms: the supervisor itself was asleep so long; deadlines move */
-	EV_SCALE,        /* count */
+	EV_SCALE,        /* count; with keep drained slots stay so, else they are filled */
 	EV_ROLL,         /* slot or ALL_SLOTS, generation: new one, or the present one (restart) */
 	EV_POLICY,       /* policy: LIVE keys of a reload */
 	EV_DRAIN,        /* slot or ALL_SLOTS */
@@ -94,6 +94,7 @@ struct event {
 	bool permanent;
 	bool told;
 	bool fast;
+	bool keep;
 	struct ended end;
 	const struct policy *policy;
 };

@@ -67,7 +67,7 @@ void on_scale(struct pool *pool, const struct event *event)
 					    .other = before });
 	while (pool->wanted > count)
 		remove_slot(pool);
-	for (uint32_t s = 0; s < pool->wanted; s++)
+	for (uint32_t s = 0; s < pool->wanted && !event->keep; s++)
 		if (pool->slots[s].state == SLOT_DRAINED)
 			fill(pool, s, SLOT_FILL);
 	while (pool->wanted < count)

@@ -262,6 +262,50 @@ class Corners(harness.TestCase):
                 self.assertEqual({e.generation for e in c.wait_events(2, "worker.start", since=mark)}, {1})
                 self.assertIn("[env]: replaces the workers", c.ctl("config", "--diff"))
 
+    def test_what_was_drained_in_a_reload_stays_so(self):
+        """The roll is stopped and its policy taken back, with its number of workers; nobody has asked for any."""
+        policy = "[cluster]\nworkers = {}\n[ready]\nwhen = notify\n[stop]\ntimeout = 5s\n[env]\nV = {}\n"
+        for before, after in (2, 3), (3, 2):
+            for how in ("all",), ("0", "1", "2")[:after]:
+                with self.subTest(before=before, after=after, how=how):
+                    c = self.cluster("/bin/sh", "-c", f'[ "$V" = 1 ] && exec {harness.PROBE} ready; exec sleep 1000',
+                                     policy=policy.format(before, 1))
+                    c.ready(before)
+                    c.announce("note", "reload", "roll.end", "worker.stop", "worker.exit", "slot.drained")
+                    self.write(c, policy.format(after, 2))
+                    c.ctl("reload", "--no-wait")
+                    c.wait_event("worker.start", generation=2)
+                    for slot in how:
+                        c.ctl("drain", slot)
+                    c.wait_note("is in force again")
+                    mark = c.mark()
+                    c.ctl("status", status=None)
+                    self.assertEqual(c.all("worker.start", since=mark), [])
+                    self.assertEqual(harness.children(c.pid), {})
+                    c.baseline = None
+
+    def test_reset_is_waited_for_over_an_upgrade(self):
+        """Only that slot, though another one can not be ready."""
+        folder = self.scratch()
+        c = self.cluster("/bin/sh", "-c", f'while [ -e {folder}/hold ]; do sleep 0.02; done; [ "$CLUSTERD_SLOT" = 1 ] && '
+                         f'[ -e {folder}/sick ] && exit 3; exec {harness.PROBE} ready',
+                         policy="[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[exit 3]\naction = retire\n")
+        c.ready(2)
+        c.announce("worker.exit", "slot.give_up", "slot.drained")
+        for name in "sick", "hold":
+            (folder / name).touch()
+        c.kill(signal.SIGKILL, c.pid_of(1))
+        c.wait_event("worker.exit", slot=1)
+        c.ctl("drain", "0")
+        with subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "reset", "0"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, text=True) as asked:
+            mark = c.mark()
+            c.wait_event("worker.start", slot=0, since=mark)
+            c.ctl("upgrade")
+            (folder / "hold").unlink()
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 0, said)
+
     def test_reset_waits_for_what_it_has_started(self):
         folder = self.scratch()
         c = self.cluster("/bin/sh", "-c", f'[ -e {folder}/sick ] && exit 3; exec {harness.PROBE} ready',

@@ -106,6 +106,16 @@ class Comings(harness.TestCase):
         self.assertEqual(c.all("roll.begin"), [])
 
 
+    def test_what_leaves_does_not_become_two_either(self):
+        port = harness.free_port()
+        rest = LISTEN % ("z", self.at(harness.free_port()), "shared")
+        c = self.begin(rest + LISTEN % ("a", f"*:{port}", "shared"), rest, harness.PROBE, "drain=600000", "ready", workers=1)
+        c.ctl("reload")
+        self.write(c, rest + LISTEN % ("b", f"0.0.0.0:{port}", "shared") + LISTEN % ("c", f"[::]:{port}", "shared"))
+        self.assertIn("[listen c]: its address is in the socket that [listen b] goes on with", c.ctl("reload", status=1))
+        c.ctl("stop", "--now")
+        c.wait()
+
     def test_a_reload_that_ends_a_roll_by_its_number_of_workers(self):
         """The slots that the roll has yet to do go with the reload, which opens a listener: that stays, and its policy too."""
         for mode in ("shared", "hash", *(("round-robin",) if clients.has_bpf() else ())):

@@ -149,6 +149,21 @@ class Night(harness.TestCase):
         self.assertIn("group: no such group", done.stderr)
         self.assertNotIn("folder", done.stderr)
 
+    @unittest.skipUnless(os.geteuid() or clients.nobody_can(harness.CLUSTERD), "asks as nobody")
+    def test_a_log_that_is_there_needs_no_folder(self):
+        """As logrotate makes it, for somebody who may not write beside it; and a device."""
+        prefix = clients.as_nobody()[0] if os.geteuid() == 0 else ()
+        folder = self.scratch()
+        folder.chmod(0o755)
+        log = folder / "app.log"
+        log.touch()
+        log.chmod(0o666)
+        for path in log, "/dev/null":
+            done = subprocess.run([*prefix, harness.CLUSTERD, "-t", "-l", "none", "--set", "control.socket=off", "--set",
+                                   f"log.file={path}", "--", "/bin/true"], stdin=subprocess.DEVNULL, capture_output=True,
+                                  text=True, check=False, timeout=harness.DEADLINE)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_what_could_not_be_kept_is_kept_when_it_can_be(self):
         """The record of on_death = keep; what is in the way stands for a full disk."""
         folder = self.scratch()
