@@ -232,6 +232,9 @@ struct supervisor {
 	uv_timer_t strangers;
 	uv_timer_t notices; /* runs while a worker rests */
 	uv_timer_t relisten; /* runs while a listener is down */
+	uv_prepare_t asleep;
+	uint64_t asleep_ms;     /* when the loop last began to wait */
+	uint64_t late_since_ms; /* the same, of the wait that the deadline ended */
 	uv_check_t awake;    /* keep.c */
 	uv_timer_t systemd_timer;
 	int signal_fd;

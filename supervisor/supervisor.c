@@ -121,7 +121,7 @@ static void on_after_poll(uv_check_t *check)
 	uv_idle_stop(&s->no_wait);
 	s->deadline_ms = NEVER_MS;
 	if (due != NEVER_MS && now > due + LATE_MS)
-		sup_feed(s, &(struct event){ .what = EV_SKIPPED, .delay_ms = now - due });
+		sup_feed(s, &(struct event){ .what = EV_SKIPPED, .delay_ms = now - due, .asleep_ms = now - s->late_since_ms });
 	notices_read_all(s);
 	starved_spare(s);
 	sup_feed(s, &(struct event){ .what = EV_TICK });
@@ -133,10 +133,18 @@ static void on_no_wait(uv_idle_t *idle)
 	(void)idle;
 }
 
+static void on_asleep(uv_prepare_t *prepare)
+{
+	struct supervisor *s = prepare->data;
+
+	s->asleep_ms = clock_ms();
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
 
+	s->late_since_ms = s->asleep_ms; /* the next look at the kernel is a sleep of its own */
 	uv_check_start(&s->after_poll, on_after_poll);
 	uv_idle_start(&s->no_wait, on_no_wait);
 }
@@ -213,6 +221,11 @@ static int loop_open(struct supervisor *s)
 	uv_timer_init(&s->loop, &s->systemd_timer);
 	uv_check_init(&s->loop, &s->after_poll);
 	uv_idle_init(&s->loop, &s->no_wait);
+	uv_prepare_init(&s->loop, &s->asleep);
+	s->asleep.data = s;
+	s->asleep_ms = clock_ms();
+	uv_prepare_start(&s->asleep, on_asleep);
+	uv_unref((uv_handle_t *)&s->asleep);
 	s->deadline.data = s->strangers.data = s->notices.data = s;
 	s->relisten.data = s->systemd_timer.data = s;
 	s->after_poll.data = s->no_wait.data = s;
@@ -258,6 +271,7 @@ void sup_shutdown(struct supervisor *s)
 	uv_close((uv_handle_t *)&s->systemd_timer, NULL);
 	uv_close((uv_handle_t *)&s->after_poll, NULL);
 	uv_close((uv_handle_t *)&s->no_wait, NULL);
+	uv_close((uv_handle_t *)&s->asleep, NULL);
 	sup_ended(s);
 }
 

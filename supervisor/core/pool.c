@@ -203,11 +203,13 @@ void on_skipped(struct pool *pool, const struct event *event)
 			add_delay(&pool->slots[s].due_ms[n], event->delay_ms);
 		slot_arm(pool, s);
 	}
+	/* Workers that were stopped together with it have what was left to them before. */
 	for (uint32_t i = 0; i < pool->instances_max; i++) {
 		if (!pool->instances[i].cookie)
 			continue;
 		for (int n = 0; n < DUES; n++)
-			add_delay(&pool->instances[i].due_ms[n], event->delay_ms);
+			add_delay(&pool->instances[i].due_ms[n],
+				  event->asleep_ms > event->delay_ms ? event->asleep_ms : event->delay_ms);
 		instance_arm(pool, i);
 	}
 	add_delay(&pool->roll.pause_ms, event->delay_ms);

@@ -61,7 +61,7 @@ enum event_what {
 	EV_RECYCLE,      /* cookie, cause (END_RSS): replace it, new first */
 	EV_ENDED,        /* cookie, end: reaped */
 	EV_TICK,         /* the time of pool_deadline has come */
-	EV_SKIPPED,      /* delay_ms: the supervisor itself was asleep so long; deadlines move */
+	EV_SKIPPED,      /* delay_ms: so much too late it woke up; asleep_ms: it had heard nothing for so long */
 	EV_SCALE,        /* count; with keep drained slots stay so, else they are filled */
 	EV_ROLL,         /* slot or ALL_SLOTS, generation: new one, or the present one (restart) */
 	EV_POLICY,       /* policy: LIVE keys of a reload */
@@ -87,7 +87,7 @@ struct event {
 	uint32_t cookie;
 	uint32_t generation;
 	uint32_t count;
-	uint64_t delay_ms;
+	uint64_t delay_ms, asleep_ms;
 	int error;
 	int cause; /* enum end_cause */
 	enum ready_how how;
@@ -273,6 +273,7 @@ struct slot_view {
 	uint32_t streak;      /* short lives in a row */
 	uint64_t due_ms;      /* when it is respawned (BACKOFF, HELD), else NEVER_MS */
 	uint32_t restart;     /* number of the restart that waits or is under way, or 0 */
+	bool stuck;           /* its roll has failed, and its way back has used up [roll] tries */
 };
 
 struct instance_view {

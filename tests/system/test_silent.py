@@ -1,5 +1,6 @@
 """A clusterd that does not answer, because it was stopped: clusterctl says so and comes to an end."""
 
+import contextlib
 import json
 import os
 import pty
@@ -42,6 +43,28 @@ class Silent(harness.TestCase):
             self.assertEqual(errors.splitlines(),
                              [f"control: {cure}", "control: can not tell: no answer within 2.5s"])
         self.assertLess(time.monotonic() - begun, 6 * harness.SLOW)
+
+    def test_who_was_frozen_with_it_has_the_time_that_was_left(self):
+        """As `docker pause` does it: that it had no word from them is not their fault."""
+        c = self.cluster(harness.PROBE, "drain=1500", "ready", flags=("-n", 2),
+                         policy="[ready]\nwhen = notify\n[stop]\ntimeout = 2s\n")
+        c.ready(2)
+        workers = c.workers()
+        c.ctl("stop", "--no-wait")
+        for pid in workers:
+            c.wait_event("worker.stop", pid=pid)
+        for pid in (c.pid, *workers):
+            c.kill(signal.SIGSTOP, pid)
+        time.sleep(2 + 2)  # longer than they may take
+        mark = c.mark()
+        c.kill(signal.SIGCONT)
+        c.ctl("version")
+        time.sleep(0.3)
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                c.kill(signal.SIGCONT, pid)
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual([(e.code, e.signal) for e in c.wait_events(2, "worker.exit", since=mark)], [(0, None)] * 2)
 
     def test_work_is_told_too_and_done_when_it_goes_on(self):
         c = self.stopped()
