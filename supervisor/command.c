@@ -45,6 +45,15 @@ static uint16_t first_port(const struct worker *worker)
 	return 0;
 }
 
+/* Of a name that is there twice some take the first and some the last. */
+static bool is_added(const struct command *c, const char *variable)
+{
+	for (size_t i = 0; i < ADDED; i++)
+		if (strncmp(variable, c->added[i], strcspn(c->added[i], "=") + 1) == 0)
+			return true;
+	return false;
+}
+
 static int build(struct command *c, const struct worker *worker)
 {
 	size_t count = 0;
@@ -57,9 +66,11 @@ static int build(struct command *c, const struct worker *worker)
 	c->envp = calloc(count + ADDED + 1, sizeof *c->envp);
 	if (!c->envp)
 		return -ENOMEM;
-	for (size_t i = 0; i < ADDED; i++)
-		c->envp[i] = c->added[i];
-	memcpy(c->envp + ADDED, environ, count * sizeof *environ);
+	for (count = 0; count < ADDED; count++)
+		c->envp[count] = c->added[count];
+	for (char **at = environ; *at; at++)
+		if (!is_added(c, *at))
+			c->envp[count++] = *at;
 	split(&worker->launch->policy.ready_command, c->argv);
 	return spawn_resolve(c->argv[0], getenv("PATH"), c->path, sizeof c->path);
 }

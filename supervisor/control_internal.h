@@ -182,7 +182,13 @@ void serve_logs(struct client *client);
 bool wait_begin(struct client *client, enum wait_what what); /* false: refused and answered */
 void wait_join(struct client *client, const struct pool_view *pool); /* the roll under way */
 void wait_report(struct client *client, const struct report *report);
+/* Refuses where what is asked for waits for a roll that can not even go back. */
+bool wait_is_vain(struct client *client);
+#define WAIT_STUCK "the roll failed, and the old program does not get ready either; clusterd tries on; see: clusterctl status"
+void put_note(void *context, const char *line); /* control_verbs.c */
+
 void wait_check(struct client *client); /* has it come? */
+void wait_roll_ended(struct client *client, const struct report *report); /* the verdict */
 void wait_ended(struct client *client, int status);
 void serve_wait(struct client *client);
 

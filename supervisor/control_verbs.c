@@ -67,7 +67,7 @@ static void serve_scale(struct client *client)
 		begun(client);
 }
 
-static void put_note(void *context, const char *line)
+void put_note(void *context, const char *line)
 {
 	struct client *client = context;
 	struct json j;
@@ -150,11 +150,19 @@ static void serve_restart(struct client *client)
 		return;
 	sup_look(s, &view);
 	event.generation = view.pool.generation;
-	if (!in_use(client, event.slot) || !wait_begin(client, WAIT_ROLL))
+	if (!in_use(client, event.slot) || wait_is_vain(client) || !wait_begin(client, WAIT_ROLL))
 		return;
 	client->wait.slot = event.slot;
 	sup_request(s, &event);
 	tell_queued(client, &view.pool);
+	begun(client);
+}
+
+static void join(struct client *client, const struct pool_view *pool)
+{
+	if (wait_is_vain(client))
+		return;
+	wait_join(client, pool);
 	begun(client);
 }
 
@@ -173,10 +181,9 @@ static void serve_reload(struct client *client)
 	}
 	sup_look(client->control->s, &after);
 	client->wait.roll = roll;
-	if (!dry_run && roll == 0 && after.pool.roll) {
-		wait_join(client, &after.pool);
-		begun(client);
-	} else if (roll == 0 && after.pool.wanted != before.pool.wanted) {
+	if (!dry_run && roll == 0 && after.pool.roll)
+		join(client, &after.pool);
+	else if (roll == 0 && after.pool.wanted != before.pool.wanted) {
 		client->wait.what = WAIT_SCALE;
 		client->wait.count = after.pool.wanted;
 		begun(client);
@@ -235,7 +242,7 @@ static void serve_kill(struct client *client)
 
 	if (!slot_argument(client, client->request.words[0], &event.slot))
 		return;
-	if (!sup_slot(client->control->s, event.slot, &slot) || (slot.pid == 0 && slot.slot.old == 0)) {
+	if (!sup_slot(client->control->s, event.slot, &slot) || (slot.pid == 0 && slot.next_pid == 0 && slot.slot.old == 0)) {
 		client_fail(client, CODE_FAILED, "the slot holds no process");
 		return;
 	}

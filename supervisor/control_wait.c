@@ -195,7 +195,7 @@ static void put_ready(struct client *client, struct json *j)
 	json_number(j, "wanted", view.pool.wanted);
 }
 
-static void roll_ended(struct client *client, const struct report *report)
+void wait_roll_ended(struct client *client, const struct report *report)
 {
 	struct json j;
 
@@ -244,11 +244,10 @@ static void report_to_roll(struct client *client, const struct report *report)
 	if (report->what == REPORT_ROLL_SLOT && !report->ok && !wait->back)
 		wait->failed_slot = report->slot;
 	if (report->what == REPORT_ROLL_END)
-		roll_ended(client, report);
+		wait_roll_ended(client, report);
 	/* It has failed, whatever comes; nobody is kept waiting for the old program to be put back. */
 	if (report->what == REPORT_ROLL_BACK && !report->ok)
-		client_fail(client, CODE_FAILED, "the roll failed, and the old program does not get ready either; "
-			    "clusterd tries on; see: clusterctl status");
+		client_fail(client, CODE_FAILED, WAIT_STUCK);
 }
 
 void wait_report(struct client *client, const struct report *report)
@@ -420,85 +419,4 @@ void wait_ended(struct client *client, int status)
 	if (!stop)
 		json_word(&j, "error", "the cluster has stopped");
 	client_done(client, &j, stop);
-}
-
-/* The roll of all, or the restart of one slot, which has a number of its own. */
-static bool is_under_way(struct supervisor *s, const struct pool_view *pool, uint32_t roll, uint32_t *ret_slot)
-{
-	struct sup_slot view;
-
-	*ret_slot = ALL_SLOTS;
-	if (roll == pool->roll)
-		return true;
-	for (uint32_t slot = 0; slot < pool->wanted; slot++)
-		if (sup_slot(s, slot, &view) && view.slot.restart == roll) {
-			*ret_slot = slot;
-			return true;
-		}
-	return false;
-}
-
-/* After an upgrade, for who waited for that roll before it; it may have ended since. */
-static void serve_wait_roll(struct client *client)
-{
-	const struct report *last = &client->control->last_roll;
-	struct sup_view view;
-	uint32_t roll;
-
-	if (client->request.count < 2 || !proto_number(client->request.words[1], UINT32_MAX - 1, &roll)) {
-		client_fail(client, CODE_USAGE, "the number of a roll is needed");
-		return;
-	}
-	if (!wait_begin(client, WAIT_ROLL))
-		return;
-	client->wait.roll = roll;
-	sup_look(client->control->s, &view);
-	if (roll > 0 && roll == last->roll)
-		roll_ended(client, last);
-	else if (roll == 0 || !is_under_way(client->control->s, &view.pool, roll, &client->wait.slot))
-		client_fail(client, CODE_FAILED, "there is no such roll, or it has ended before the last upgrade");
-}
-
-/* After an upgrade, for who waited for that number of workers before it. */
-static void serve_wait_scale(struct client *client)
-{
-	uint32_t count;
-
-	if (client->request.count < 2 || !proto_number(client->request.words[1], UINT32_MAX - 1, &count)) {
-		client_fail(client, CODE_USAGE, "the number of workers is needed");
-		return;
-	}
-	if (!wait_begin(client, WAIT_SCALE))
-		return;
-	client->wait.count = count;
-	wait_check(client);
-}
-
-/* The same for who waited for slots to be filled again. */
-static void serve_wait_reset(struct client *client)
-{
-	uint32_t slot = ALL_SLOTS;
-
-	if (client->request.count > 1 && !slot_argument(client, client->request.words[1], &slot))
-		return;
-	if (!wait_begin(client, WAIT_RESET))
-		return;
-	client->wait.slot = slot;
-	wait_check(client);
-}
-
-void serve_wait(struct client *client)
-{
-	bool ready = strcmp(client->request.words[0], "ready") == 0;
-
-	if (strcmp(client->request.words[0], "roll") == 0)
-		serve_wait_roll(client);
-	else if (strcmp(client->request.words[0], "scale") == 0)
-		serve_wait_scale(client);
-	else if (strcmp(client->request.words[0], "reset") == 0)
-		serve_wait_reset(client);
-	else if ((!ready && strcmp(client->request.words[0], "stopped") != 0) || client->request.count > 1)
-		client_fail(client, CODE_USAGE, "wait for what: ready or stopped");
-	else if (wait_begin(client, ready ? WAIT_READY : WAIT_STOP))
-		wait_check(client);
 }

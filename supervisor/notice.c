@@ -15,6 +15,7 @@
 #include "supervisor/os/closer.h"
 #include "supervisor/os/notifysock.h"
 #include "supervisor/os/proc.h"
+#include "supervisor/probe.h"
 
 enum { ANCESTORS_MAX = 32, REST_RETRY_MS = 1000, REFUSED_INTERVAL_MS = 60000 };
 
@@ -83,6 +84,7 @@ static void heed(struct worker *worker, const struct notify_message *message)
 	if (message->stopping) {
 		if (worker->leaving_ms == 0)
 			worker->leaving_ms = clock_ms();
+		probe_stop(worker);
 		worker_feed(worker, (struct event){ .what = EV_STOPPING });
 	}
 }

@@ -203,7 +203,7 @@ static void read_answer(struct probe *p)
 
 static void send_request(struct probe *p)
 {
-	const char *path = p->aim == AIM_HEALTH ? p->s->policy.health_http
+	const char *path = p->aim == AIM_HEALTH ? p->worker->launch->policy.health_http
 	                                        : p->worker->launch->policy.ready_when.path;
 	char request[PATH_TEXT_MAX + 128];
 	int error = probe_error(p->fd);
@@ -364,8 +364,8 @@ void probe_started(struct worker *worker)
 void probe_ready(struct worker *worker)
 {
 	probe_stop(worker);
-	/* One from before the reload that added the listener can not be asked. */
-	if (worker->s->policy.health_http[0] && probed_sock(worker->s, &worker->launch->policy))
+	/* In the roll of a reload each is asked as its own policy says: the old program may not know the path. */
+	if (worker->launch->policy.health_http[0] && probed_sock(worker->s, &worker->launch->policy))
 		begin(worker, AIM_HEALTH, worker->s->policy.health_interval);
 }
 
@@ -413,7 +413,7 @@ static void ask_from_now_on(struct supervisor *s, struct worker *worker)
 	bool asked = worker->probe && worker->probe->aim == AIM_HEALTH;
 	struct instance_view view;
 
-	if (asked && !s->policy.health_http[0])
+	if (asked && !worker->launch->policy.health_http[0])
 		probe_stop(worker);
 	else if (!worker->probe && pool_instance(s->pool, worker->cookie, &view) &&
 	         view.state == INSTANCE_READY)

@@ -259,12 +259,16 @@ static void forget_rows(struct supervisor *s)
 static void try_again(struct supervisor *s)
 {
 	struct record *record = &s->record;
+	const char *failed;
 
 	if (s->orphans || clock_ms() - record->tried_ms < AGAIN_MS)
 		return;
 	record->tried_ms = clock_ms();
-	if (record->file.file.fd >= 0)
+	/* All that it names will be written again. */
+	if (record->file.file.fd >= 0) {
+		rowfile_clear(&record->file, &failed);
 		rowfile_close(&record->file, false);
+	}
 	forget_rows(s);
 	if (!record_open(s, NULL))
 		return;

@@ -353,12 +353,17 @@ static int not_connected(const struct ctl *ctl, int status)
 /* One that was killed says no word, and has stopped too. */
 static int connection_lost(struct ctl *ctl)
 {
-	int status, fd = waits_for_the_end(ctl) ? ctl_connect(ctl, true, &status) : -1;
+	int status, fd;
 
-	if (fd >= 0)
-		close(fd);
-	else if (waits_for_the_end(ctl) && status == CTL_NOT_RUNNING)
-		return CTL_DONE;
+	/* What it listened at may outlive our connection by a moment. */
+	for (int i = 0; waits_for_the_end(ctl) && i < 50 && !ctl_interrupted; i++) {
+		fd = ctl_connect(ctl, true, &status);
+		if (fd < 0 && status == CTL_NOT_RUNNING)
+			return CTL_DONE;
+		if (fd >= 0)
+			close(fd);
+		usleep(AGAIN_PAUSE_US);
+	}
 	ctl_say("%s: clusterd ended or the connection was lost", ctl->shown);
 	return CTL_FAILED;
 }

@@ -1,5 +1,6 @@
 #include "supervisor/core/pool_impl.h"
 
+#include "supervisor/core/replace.h"
 #include "supervisor/core/roll.h"
 
 /* A worker that is asked to leave while it serves may serve on for a while. */
@@ -202,6 +203,19 @@ static void kill_asked(struct pool *pool, uint32_t index)
 	stop_kill(pool, index);
 }
 
+/* The try has failed, as by any other end. While the cluster stops there is none. */
+static void kill_next(struct pool *pool, uint32_t s)
+{
+	uint32_t next = pool->slots[s].next;
+
+	if (next == NO_INDEX)
+		return;
+	instance_retire(pool, next);
+	kill_asked(pool, next);
+	slot_steer(pool, s);
+	replace_failed(pool, s, pool->instances[next].cookie);
+}
+
 void on_kill(struct pool *pool, const struct event *event)
 {
 	struct slot *slot;
@@ -210,6 +224,7 @@ void on_kill(struct pool *pool, const struct event *event)
 	if (event->slot >= pool->slots_max)
 		return;
 	slot = &pool->slots[event->slot];
+	kill_next(pool, event->slot);
 	current = slot->current;
 	for (uint32_t i = slot->old; i != NO_INDEX; i = pool->instances[i].next)
 		kill_asked(pool, i);

@@ -39,6 +39,8 @@ bool pool_slot(const struct pool *pool, uint32_t s, struct slot_view *ret)
 		.streak = slot->history.streak,
 		.due_ms = slot->waits ? pool->now_ms : slot->due_ms[SLOT_DUE_RESPAWN],
 		.restart = slot->replace_roll,
+		.stuck = slot->replace == REPLACE_ROLL && pool->roll.back &&
+			 slot->replace_tries >= pool->policy->roll_tries,
 	};
 	return true;
 }

@@ -168,8 +168,8 @@ static void probe(struct assembler *a, const struct steer_params *p)
 	emit(a, BPF_STX | BPF_MEM | BPF_W, 10, 7, KEY, 0);
 	select_socket(a, p);
 	jump(a, BPF_JEQ | BPF_K, 0, 0, 0, LABEL_PASS);
-	set(a, 0, SK_DROP);
-	emit(a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	/* Nobody sits there, so nobody asks there either: it is a client who got that port. */
+	jump(a, BPF_JA, 0, 0, 0, LABEL_CHOOSE);
 }
 
 /*

@@ -76,6 +76,22 @@ class Comings(harness.TestCase):
         self.assertEqual(c.all("health", since=mark), [])
         self.assertEqual(c.pid_of(0), new)
 
+    @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
+    def test_the_old_program_is_asked_as_its_own_policy_says(self):
+        """The reload brings another path for the health question, which kills whoever is asked."""
+        rest = NEVER_ENDS + LISTEN % ("a", self.at(harness.free_port()), "round-robin")
+        ask = "[health]\nhttp = %s\ninterval = 100ms\ntimeout = 100ms\n[env]\nV = %d\n"
+        c = self.begin(rest + ask % ("/print=asked", 1), rest + ask % ("/exit=3", 2), workers=2)
+        old = c.pid_of(1)
+        mark = c.mark()
+        c.ctl("reload", "--no-wait")
+        for _ in range(3):
+            c.wait_event("worker.exit", since=mark, slot=0, code=3)
+            mark = c.mark()
+        self.assertEqual(c.pid_of(1), old)
+        asked = c.lines.count("asked")
+        harness.eventually(lambda: c.lines.count("asked") > asked, "the old one is asked as before")
+
     def test_one_that_is_open_still_stays_as_it_is(self):
         """It was taken away, and comes back with another balance while workers that have it drain."""
         a, b = harness.free_port(), harness.free_port()

@@ -241,6 +241,39 @@ class Night(harness.TestCase):
         self.assertEqual(c.wait(), 0)
         self.assertLess(time.monotonic() - begin, 20)  # the time to stop is 30 s
 
+    def test_kill_means_the_new_worker_of_a_roll_too(self):
+        c = self.start(1, "sh", "-c", '[ "$CLUSTERD_GENERATION" = 1 ] || exec sleep 1000; exec "$0" ready serve', harness.PROBE,
+                       policy="[roll]\ntries = 1\n")
+        c.announce("worker.exit", "roll.slot", "roll.end", "note")
+        old = c.pid_of(0)
+        mark = c.mark()
+        with self.asked(c, "roll") as asked:
+            new = c.wait_event("worker.start", since=mark).pid
+            self.ask(c, "kill", "0")
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(asked.returncode, 1, said)
+        self.assertEqual({c.wait_event("worker.exit", since=mark, pid=pid).signal for pid in (old, new)}, {"SIGKILL"})
+        c.wait_event("worker.ready", since=mark)
+
+    def test_a_command_gets_the_port_of_its_worker(self):
+        """Whatever clusterd itself was started with: it may be the worker of another one."""
+        folder = self.scratch()
+        c = self.cluster(*SERVE, env={"PORT": "7777", "CLUSTERD_SLOT": "9"},
+                         policy="[cluster]\nworkers = 1\n[ready]\nwhen = command\n"
+                                f"command = /bin/sh -c 'env >{folder}/env.new; mv {folder}/env.new {folder}/env'\n")
+        c.ready(1)
+        lines = (folder / "env").read_text().splitlines()
+        self.assertEqual(sorted(line for line in lines if line.startswith(("PORT=", "CLUSTERD_SLOT="))),
+                         ["CLUSTERD_SLOT=0", f"PORT={c.port}"])
+
+    def test_wait_ready_says_that_a_roll_keeps_it(self):
+        c = self.start(2, policy="[roll]\npause = 1h\n")
+        c.announce("roll.end")
+        c.ctl("roll", "--no-wait")
+        c.wait_event("roll.slot")
+        self.assertIn("roll 1 is under way: its end is waited for\n",
+                      self.ask(c, "wait", "ready", "--timeout", "100ms", status=75))
+
     def test_who_is_killed_while_it_drains_was_killed(self):
         c = self.start(1, harness.PROBE, "drain=600000", "ready", "serve")
         c.announce("worker.exit")
@@ -307,9 +340,10 @@ class Night(harness.TestCase):
     def test_who_follows_sees_the_end(self):
         c = self.start(1)
         with self.asked(c, "events", "-f") as asked:
+            said = asked.stdout.readline()  # it follows
             c.ctl("stop")
             c.wait()
-            said = asked.communicate(timeout=harness.DEADLINE)[0]
+            said += asked.communicate(timeout=harness.DEADLINE)[0]
         self.assertEqual(asked.returncode, 0, said)
         self.assertIn(" worker.exit ", said)
         self.assertTrue(said.endswith("control: stopped, exit status 0\n"), said)

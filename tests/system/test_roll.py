@@ -140,6 +140,11 @@ class RowG(harness.TestCase):
         stuck = c.wait_event("roll.back", ok=False)
         self.assertEqual((stuck.slot, stuck.level), (0, "error"))
         self.assertEqual(c.all("roll.end"), [])
+        for words in ("reload",), ("restart", "1"):  # who comes later is not kept waiting either
+            done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), *words], stdin=subprocess.DEVNULL, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=harness.DEADLINE)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("the old program does not get ready either; clusterd tries on", done.stdout)
         self.script(program, good)
         self.assertEqual(c.wait_event("roll.end").verdict, "rolled-back")
         self.assertEqual(len(c.all("roll.back")), 2)

@@ -79,6 +79,8 @@ static const struct story stories[] = {
 	{ "stop: one signal, the timeout, SIGKILL to the group", QUIET, 0,
 	  TWO_READY "stop > -0, term #1, -1, term #2; end 1 0 > died #1 none; at 30000 > ; at 30001 > escalate #2, kill! #2; "
 	  "end 2 -9 > died #2 none, exit 0" },
+	{ "kill during a roll: the new one too, and that was a try", QUIET "ready.when=notify roll.tries=2", 0,
+	  TWO_READY "restart 0 > spawn 0#3; spawned 3; kill 0 > kill! #3, try 0 1, -0, move 0, kill! #1; end 1 -9 > died #1 respawn, spawn 0#4" },
 	{ "kill while the cluster stops", QUIET, 0,
 	  TWO_READY "stop > -0, term #1, -1, term #2; kill 1 > kill! #2; end 2 -9 > died #2 none; end 1 0 > died #1 none, exit 0" },
 	{ "stop.kill = process", QUIET "stop.kill=process stop.timeout=1s", 0,
