@@ -182,6 +182,7 @@ void serve_logs(struct client *client);
 bool wait_begin(struct client *client, enum wait_what what); /* false: refused and answered */
 void wait_join(struct client *client, const struct pool_view *pool); /* the roll under way */
 void wait_report(struct client *client, const struct report *report);
+
 /* Refuses where what is asked for waits for a roll that can not even go back. */
 bool wait_is_vain(struct client *client);
 #define WAIT_STUCK "the roll failed, and the old program does not get ready either; clusterd tries on; see: clusterctl status"

@@ -20,16 +20,16 @@ static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, 
 	return error;
 }
 
-/*
- * Opens the folder, made with mode 0700 if it is missing. It has to belong to us or
- * to root, and nobody else may be able to replace what is in it: not writable by
- * others, or sticky. The same of a link to it (/var/run is one): in /tmp anybody can make one.
- */
 static bool is_foreign(const struct stat *info)
 {
 	return info->st_uid != geteuid() && info->st_uid != 0;
 }
 
+/*
+ * Opens the folder, made with mode 0700 if it is missing. It has to belong to us or
+ * to root, and nobody else may be able to replace what is in it: not writable by
+ * others, or sticky. The same of a link to it (/var/run is one): in /tmp anybody can make one.
+ */
 static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PROBLEM_MAX])
 {
 	scoped_fd fd = -1;

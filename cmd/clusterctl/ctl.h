@@ -90,9 +90,10 @@ int ctl_connect(struct ctl *ctl, bool quiet, int *ret_status);
 /* Returns an fd, or -1 with errno; EAGAIN: for CTL_SILENCE_MS nobody took the connection. */
 int ctl_connect_path(const char *path);
 
-/* Calls back for every control socket of this user, live or not. */
-/* Whether the terminal is one that can be drawn on, and in colours. */
+/* Whether the terminal is one that can be drawn on, and in colours: main.c. */
 bool ctl_draws(void);
+
+/* Calls back for every control socket of this user, live or not. */
 void ctl_each(void (*each)(void *context, const char *path, const char *name), void *context);
 bool ctl_folder(unsigned index, char *folder, size_t size);
 
@@ -176,7 +177,7 @@ void status_free(struct status *status);
 int status_code(const struct status *status);
 /* What to do when no worker is wanted; nothing is said when some are. */
 void put_paused(const json_t *line, FILE *out);
-/* The screen of `status`; `wide` adds the columns of `top`. */
+/* The screen of `status` and `top`. */
 void status_print(const struct status *status, const struct ctl *ctl, FILE *out);
 
 /* ---- one function a verb ---- */

@@ -90,7 +90,6 @@ int run_help(struct ctl *ctl)
 	return CTL_DONE;
 }
 
-/* --color, NO_COLOR, CLICOLOR_FORCE, terminal: the first that says something counts. */
 bool ctl_draws(void)
 {
 	const char *term = getenv("TERM");
@@ -98,6 +97,7 @@ bool ctl_draws(void)
 	return term && *term && strcmp(term, "dumb") != 0;
 }
 
+/* --color, NO_COLOR, CLICOLOR_FORCE, terminal: the first that says something counts. */
 static bool want_paint(const struct ctl *ctl)
 {
 	const char *no = getenv("NO_COLOR"), *force = getenv("CLICOLOR_FORCE");

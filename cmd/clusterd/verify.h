@@ -17,10 +17,10 @@ struct verifier {
 	int complaints;
 };
 
-/* A complaint about what was set there. */
 bool verify_is_user(const char *name);  /* or a number */
 bool verify_is_group(const char *name); /* or a number, or "" */
 
+/* A complaint about what was set there. */
 void verify_complain(struct verifier *v, const struct origin *origin, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

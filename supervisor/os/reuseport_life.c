@@ -192,7 +192,6 @@ static int take_sockets(struct reuseport *group, const int *sockets, uint32_t co
 		if (error != 0)
 			return error;
 		group->slots[slot].fd = sockets[slot];
-		group->slots[slot].key = slot;
 		group->open += sockets[slot] >= 0;
 	}
 	return 0;
