@@ -129,11 +129,21 @@ static bool replace_kind_valid(const struct pool *pool, const struct slot *slot)
 	return false;
 }
 
-static bool replace_valid(const struct slot *slot)
+/* It was switched, and the roll waits until it serves again. */
+static bool held_valid(const struct pool *pool, const struct slot *slot)
+{
+	return slot->replace == REPLACE_ROLL && !pool->roll.back && !slot->steered &&
+	       (slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF ||
+		slot->state == SLOT_HELD);
+}
+
+static bool replace_valid(const struct pool *pool, const struct slot *slot)
 {
 	bool retry = slot->due_ms[SLOT_DUE_RETRY] != NEVER_MS;
 	bool next = slot->next != NO_INDEX;
 
+	if (slot->replacing && !retry && !next)
+		return held_valid(pool, slot);
 	if (slot->replacing)
 		return slot->replace != REPLACE_NO && retry != next;
 	return !retry && !next;
@@ -188,7 +198,7 @@ static bool slot_valid(const struct pool *pool, uint32_t s)
 		return false;
 	if (slot->steered != (serves(pool, slot->current) || serves(pool, slot->next)))
 		return false;
-	return timer_valid(slot) && replace_kind_valid(pool, slot) && replace_valid(slot) &&
+	return timer_valid(slot) && replace_kind_valid(pool, slot) && replace_valid(pool, slot) &&
 	       olds_valid(pool, s) &&
 	       held_by(pool, s, slot->current, ROLE_CURRENT) &&
 	       held_by(pool, s, slot->next, ROLE_NEXT) &&

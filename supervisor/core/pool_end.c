@@ -35,6 +35,7 @@ static void follow(struct pool *pool, uint32_t s, const struct decision *d)
 		stop_all(pool, STATUS_GAVE_UP, d->why);
 	} else if (d->next == NEXT_RETIRE) {
 		slot_do(pool, s, SLOT_RETIRE, 0);
+		roll_retired(pool, s);
 		slot_settle(pool, s);
 		slot_boot_failed(pool, s, BOOT_FAILURES);
 	} else if (d->held) {
@@ -72,8 +73,10 @@ static struct decision decide_current(struct pool *pool, const struct slot *slot
 	return decide_end(pool->policy, &slot->history, &pool->cluster, &life, pool_dice(pool));
 }
 
-static void current_ended(struct pool *pool, uint32_t s, const struct decision *d)
+static void current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const struct decision *d)
 {
+	bool unstable = d->streak > pool->slots[s].history.streak;
+
 	if (pool->stopping) {
 		slot_do(pool, s, SLOT_LOST, 0);
 		return;
@@ -87,6 +90,7 @@ static void current_ended(struct pool *pool, uint32_t s, const struct decision *
 		slot_do(pool, s, SLOT_RENEW, 0);
 	else
 		follow(pool, s, d);
+	roll_current_ended(pool, s, cookie, unstable);
 }
 
 /* An end is reported before its decision is carried out, which is when the slot counts it. */
@@ -140,7 +144,7 @@ void on_ended(struct pool *pool, const struct event *event)
 	report_end(pool, &was, event, &d);
 	slot_settle(pool, was.slot);
 	if (was.role == ROLE_CURRENT)
-		current_ended(pool, was.slot, &d);
+		current_ended(pool, was.slot, was.cookie, &d);
 	else if (was.role == ROLE_NEXT && !pool->stopping)
 		replace_failed(pool, was.slot, was.cookie);
 	slot_all_gone(pool, was.slot);
@@ -170,16 +174,19 @@ static struct decision decide_unspawned(struct pool *pool, const struct slot *sl
 				  pool_dice(pool));
 }
 
-static void current_unspawned(struct pool *pool, uint32_t s, int error, const struct decision *d)
+static void current_unspawned(struct pool *pool, uint32_t s, const struct event *event,
+			      const struct decision *d)
 {
 	enum { NO_SUCH_FILE = 2 }; /* ENOENT, the same on every Linux */
+	bool unstable = d->streak > pool->slots[s].history.streak;
 
 	if (!pool->stopping && (d->next != NEXT_EXIT || d->why != WHY_SPAWN)) {
 		follow(pool, s, d);
+		roll_current_ended(pool, s, event->cookie, unstable);
 		return;
 	}
 	slot_do(pool, s, SLOT_LOST, 0);
-	stop_all(pool, error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE, WHY_SPAWN);
+	stop_all(pool, event->error == NO_SUCH_FILE ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE, WHY_SPAWN);
 }
 
 void on_spawn_failed(struct pool *pool, const struct event *event)
@@ -202,7 +209,7 @@ void on_spawn_failed(struct pool *pool, const struct event *event)
 	report_spawn_error(pool, &was, event->error, &d);
 	slot_settle(pool, s);
 	if (was.role == ROLE_CURRENT)
-		current_unspawned(pool, s, event->error, &d);
+		current_unspawned(pool, s, event, &d);
 	else if (was.role == ROLE_NEXT && !pool->stopping)
 		replace_failed(pool, s, was.cookie);
 	slot_all_gone(pool, s);

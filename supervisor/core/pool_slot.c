@@ -1,6 +1,7 @@
 #include "supervisor/core/pool_impl.h"
 
 #include "supervisor/core/replace.h"
+#include "supervisor/core/roll.h"
 
 /* ---- lists of slots ---- */
 
@@ -174,6 +175,7 @@ void slot_steer(struct pool *pool, uint32_t s)
 	else
 		pool->ready--;
 	pool_emit(pool, &(struct action){ .what = ACT_STEER, .slot = s, .on = on });
+	roll_steered(pool, s);
 	if (!on && pool->ready > 0 && !pool->stopping)
 		pool_emit(pool, &(struct action){ .what = ACT_MOVE, .slot = s });
 }

@@ -34,12 +34,12 @@ void replace_drop(struct pool *pool, uint32_t s, enum end_cause cause)
 
 	if (pool->slots[s].replace == REPLACE_NO)
 		return;
+	if (next != NO_INDEX) {
+		instance_retire(pool, next);
+		stop_begin(pool, next, cause);
+		slot_steer(pool, s);
+	}
 	done(pool, s);
-	if (next == NO_INDEX)
-		return;
-	instance_retire(pool, next);
-	stop_begin(pool, next, cause);
-	slot_steer(pool, s);
 }
 
 void replace_pointless(struct pool *pool, uint32_t s)
@@ -79,6 +79,7 @@ static void start(struct pool *pool, uint32_t s)
 	pool->replacing[kind]++;
 	if (kind == REPLACE_ROLL && !roll_needs(pool, s)) {
 		done(pool, s);
+		roll_steered(pool, s);
 		return;
 	}
 	if (kind == REPLACE_RECYCLE && slot->replace_tries == 0)
@@ -138,6 +139,11 @@ static void report_slot(struct pool *pool, uint32_t s, uint32_t cookie, uint32_t
 					    .count = slot->replace_tries });
 }
 
+void replace_report_failed(struct pool *pool, uint32_t s, uint32_t cookie)
+{
+	report_slot(pool, s, cookie, 0, false);
+}
+
 /* NEXT takes over. */
 void replace_proven(struct pool *pool, uint32_t s)
 {
@@ -180,7 +186,7 @@ void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie)
 
 	if (slot->replace_tries < UINT32_MAX)
 		slot->replace_tries++;
-	report_slot(pool, s, cookie, 0, false);
+	replace_report_failed(pool, s, cookie);
 	if (slot->replace == REPLACE_RECYCLE && !serves(pool, slot->current)) {
 		done(pool, s);
 		return;

@@ -41,4 +41,7 @@ void replace_proven(struct pool *pool, uint32_t s);
 /* The NEXT of the slot, known by `cookie`, is gone or leaving. */
 void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie);
 
+/* Tells that it was the try of number replace_tries. */
+void replace_report_failed(struct pool *pool, uint32_t s, uint32_t cookie);
+
 #endif

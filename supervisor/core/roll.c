@@ -287,7 +287,8 @@ void roll_switched(struct pool *pool)
 
 	roll->done++;
 	roll->proven = true;
-	if (pool->policy->roll_pause && pool->queues[REPLACE_ROLL].first != NO_INDEX)
+	/* It is for watching what is new; the way back is no time to wait. */
+	if (!roll->back && pool->policy->roll_pause && pool->queues[REPLACE_ROLL].first != NO_INDEX)
 		roll_set_pause(pool, pool_after(pool, pool->policy->roll_pause));
 }
 
@@ -325,6 +326,59 @@ void roll_failed(struct pool *pool, uint32_t s)
 	roll->back = true;
 	roll->generation = pool->generation;
 	queue_all(pool);
+}
+
+/* ---- what is through, and fails after all ---- */
+
+/* Held: it has left the queue, has no NEXT and waits for none. */
+static bool held(const struct slot *slot)
+{
+	return slot->replace == REPLACE_ROLL && slot->replacing && slot->next == NO_INDEX &&
+	       slot->due_ms[SLOT_DUE_RETRY] == NEVER_MS;
+}
+
+static bool fills_itself(const struct slot *slot)
+{
+	return slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF || slot->state == SLOT_HELD;
+}
+
+static void hold(struct pool *pool, uint32_t s)
+{
+	struct slot *slot = &pool->slots[s];
+
+	if (!pool->roll.number || pool->roll.back || slot->replace != REPLACE_NO || slot->steered ||
+	    !fills_itself(slot))
+		return;
+	slot->replace = REPLACE_ROLL;
+	slot->replacing = true;
+	pool->replacing[REPLACE_ROLL]++;
+}
+
+void roll_steered(struct pool *pool, uint32_t s)
+{
+	if (!pool->slots[s].steered)
+		hold(pool, s);
+	else if (held(&pool->slots[s]))
+		replace_drop(pool, s, END_ROLL);
+}
+
+void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, bool unstable)
+{
+	struct slot *slot = &pool->slots[s];
+
+	hold(pool, s);
+	if (!held(slot) || !unstable)
+		return;
+	slot->replace_tries = slot->history.streak;
+	replace_report_failed(pool, s, cookie);
+	if (slot->replace_tries >= pool->policy->roll_tries)
+		roll_failed(pool, s);
+}
+
+void roll_retired(struct pool *pool, uint32_t s)
+{
+	if (held(&pool->slots[s]))
+		replace_drop(pool, s, END_ROLL);
 }
 
 bool roll_finish(struct pool *pool)

@@ -14,6 +14,12 @@
  *   on_failure = stop      VERDICT_FAILED; each slot keeps what it runs
  * A roll to the present generation (a restart) has nothing to go back to: it stops.
  *
+ * A slot that is through and no longer serves is held: it counts among the `surge` again
+ * until it serves, so the roll does not take the next one nor come to its end before. Each
+ * end that [restart] counts as an unstable life is a failed try of that slot, and as many
+ * in a row as [restart] doubles its delay for; a stable life forgets them. On the way back
+ * the slots have only to be switched.
+ *
  * A second roll of all supersedes the first; the generation that counts changes only
  * when a roll is done. EV_ROLL of one slot restarts it with the generation that counts,
  * has a number of its own and waits while a roll of all is under way. Where that roll has
@@ -45,6 +51,12 @@ bool roll_needs(const struct pool *pool, uint32_t s);
 void roll_switched(struct pool *pool);
 /* The slot has failed `tries` times, not on the way back. */
 void roll_failed(struct pool *pool, uint32_t s);
+/* The slot begins or ceases to serve, or to try to. */
+void roll_steered(struct pool *pool, uint32_t s);
+/* The current worker of the slot, known by `cookie`, has ended and what follows is under way. */
+void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, bool unstable);
+/* Nothing will follow in the slot. */
+void roll_retired(struct pool *pool, uint32_t s);
 void roll_report_back(struct pool *pool, uint32_t s, bool begins);
 void roll_restart_end(struct pool *pool, uint32_t s, enum verdict verdict);
 void roll_set_pause(struct pool *pool, uint64_t at_ms);

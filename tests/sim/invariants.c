@@ -215,6 +215,17 @@ static void check_recycled(const struct world *world, uint32_t s)
 		HOLDS(world, slot->current != NO_INDEX || slot->next != NO_INDEX);
 }
 
+/* What a roll is through with serves, or the roll waits for it. */
+static void check_through(const struct world *world, uint32_t s)
+{
+	const struct slot *slot = &world->pool->slots[s];
+	bool fills_itself = slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF ||
+			    slot->state == SLOT_HELD;
+
+	if (world->pool->roll.number && !world->pool->roll.back && slot->replace == REPLACE_NO)
+		HOLDS(world, slot->steered || !fills_itself);
+}
+
 /* No slot is held for longer than the policy in force lets it. */
 static void check_held(const struct world *world, const struct slot_view *view)
 {
@@ -253,6 +264,7 @@ static void check_slot(struct world *world, uint32_t s)
 	check_held(world, &view);
 	check_age(world, s);
 	check_recycled(world, s);
+	check_through(world, s);
 }
 
 static void check_sums(struct world *world)

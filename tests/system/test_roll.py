@@ -239,6 +239,29 @@ class RowG(harness.TestCase):
         self.assertEqual(c.workers(), [old])
         self.assertEqual(len(c.all("worker.ready", since=mark)), 3)
 
+    def test_G9_dead_once_it_has_taken_over(self):
+        """The roll waits for its slot, and after as many as `tries` of them all goes back."""
+        c = self.start(tries=2)
+        quick = c.policy_file.read_text()
+        c.policy_file.write_text(quick.replace("[roll]\n", "[roll]\npause = 1h\n"))
+        c.ctl("reload")
+        c.announce("worker.exit", "roll.slot", "roll.back", "roll.end", "note")
+        other = c.pid_of(1)
+        client = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "roll"], text=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        c.wait_event("roll.slot", slot=0, ok=True)
+        for tries in (1, 2):
+            mark = c.mark()
+            os.kill(c.pid_of(0), signal.SIGSEGV)
+            c.wait_event("roll.slot", slot=0, ok=False, tries=tries)
+            self.assertEqual(c.wait_event("worker.ready", since=mark, slot=0).generation, 3 - tries)
+        said = client.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(client.returncode, 1, said)
+        self.assertIn("\n  slot 0  try 1 failed\n", said)
+        self.assertIn("\n  slot 0  try 2 failed\n  slot 0  failed; what was replaced goes back to generation 1\n", said)
+        self.assertEqual(c.wait_event("roll.end").verdict, "rolled-back")
+        self.assertEqual(c.pid_of(1), other)
+
     def test_G10_everything_is_read_again(self):
         folder = self.folder()
         for version in ("1", "2"):

@@ -41,8 +41,42 @@ static const struct story stories[] = {
 	  TWO_READY "roll 2; spawned 3; end 1 1 > -0, move 0, died #1 respawn 3; ready 3 > +0, spawn 1#4g2; at 4 > " },
 	{ "the old one dies while the new one is being proven", QUIET, 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; end 1 1 > died #1 unasked, spawn 1#4g2" },
-	{ "a switched slot crashes during the roll: the new generation again", QUIET, 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 3 1 > -0, move 0, died #3 respawn 3; at 104 > spawn 0#5g2" },
+	{ "a switched slot crashes during the roll: the new generation again, and the roll waits for it", QUIET "roll.tries=3", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104 > spawn 0#5g2; "
+	  "spawned 4; ready 4; at 204 > term #2; spawned 5; end 5 1 > died #5 respawn 6, try 0 2; at 210 > spawn 0#6g2; spawned 6; "
+	  "ready 6 > +0, generation 2, rolled done" },
+	{ "... which takes no other one meanwhile", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; at 1000; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; "
+	  "at 1003 > spawn 0#4g2; at 1101 > ; spawned 4; at 9000 > ; ready 4 > +0, spawn 1#5g2" },
+	{ "... and goes back after `tries` of them, also of those that got ready", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 -11 > -0, move 0, died #3 respawn 3, try 0 1; at 104 > spawn 0#4g2; "
+	  "spawned 4; ready 4 > +0; at 900; end 4 -11 > -0, move 0, died #4 respawn 6, try 0 2, back 0, spawn 0#5; spawned 5; ready 5 > +0, generation 1, rolled back" },
+	{ "... and with nothing to go back to it fails", QUIET "roll.tries=1 roll.pause=1s", 0,
+	  TWO_READY "roll 1; spawned 3; ready 3; at 101 > term #1; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1, rolled failed; at 104 > spawn 0#4" },
+	{ "... a stable life forgets what failed", QUIET "restart.stable=1s roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104 > spawn 0#4g2; "
+	  "spawned 4; ready 4 > +0; at 1104; end 4 1 > -0, move 0, died #4 respawn, spawn 0#5g2; spawned 5; ready 5 > +0; "
+	  "end 5 1 > -0, move 0, died #5 respawn 3, try 0 1" },
+	{ "... what could not be started is one too", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104 > spawn 0#4g2; "
+	  "unspawned 4 11 > error 0 respawn 100, try 0 2, back 0, spawn 0#5" },
+	{ "who is hung keeps it waiting from then on, not from its end", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; at 900; sick 3 > -0, move 0, abrt #3; at 1101 > ; "
+	  "end 3 -6 > died #3 respawn 3, try 0 1; at 1104 > spawn 0#4g2; spawned 4; ready 4 > +0, spawn 1#5g2" },
+	{ "whom the operator kills is no try, and waited for", QUIET "roll.tries=1 roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; kill 0 > -0, move 0, kill! #3; end 3 -9 > died #3 respawn, spawn 0#4g2; "
+	  "at 1101 > ; spawned 4; ready 4 > +0, spawn 1#5g2" },
+	{ "what a rule retires is not waited for", QUIET "restart.when=on-failure roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 3 0 > -0, move 0, died #3 retire; at 1101 > spawn 1#4g2" },
+	{ "nor what is held and then retired", QUIET "restart.burst=1 restart.give_up=retire roll.tries=9", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 3 1; at 104 > spawn 0#5g2; spawned 4; ready 4; at 204 > term #2; "
+	  "unspawned 5 11 > error 0 retire, giveup 0 retire, generation 2, rolled done" },
+	{ "... unless it is wanted again", QUIET "restart.when=on-failure roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 3 0 > -0, move 0, died #3 retire; reset 0 > spawn 0#4g2; at 1101 > ; "
+	  "spawned 4; ready 4 > +0, spawn 1#5g2" },
+	{ "nor what is drained or scaled away", QUIET "roll.pause=1s", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101 > term #1; end 4 1 > -0, move 0, died #4 respawn 3, try 0 1; drain 0 > ; "
+	  "at 1101 > spawn 1#5g2" },
 	{ "a slot not yet reached crashes: the old generation", QUIET, 0,
 	  TWO_READY "roll 2; end 2 1 > -1, move 1, died #2 respawn 3; at 4 > spawn 1#4" },
 	{ "a drained slot gets its new worker when its turn comes", QUIET, 0,

@@ -12,6 +12,7 @@ static const char *const scripts[] = {
 	"start 3; spawned 1; spawned 2; spawned 3; ready 1; ready 2; roll 2; spawned 4; end 4 1",
 	"start 3; spawned 1; ready 1; big 1; restart 1; drain 2; scale 4",
 	"start 2; spawned 1; ready 1; roll 2; spawned 3; ready 3; at 101; stopping 3; kill 0",
+	"start 2; spawned 1; spawned 2; ready 1; ready 2; roll 2; spawned 3; ready 3; at 101; end 3 1",
 	"start 2; spawned 1; spawned 2; ready 1; stop; at 30001; at 40001",
 	"start 4; scale 1; scale 4; scale 2",
 };
@@ -201,6 +202,30 @@ START_TEST(resized_it_goes_on)
 }
 END_TEST
 
+/* A slot that a roll is through with is waited for only where it does not serve, and not on the way back. */
+START_TEST(what_a_roll_waits_for)
+{
+	struct play p;
+	struct slot *slot;
+
+	play_begin(&p, QUIET "roll.tries=9 roll.pause=1h", 4, 16);
+	play(&p, "start 2; spawned 1; spawned 2; ready 1; ready 2; roll 2; spawned 3; ready 3; at 101");
+	slot = &p.pool->slots[0];
+	play(&p, "end 3 1");
+	ck_assert(slot->replacing && slot->next == NO_INDEX && pool_valid(p.pool));
+	p.pool->roll.back = true;
+	ck_assert(!pool_valid(p.pool));
+	p.pool->roll.back = false;
+	play(&p, "at 104; spawned 4; ready 4");
+	ck_assert(!slot->replacing && pool_valid(p.pool));
+	slot->replace = REPLACE_ROLL;
+	slot->replacing = true;
+	p.pool->replacing[REPLACE_ROLL]++;
+	ck_assert(!pool_valid(p.pool));
+	play_end(&p);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, round_trip, 0, SCRIPTS);
@@ -210,6 +235,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, a_clock_at_its_end_is_refused);
 	tcase_add_test(tests, does_not_fit_a_smaller_pool);
 	tcase_add_test(tests, resized_it_goes_on);
+	tcase_add_test(tests, what_a_roll_waits_for);
 }
 
 int main(void)
