@@ -26,6 +26,7 @@ TESTS = {
     "config/": CONFIG,
     "supervisor/core/": POOL,
     "supervisor/core/brief.c": ["core_proto"],
+    "supervisor/core/check.c": ["core_state"],
     "supervisor/core/record.c": ["core_record"],
     "supervisor/core/reserved.c": ["core_envp"],
     "supervisor/hear.c": ["glue_hear"],
