@@ -162,7 +162,6 @@ int control_adopt(struct control *control, const struct policy *policy, int fd,
 bool peer_may(const struct control *control, int fd);
 pid_t peer_pid(int fd); /* that connected, or -1 */
 uid_t peer_uid(int fd);
-int group_of(const char *name, gid_t *ret);
 
 /* control_verbs.c */
 void request_serve(struct client *client);

@@ -10,9 +10,8 @@
 #include "supervisor/control_internal.h"
 #include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
-#include "supervisor/os/scope.h"
-
-enum { AGAIN_MS = 10000 };
+#include "supervisor/os/folder.h"
+#include "supervisor/owner.h"
 
 static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, const char *what)
 {
@@ -20,34 +19,16 @@ static int tell(char problem[CONTROL_PROBLEM_MAX], int error, const char *path, 
 	return error;
 }
 
-static bool is_foreign(const struct stat *info)
+/* Made with mode 0700 if it is missing; nobody else may be able to replace what is in it. */
+static int folder_ready(const char *folder, char problem[CONTROL_PROBLEM_MAX])
 {
-	return info->st_uid != geteuid() && info->st_uid != 0;
-}
-
-/*
- * Opens the folder, made with mode 0700 if it is missing. It has to belong to us or
- * to root, and nobody else may be able to replace what is in it: not writable by
- * others, or sticky. The same of a link to it (/var/run is one): in /tmp anybody can make one.
- */
-static int folder_open(const char *folder, int *ret_fd, char problem[CONTROL_PROBLEM_MAX])
-{
-	scoped_fd fd = -1;
-	struct stat info;
+	const char *why;
+	int rc;
 
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		return tell(problem, -errno, folder, strerror(errno));
-	if (lstat(folder, &info) == 0 && S_ISLNK(info.st_mode) && is_foreign(&info))
-		return tell(problem, -EPERM, folder, "a link of another user");
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &info) < 0)
-		return tell(problem, -errno, folder, strerror(errno));
-	if (is_foreign(&info))
-		return tell(problem, -EPERM, folder, "the folder belongs to another user");
-	if ((info.st_mode & 022) && !(info.st_mode & S_ISVTX))
-		return tell(problem, -EPERM, folder, "others may write to the folder");
-	*ret_fd = fd_take(&fd);
-	return 0;
+	rc = folder_trust(folder, &why);
+	return rc < 0 ? tell(problem, rc, folder, why) : 0;
 }
 
 static int in_use(const char *path, char problem[CONTROL_PROBLEM_MAX])
@@ -101,8 +82,7 @@ static int bind_path(const struct control *control, const struct policy *policy,
 static int open_in(const struct control *control, const char *folder, const struct policy *policy,
                    bool hurried, struct listening *ret, char problem[CONTROL_PROBLEM_MAX])
 {
-	scoped_fd fd = -1;
-	int r = folder_open(folder, &fd, problem);
+	int r = folder_ready(folder, problem);
 
 	if (r < 0)
 		return r;
@@ -161,7 +141,7 @@ static int open_default(struct control *control, const struct policy *policy, co
 int control_open(struct control *control, const struct policy *policy, const char *name,
                  char problem[CONTROL_PROBLEM_MAX])
 {
-	if (policy->control_group[0] && group_of(policy->control_group, &control->group) < 0)
+	if (policy->control_group[0] && owner_group(policy->control_group, &control->group) < 0)
 		return tell(problem, -ENOENT, policy->control_group, "there is no such group");
 	if (policy->control_socket[0])
 		return open_given(control, policy, problem);
@@ -177,17 +157,13 @@ static int place(const struct policy *policy, const char *name, char ret[CONTROL
 	int r = tell(problem, -ENOENT, name, "there is no folder for it");
 
 	if (policy->control_socket[0] && strcmp(policy->control_socket, "off") != 0) {
-		scoped_fd fd = -1;
-
 		snprintf(ret, CONTROL_PATH_MAX, "%.107s", policy->control_socket);
 		folder_of(ret, folder);
-		return folder_open(folder, &fd, problem);
+		return folder_ready(folder, problem);
 	}
 	for (unsigned i = 0; proto_folder(i, geteuid(), runtime, folder, sizeof folder); i++) {
-		scoped_fd fd = -1;
-
-		r = folder_open(folder, &fd, problem);
-		if (r == 0 && faccessat(fd, ".", W_OK, AT_EACCESS) < 0)
+		r = folder_ready(folder, problem);
+		if (r == 0 && faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) < 0)
 			r = tell(problem, -errno, folder, strerror(errno));
 		if (r == 0 && snprintf(ret, CONTROL_PATH_MAX, "%s/%s.sock", folder, name) < CONTROL_PATH_MAX)
 			return 0;
@@ -221,7 +197,7 @@ int control_adopt(struct control *control, const struct policy *policy, int fd,
 	if (r < 0)
 		return tell(problem, r, "inherited", failed);
 	if (policy->control_group[0])
-		group_of(policy->control_group, &control->group);
+		owner_group(policy->control_group, &control->group);
 	if (listen_claim(&control->listening))
 		memcpy(control->path, control->listening.path, sizeof control->path);
 	else
@@ -263,7 +239,7 @@ static bool has_gone(struct control *control, const struct policy *policy)
 {
 	char problem[CONTROL_PROBLEM_MAX];
 
-	if (clock_ms() - control->asked_ms < AGAIN_MS)
+	if (clock_ms() - control->asked_ms < FILE_AGAIN_MS)
 		return false;
 	control->asked_ms = clock_ms();
 	return make_anew(control, policy, problem) > 0;

@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <grp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -49,20 +47,4 @@ uid_t peer_uid(int fd)
 	socklen_t size = sizeof peer;
 
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? (uid_t)-1 : peer.uid;
-}
-
-int group_of(const char *name, gid_t *ret)
-{
-	char text[4096];
-	struct group group, *found;
-	uint32_t number;
-
-	if (proto_number(name, UINT32_MAX - 1, &number)) {
-		*ret = number;
-		return 0;
-	}
-	if (getgrnam_r(name, &group, text, sizeof text, &found) != 0 || !found)
-		return -ENOENT;
-	*ret = found->gr_gid;
-	return 0;
 }

@@ -15,6 +15,9 @@
 #include "config/policy.h"
 #include "supervisor/core/pool.h"
 
+/* A file or a socket of ours that could not be had is tried again so often. */
+enum { FILE_AGAIN_MS = 10000 };
+
 struct metrics;
 struct supervisor;
 struct uv_loop_s;

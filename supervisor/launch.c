@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "supervisor/core/envp.h"
-#include "supervisor/core/proto.h"
 #include "supervisor/internal.h"
+#include "supervisor/owner.h"
 
 /* As execve(2) would answer: it runs no folder, which access(2) allows. */
 static int may_run(const char *path)
@@ -55,18 +55,6 @@ static int find_program(const struct policy *policy, char *path, char *problem, 
 	return rc == -ENOTDIR ? -ENOENT : rc;
 }
 
-static int find_group(const char *name, gid_t *ret)
-{
-	const struct group *group = getgrnam(name);
-	uint32_t number = group ? group->gr_gid : 0;
-
-	/* 2^32 - 1 stands for "as it is" in setresgid(2) and chown(2). */
-	if (!group && !proto_number(name, UINT32_MAX - 1, &number))
-		return -EINVAL;
-	*ret = number;
-	return 0;
-}
-
 static int find_groups(struct spawn_identity *who, const struct passwd *user)
 {
 	int count = SPAWN_GROUPS_MAX;
@@ -95,7 +83,7 @@ static int find_identity(const struct policy *policy, struct spawn_identity *who
 		who->gid = user->pw_gid;
 	}
 	snprintf(problem, size, "cluster.group: there is no group %s", policy->cluster_group);
-	if (policy->cluster_group[0] && find_group(policy->cluster_group, &who->gid) < 0)
+	if (policy->cluster_group[0] && owner_group(policy->cluster_group, &who->gid) < 0)
 		return -EINVAL;
 	snprintf(problem, size, "cluster.user: %s is in more than %d groups", policy->cluster_user,
 	         SPAWN_GROUPS_MAX);

@@ -7,7 +7,6 @@
 #include "supervisor/metrics_internal.h"
 #include "supervisor/os/clock.h"
 
-enum { AGAIN_MS = 10000 };
 
 const uint32_t bucket_ms[BUCKETS] = { 5,    10,   25,   50,    100,   250,
 				      500,  1000, 2500, 5000,  10000, 60000 };
@@ -85,7 +84,7 @@ int metrics_keep(struct metrics *metrics, const struct policy *policy, char prob
 	file = door_look(old, told);
 	metrics->lost = file != DOOR_THERE;
 	/* Who has its place is asked now and then: a worker that tells of each visit would wake us up for the next. */
-	if (file == DOOR_THERE || (file == DOOR_TAKEN && told && clock_ms() - metrics->asked_ms < AGAIN_MS))
+	if (file == DOOR_THERE || (file == DOOR_TAKEN && told && clock_ms() - metrics->asked_ms < FILE_AGAIN_MS))
 		return 0;
 	metrics->asked_ms = clock_ms();
 	r = door_open(metrics, &policy->metrics_listen, -1, problem);

@@ -15,7 +15,7 @@
 #define RECORD_SUFFIX ".workers"
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
-enum { LOCK_TRIES = 500, LOCK_PAUSE_MS = 2, AGAIN_MS = 10000 };
+enum { LOCK_TRIES = 500, LOCK_PAUSE_MS = 2 };
 
 _Static_assert((int)RECORD_ROW == (int)ROWFILE_ROW, "one row");
 
@@ -261,7 +261,7 @@ static void try_again(struct supervisor *s)
 	struct record *record = &s->record;
 	const char *failed;
 
-	if (s->orphans || clock_ms() - record->tried_ms < AGAIN_MS)
+	if (s->orphans || clock_ms() - record->tried_ms < FILE_AGAIN_MS)
 		return;
 	record->tried_ms = clock_ms();
 	/* All that it names will be written again. */

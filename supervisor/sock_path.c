@@ -7,14 +7,12 @@
  * the workers, who hold the old one, are replaced.
  */
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 #include <sys/un.h>
 
-#include "supervisor/core/proto.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/hangup.h"
+#include "supervisor/owner.h"
 
 static const char *path_of(const struct sock *sock)
 {
@@ -26,37 +24,15 @@ bool sock_is_abstract(const struct sock *sock)
 	return sock->form.kind == ADDRESS_UNIX && path_of(sock)[0] == '\0';
 }
 
-static bool find_user(const char *name, uid_t *ret)
-{
-	const struct passwd *user = getpwnam(name);
-	uint32_t number;
-
-	if (!user && !proto_number(name, UINT32_MAX - 1, &number))
-		return false;
-	*ret = user ? user->pw_uid : number;
-	return true;
-}
-
-static bool find_group(const char *name, gid_t *ret)
-{
-	const struct group *group = getgrnam(name);
-	uint32_t number;
-
-	if (!group && !proto_number(name, UINT32_MAX - 1, &number))
-		return false;
-	*ret = group ? group->gr_gid : number;
-	return true;
-}
-
 int sock_owner(const struct listener *config, uid_t *ret_owner, gid_t *ret_group, const char **failed)
 {
 	*ret_owner = LISTEN_KEEP_UID;
 	*ret_group = LISTEN_KEEP_GID;
 	*failed = "owner: no such user";
-	if (config->owner[0] && !find_user(config->owner, ret_owner))
+	if (config->owner[0] && owner_user(config->owner, ret_owner) < 0)
 		return -ENOENT;
 	*failed = "group: no such group";
-	return config->group[0] && !find_group(config->group, ret_group) ? -ENOENT : 0;
+	return config->group[0] && owner_group(config->group, ret_group) < 0 ? -ENOENT : 0;
 }
 
 static void let_go(struct supervisor *s, int *fd)

@@ -12,6 +12,7 @@
 #include "cmd/clusterctl/ctl.h"
 #include "supervisor/core/brief.h"
 #include "supervisor/core/proto.h"
+#include "supervisor/os/folder.h"
 
 enum { LINE_MAX_BYTES = 1 << 20, FOLDER_MAX = 108, LINK_MORE = -3 /* not the last line */ };
 
@@ -59,23 +60,11 @@ bool ctl_folder(unsigned index, char *folder, size_t size)
 /* clusterd takes no folder where somebody else could put a socket: what answers there is not one. */
 static bool is_safe(const char *folder)
 {
-	struct stat info;
+	const char *why;
+	int rc = folder_trust(folder, &why);
 
-	if (lstat(folder, &info) < 0 || (S_ISLNK(info.st_mode) && info.st_uid != geteuid() && info.st_uid != 0) ||
-	    stat(folder, &info) < 0)
-		return false;
-	if (S_ISDIR(info.st_mode) && (info.st_uid == geteuid() || info.st_uid == 0) &&
-	    (!(info.st_mode & 022) || (info.st_mode & S_ISVTX)))
-		return true;
-	errno = EPERM;
-	return false;
-}
-
-static bool is_skipped(const char *folder)
-{
-	struct stat info;
-
-	return lstat(folder, &info) == 0 && !is_safe(folder);
+	errno = -rc;
+	return rc == 0;
 }
 
 void ctl_say_none(FILE *out, const char *before)
@@ -84,7 +73,7 @@ void ctl_say_none(FILE *out, const char *before)
 
 	fprintf(out, "%sno cluster is running (no socket in ", before);
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++)
-		fprintf(out, "%s%s%s", i ? ", " : "", folder, is_skipped(folder) ? ", which others may write to, so that nothing in it is trusted" : "");
+		fprintf(out, "%s%s%s", i ? ", " : "", folder, !is_safe(folder) && errno == EPERM ? ", which others may write to, so that nothing in it is trusted" : "");
 	fputs("; one that is elsewhere needs -s)\n", out);
 }
 

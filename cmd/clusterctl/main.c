@@ -9,6 +9,7 @@
 #include "cmd/clusterctl/ctl.h"
 #include "config/keys.h"
 #include "supervisor/core/proto.h"
+#include "supervisor/os/inherit.h"
 
 static const struct verb {
 	const char *word, *arguments, *help;
@@ -140,18 +141,6 @@ static void on_signal(int number)
 	ctl_interrupted = 1;
 }
 
-/* A standard descriptor that is closed would be the connection, and what is printed a request. */
-static void open_standard_fds(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
-
 static void set_signals(void)
 {
 	struct sigaction action = { .sa_handler = on_signal };
@@ -208,7 +197,7 @@ int main(int argc, char **argv)
 	struct ctl ctl;
 	int r;
 
-	open_standard_fds();
+	inherit_standard();
 	r = ctl_options(argc, argv, &ctl);
 	if (r == 0)
 		r = set_output(&ctl);

@@ -12,6 +12,7 @@
 #include "cmd/clusterd/features.h"
 #include "cmd/clusterd/options.h"
 #include "supervisor/core/logline.h"
+#include "supervisor/os/inherit.h"
 #include "supervisor/supervisor.h"
 
 enum { LINE_SIZE = PATH_MAX + COMPLAINT_TEXT_MAX };
@@ -156,18 +157,6 @@ static bool is_upgrade(const char *how, struct options *options, char **argv, in
 	return true;
 }
 
-/* A standard descriptor that is closed would soon be a socket of ours, with output written to it. */
-static void open_standard_fds(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
-
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -176,7 +165,7 @@ int main(int argc, char **argv)
 	int status = EX_OK;
 
 	(void)argc;
-	open_standard_fds();
+	inherit_standard();
 	if (!config || options_parse(&options, argv, problem) < 0) {
 		say("clusterd: ", config ? problem : "no memory");
 		status = config && options.given ? EX_USAGE : EX_OSERR;

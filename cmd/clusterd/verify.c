@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <glob.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -14,8 +13,8 @@
 #include "cmd/clusterd/verify.h"
 #include "config/refused.h"
 #include "config/words.h"
-#include "supervisor/core/proto.h"
 #include "supervisor/os/spawn.h"
+#include "supervisor/owner.h"
 
 void verify_complain(struct verifier *v, const struct origin *origin, const char *format, ...)
 {
@@ -88,19 +87,18 @@ static bool is_id(const char *name)
 	return strspn(name, "0123456789") == strlen(name);
 }
 
-/* 2^32 - 1 is no group: setresgid(2). */
 bool verify_is_group(const char *name)
 {
-	uint32_t number;
+	gid_t group;
 
-	return !*name || proto_number(name, UINT32_MAX - 1, &number) || getgrnam(name);
+	return !*name || owner_group(name, &group) == 0;
 }
 
 bool verify_is_user(const char *name)
 {
-	uint32_t number;
+	uid_t user;
 
-	return proto_number(name, UINT32_MAX - 1, &number) || getpwnam(name);
+	return owner_user(name, &user) == 0;
 }
 
 static void verify_names(struct verifier *v)

@@ -34,3 +34,31 @@ int folder_file_check(const char *path, char *ret, size_t size)
 	snprintf(ret, size, "%s", path);
 	return -errno;
 }
+
+static bool is_foreign(const struct stat *info)
+{
+	return info->st_uid != geteuid() && info->st_uid != 0;
+}
+
+int folder_trust(const char *folder, const char **ret_why)
+{
+	struct stat link, info;
+
+	if (sys_lstat(folder, &link) < 0 || sys_stat(folder, &info) < 0) {
+		int error = errno;
+
+		*ret_why = strerror(error);
+		return -error;
+	}
+	*ret_why = strerror(ENOTDIR);
+	if (!S_ISDIR(info.st_mode))
+		return -ENOTDIR;
+	*ret_why = "a link of another user";
+	if (S_ISLNK(link.st_mode) && is_foreign(&link))
+		return -EPERM;
+	*ret_why = "the folder belongs to another user";
+	if (is_foreign(&info))
+		return -EPERM;
+	*ret_why = "others may write to the folder";
+	return (info.st_mode & 022) && !(info.st_mode & S_ISVTX) ? -EPERM : 0;
+}

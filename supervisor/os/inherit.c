@@ -80,3 +80,14 @@ int inherit_take(const char *listen_pid, const char *listen_fds, const char *nam
 	memcpy(ret, made, sizeof made);
 	return count;
 }
+
+void inherit_standard(void)
+{
+	int fd;
+
+	do
+		fd = sys_open("/dev/null", O_RDWR, 0);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}

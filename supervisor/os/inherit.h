@@ -1,5 +1,5 @@
 /*
- * inherit - the sockets that clusterd itself was started with (sd_listen_fds(3)).
+ * inherit - the descriptors that clusterd itself was started with: 0, 1, 2 and sockets (sd_listen_fds(3)).
  *
  * The protocol: LISTEN_PID is our pid, LISTEN_FDS says how many, from fd 3 on,
  * LISTEN_FDNAMES names them, parted by colons.
@@ -29,5 +29,11 @@ int inherit_take(const char *listen_pid, const char *listen_fds, const char *nam
 		 struct inherited ret[INHERIT_MAX], const char **failed);
 
 enum { INHERIT_BASE = 100 };
+
+/*
+ * Opens /dev/null in the place of each standard descriptor that is closed: the next socket would get its
+ * number, and what is printed would go there. Without /dev/null they stay closed.
+ */
+void inherit_standard(void);
 
 #endif

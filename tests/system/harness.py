@@ -402,6 +402,11 @@ class Cluster:
             self.test.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done.stdout
 
+    def asked(self, *words):
+        """A clusterctl that waits, as a context; its stdout is all that it says."""
+        return subprocess.Popen([CLUSTERCTL, "-s", str(self.socket), *words], text=True, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
     def wait(self, deadline=DEADLINE):
         """Waits for clusterd's own end; returns its exit status."""
         try:

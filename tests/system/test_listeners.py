@@ -1,10 +1,8 @@
 """Listeners that come and go by a reload: what the workers that lack one do with it, and what stays as it is."""
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 import unittest
 
@@ -79,9 +77,10 @@ class Comings(harness.TestCase):
     @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
     def test_the_old_program_is_asked_as_its_own_policy_says(self):
         """The reload brings another path for the health question, which kills whoever is asked."""
-        rest = NEVER_ENDS + LISTEN % ("a", self.at(harness.free_port()), "round-robin")
+        rest = NEVER_ENDS + "tries = 100\n" + LISTEN % ("a", self.at(harness.free_port()), "round-robin")
         ask = "[health]\nhttp = %s\ninterval = 100ms\ntimeout = 100ms\n[env]\nV = %d\n"
         c = self.begin(rest + ask % ("/print=asked", 1), rest + ask % ("/exit=3", 2), workers=2)
+        c.announce("roll.slot")
         old = c.pid_of(1)
         mark = c.mark()
         c.ctl("reload", "--no-wait")
@@ -188,13 +187,6 @@ class Comings(harness.TestCase):
 class Waiters(harness.TestCase):
     """Who waits for a roll, and other rolls and upgrades meanwhile."""
 
-    @contextlib.contextmanager
-    def asked(self, c, *words):
-        asked = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), *words], stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        with asked:
-            yield asked
-
     def start(self, workers):
         c = self.cluster("sh", "-c", 'while [ -e hold ]; do sleep 0.02; done; exec "$0" ready serve', harness.PROBE,
                          policy=POLICY, flags=("-n", workers))
@@ -204,7 +196,7 @@ class Waiters(harness.TestCase):
 
     def test_a_restart_is_waited_for_over_an_upgrade(self):
         c = self.start(2)
-        with self.asked(c, "restart", "1") as asked:
+        with c.asked("restart", "1") as asked:
             c.wait_event("roll.begin")
             c.ctl("upgrade")
             (c.folder / "hold").unlink()
@@ -214,7 +206,7 @@ class Waiters(harness.TestCase):
 
     def test_the_restart_of_somebody_else_is_none_of_ours(self):
         c = self.start(3)
-        with self.asked(c, "roll") as asked:
+        with c.asked("roll") as asked:
             c.wait_event("roll.begin")
             c.ctl("restart", "2", status=1)  # superseded: the roll comes there
             c.ctl("upgrade")

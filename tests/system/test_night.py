@@ -46,13 +46,6 @@ class Night(harness.TestCase):
         self.assertEqual(done.returncode, status, done.stdout)
         return done.stdout
 
-    @contextlib.contextmanager
-    def asked(self, c, *words):
-        asked = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), *words], stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        with asked:
-            yield asked
-
     def start(self, workers, *program, policy="", **options):
         c = self.cluster(*(program or SERVE), policy=POLICY % workers + policy, **options)
         c.ready(workers)
@@ -247,7 +240,7 @@ class Night(harness.TestCase):
         c.announce("worker.exit", "roll.slot", "roll.end", "note")
         old = c.pid_of(0)
         mark = c.mark()
-        with self.asked(c, "roll") as asked:
+        with c.asked("roll") as asked:
             new = c.wait_event("worker.start", since=mark).pid
             self.ask(c, "kill", "0")
             said = asked.communicate(timeout=harness.DEADLINE)[0]
@@ -299,7 +292,7 @@ class Night(harness.TestCase):
 
     def test_the_end_by_sigkill_is_one_too(self):
         c = self.start(1)
-        with self.asked(c, "wait", "stopped") as asked:
+        with c.asked("wait", "stopped") as asked:
             harness.eventually(lambda: any("control" in target or "socket" in target for target in harness.fds(asked.pid).values()),
                                "it is connected")
             clients.control(c.socket, "version")
@@ -321,7 +314,7 @@ class Night(harness.TestCase):
 
     def test_scale_waits_over_an_upgrade_for_who_leaves(self):
         c = self.start(3, harness.PROBE, "drain=600000", "ready", "serve")
-        with self.asked(c, "scale", "1") as asked:
+        with c.asked("scale", "1") as asked:
             leaving = [c.wait_event("worker.stop", slot=slot).pid for slot in (2, 1)]
             c.ctl("upgrade")
             with self.assertRaises(subprocess.TimeoutExpired):
@@ -331,7 +324,7 @@ class Night(harness.TestCase):
             said = asked.communicate(timeout=harness.DEADLINE)[0]
         self.assertEqual(asked.returncode, 0, said)
         self.assertIn("scale: done; 1 of 1 ready\n", said)
-        with self.asked(c, "scale", "2") as asked:
+        with c.asked("scale", "2") as asked:
             said = asked.communicate(timeout=harness.DEADLINE)[0]
         self.assertEqual(asked.returncode, 0, said)
         self.ask(c, "stop", "--now")
@@ -339,7 +332,7 @@ class Night(harness.TestCase):
 
     def test_who_follows_sees_the_end(self):
         c = self.start(1)
-        with self.asked(c, "events", "-f") as asked:
+        with c.asked("events", "-f") as asked:
             said = asked.stdout.readline()  # it follows
             c.ctl("stop")
             c.wait()

@@ -247,8 +247,7 @@ class RowG(harness.TestCase):
         c.ctl("reload")
         c.announce("worker.exit", "roll.slot", "roll.back", "roll.end", "note")
         other = c.pid_of(1)
-        client = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "roll"], text=True,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        client = c.asked("roll")
         c.wait_event("roll.slot", slot=0, ok=True)
         for tries in (1, 2):
             mark = c.mark()
@@ -302,8 +301,7 @@ class RowG(harness.TestCase):
         c.ctl("reload")
         c.ctl("roll", "--no-wait")
         c.wait_event("roll.slot", slot=0)
-        restart = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "restart", "0"], text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        restart = c.asked("restart", "0")
         self.assertEqual(restart.stdout.readline(), "roll 2: 1 slot to generation 2\n")
         self.assertEqual(restart.stdout.readline(), "roll 1 is under way: the slot is restarted when that has ended\n")
         c.policy_file.write_text(quick)

@@ -1,4 +1,5 @@
 /* Whose socket it is, who may ask, and what becomes of the path. */
+#include "supervisor/owner.h"
 #include "tests/unit/control_rig.c"
 
 /* ---- M1, M9, M11: the path ---- */
@@ -317,6 +318,30 @@ START_TEST(simultaneous_starts)
 }
 END_TEST
 
+START_TEST(users_and_groups)
+{
+	static const struct {
+		const char *name;
+		uint32_t number;
+		bool known;
+	} names[] = {
+		{ "root", 0, true },       { "0", 0, true },    { "4294967294", 4294967294, true },
+		{ "4294967295", 0, false }, { "-1", 0, false }, { "0x1", 0, false },
+		{ "", 0, false },           { "no-such-name", 0, false },
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		uid_t user = 7;
+		gid_t group = 7;
+
+		ck_assert_int_eq(owner_user(names[i].name, &user), names[i].known ? 0 : -ENOENT);
+		ck_assert_int_eq(owner_group(names[i].name, &group), names[i].known ? 0 : -ENOENT);
+		ck_assert_uint_eq(user, names[i].known ? names[i].number : 7);
+		ck_assert_uint_eq(group, names[i].known ? names[i].number : 7);
+	}
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, setup, teardown);
@@ -333,6 +358,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, a_path_that_is_another_s_is_left_alone);
 	tcase_add_test(tests, taken_over_with_a_full_queue);
 	tcase_add_test(tests, simultaneous_starts);
+	tcase_add_test(tests, users_and_groups);
 }
 
 int main(void)
