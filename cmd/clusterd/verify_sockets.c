@@ -48,10 +48,16 @@ static void verify_control(struct verifier *v)
 {
 	const char *path = v->config->policy.control_socket;
 	char folder[PATH_TEXT_MAX], above[PATH_TEXT_MAX];
+	const char *why;
+	int rc;
 
 	if (!path[0] || strcmp(path, "off") == 0)
 		return;
-	if (folder_check(path, folder, sizeof(folder)) != -ENOENT || folder_check(folder, above, sizeof(above)) < 0)
+	rc = folder_check(path, folder, sizeof(folder));
+	if (rc == 0 && folder_trust(folder, &why) < 0)
+		verify_complain(v, verify_origin(v, "control.socket"), "[control] socket: the folder %.200s: %s",
+				folder, why);
+	else if (rc != -ENOENT || folder_check(folder, above, sizeof(above)) < 0)
 		verify_folder(v, verify_origin(v, "control.socket"), "[control] socket", path);
 }
 

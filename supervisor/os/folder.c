@@ -27,8 +27,12 @@ int folder_check(const char *path, char *ret, size_t size)
 
 int folder_file_check(const char *path, char *ret, size_t size)
 {
-	if (sys_access(path, W_OK) == 0)
-		return 0;
+	struct stat status;
+
+	if (sys_access(path, W_OK) == 0) {
+		snprintf(ret, size, "%s", path);
+		return sys_stat(path, &status) == 0 && S_ISDIR(status.st_mode) ? -EISDIR : 0;
+	}
 	if (errno == ENOENT || errno == ENOTDIR)
 		return look(path, W_OK | X_OK, ret, size);
 	snprintf(ret, size, "%s", path);

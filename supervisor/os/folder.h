@@ -15,8 +15,8 @@
 int folder_check(const char *path, char *ret, size_t size);
 
 /*
- * The same for a file that is only written: if it is there that is enough, else its folder has to let
- * this user make it. *ret is what does not.
+ * The same for a file that is only written: if it is there and no folder (-EISDIR) that is enough, else its
+ * folder has to let this user make it. *ret is what does not.
  */
 int folder_file_check(const char *path, char *ret, size_t size);
 

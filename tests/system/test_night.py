@@ -100,6 +100,10 @@ class Night(harness.TestCase):
         self.assertEqual(self.ask(c, "config"), before)
         self.assertEqual(list(folder.iterdir()), [])
         (folder / "none").mkdir()
+        (folder / "none" / "log").mkdir()
+        for words in ("reload",), ("reload", "--dry-run"), ("check",):
+            self.assertIn(f"log.file: {folder}/none/log: Is a directory; nothing was changed\n", self.ask(c, *words, status=1))
+        (folder / "none" / "log").rmdir()
         self.ask(c, "reload", "--dry-run")
         self.assertEqual(list((folder / "none").iterdir()), [])  # a plan makes no file
         self.ask(c, "check")
@@ -122,6 +126,12 @@ class Night(harness.TestCase):
         made = self.scratch() / "made"  # that of the control socket is
         done = self.run_clusterd("-t", "-l", "none", "--set", f"control.socket={made}/s", "--", "/bin/true")
         self.assertEqual((done.returncode, done.stdout), (0, "command line: ok\n"), done.stderr)
+        made.mkdir()
+        made.chmod(0o777)
+        done = self.run_clusterd("-t", "-l", "none", "--set", f"control.socket={made}/s", "--", "/bin/true")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (78, 1), done.stderr)
+        self.assertTrue(done.stderr.endswith(f"[control] socket: the folder {made}: others may write to the folder\n"),
+                        done.stderr)
 
     def test_owners_and_links_are_looked_at_before(self):
         folder = self.scratch()
@@ -389,13 +399,34 @@ class Night(harness.TestCase):
                 os.chmod(folder / "clusterd" / f"{name}.sock", 0o666)
                 self.assertIn(name, self.list_of_nobody(env))
 
-    def list_of_nobody(self, env):
+    def list_of_nobody(self, env, verb="list"):
         """Root looks in another folder than the user's own."""
         prefix = clients.as_nobody()[0] if os.geteuid() == 0 else ()
-        done = subprocess.run([*prefix, harness.CLUSTERCTL, "list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run([*prefix, harness.CLUSTERCTL, verb], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False, env={**os.environ, **env},
                               timeout=harness.DEADLINE)
         return done.stdout
+
+    @unittest.skipUnless(os.geteuid() or clients.nobody_can(harness.CLUSTERCTL), "asks as nobody")
+    def test_two_of_one_name_are_told_apart_by_their_paths(self):
+        runtime = self.scratch()
+        os.chmod(runtime, 0o755)
+        folders = runtime / "clusterd", pathlib.Path(f"/tmp/clusterd-{os.geteuid() or 65534}")
+        paths = [folder / f"twice{os.getpid()}.sock" for folder in folders]
+        with contextlib.ExitStack() as stack:
+            for path in paths:
+                with contextlib.suppress(FileExistsError):
+                    path.parent.mkdir(mode=0o755)
+                    stack.callback(path.parent.rmdir)
+                server = stack.enter_context(socket.socket(socket.AF_UNIX))
+                server.bind(str(path))
+                stack.callback(path.unlink)
+                os.chmod(path, 0o666)
+                server.listen()
+            said = self.list_of_nobody({"XDG_RUNTIME_DIR": str(runtime)}, "status")
+        self.assertRegex(said, "^clusterctl: several clusters run: .*; choose one with -s\n$")
+        for path in paths:
+            self.assertIn(str(path), said)
 
     @unittest.skipUnless(os.geteuid() or clients.nobody_can(harness.CLUSTERCTL), "asks as nobody")
     def test_a_folder_that_is_not_trusted_is_named(self):

@@ -248,6 +248,9 @@ static const struct {
 	{ "--set cluster.group=4294967295 sh", "no such group" }, /* setresgid(2): leave it as it is */
 	{ "--set control.group=4294967296 sh", "no such group" },
 	{ "--set ready.command=/nonexistent sh", "/nonexistent: No such file" },
+	{ "--set log.file=/etc sh", "[log] file: /etc: Is a directory" },
+	{ "--set supervisor.pid_file=/etc sh", "[supervisor] pid_file: /etc: Is a directory" },
+	{ "--set log.file=/dev/null sh", NULL },
 };
 
 START_TEST(system_is_looked_at)
