@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -190,6 +191,20 @@ while True:
         self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])
 
     @unittest.skipUnless(os.access(harness.APP, os.X_OK), "the app is not built")
+    def test_who_said_that_it_ends_is_not_asked(self):
+        """It may be slow about it; [stop] timeout is what it has."""
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", 2, "-b", "round-robin"),
+                         policy=POLICY.replace("timeout = 1s", "timeout = 1h") +
+                         "[health]\nhttp = /print=asked\ninterval = 100ms\ntimeout = 100ms\nfailures = 2\n")
+        c.ready(2)
+        clients.ask(c.port, request=b"GET /notify=STOPPING=1 HTTP/1.1\r\n\r\n")
+        leaving = harness.eventually(lambda: re.search(r"\n *\d+ +draining +(\d+)", c.ctl("status", status=None)), "it is known")
+        c.kill(signal.SIGSTOP, int(leaving.group(1)))
+        asked = c.lines.count("asked")
+        harness.eventually(lambda: c.lines.count("asked") >= asked + 10, "questions to the other one")
+        self.assertEqual(c.all("health"), [])
+        self.assertEqual(c.all("worker.kill"), [])
+
     def test_I7_a_suspended_worker_under_load(self):
         """It costs at most the requests it had already; a health check finds it, and from then on nobody is lost."""
         c = self.cluster(harness.APP, flags=("-n", 4, "-b", "round-robin"), policy=POLICY +
