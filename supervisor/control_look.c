@@ -124,6 +124,8 @@ static void put_slot(struct client *client, uint32_t index, const struct sup_slo
 	put_due(&j, sup_now_ms(client->control->s), slot->slot.due_ms);
 	if (slot->left_out_ms > 0)
 		json_number(&j, "left_out_ms", (int64_t)slot->left_out_ms);
+	if (slot->slot.awaited)
+		json_flag(&j, "roll_waits", true);
 	json_number(&j, "cpu_permille", usage.cpu_permille);
 	json_number(&j, "cpu_ms", (int64_t)usage.cpu_ms);
 	json_number(&j, "rss_kb", usage.rss_kb);
@@ -300,6 +302,18 @@ static const struct policy *policy_of(struct supervisor *s, const struct end_rec
 	return end->wall_ms < (int64_t)view.policy_changed_wall_ms ? NULL : sup_policy(s);
 }
 
+/* The last end, or of a slot without a worker that serves the one that has led to that. */
+static bool telling_end(struct supervisor *s, uint32_t slot, const struct sup_slot *view, struct end_record *ret)
+{
+	bool lacks = view->slot.state == SLOT_BACKOFF || view->slot.state == SLOT_HELD ||
+	             view->slot.state == SLOT_RETIRED || view->slot.awaited;
+
+	for (uint32_t back = 0; lacks && sup_end(s, slot, back, ret); back++)
+		if (ret->next != NEXT_NONE)
+			return true;
+	return sup_end(s, slot, 0, ret);
+}
+
 void serve_why(struct client *client)
 {
 	struct supervisor *s = client->control->s;
@@ -319,8 +333,10 @@ void serve_why(struct client *client)
 		json_number(&j, "for_ms", (int64_t)view.state_ms);
 		is_due = put_due(&j, sup_now_ms(s), view.slot.due_ms);
 		json_word(&j, "problem", problem_of(&view));
+		if (view.slot.awaited)
+			json_flag(&j, "roll_waits", true);
 	}
-	if (sup_end(s, slot, 0, &end)) {
+	if (telling_end(s, slot, &view, &end)) {
 		json_word(&j, "last_line", end.asked ? "" : view.last_line);
 		explain_decision(policy_of(s, &end), slot, &end, is_due, sentence, sizeof sentence);
 		json_number(&j, "pid", end.pid);

@@ -149,6 +149,7 @@ static bool say_former(struct text *text, const struct end_record *end)
 		[WHY_RULE] = "an [exit RULE] decided",
 		[WHY_BURST] = "[restart] burst was used up",
 		[WHY_CLUSTER_BURST] = "[restart] cluster_burst was used up",
+		[WHY_ROLL] = "a roll counted it as a failed try",
 	};
 
 	if (end->why >= WHYS || !rules[end->why])
@@ -185,6 +186,11 @@ static void say_reason(struct text *text, const struct policy *p, const struct e
 	case WHY_REQUEST: say(text, "an operator asked for it"); break;
 	/* A replacement that has failed, or one whose replacement was ready. */
 	case WHY_SPARE: say(text, "another worker has its slot"); break;
+	case WHY_ROLL:
+		say(text, "it was new in a roll and lived less than [restart] stable %s, which is a failed try and "
+		          "neither retires the slot nor ends the cluster",
+		    brief_duration(p->restart_stable, stable));
+		break;
 	case WHYS:
 	default: say(text, "unknown reason"); break;
 	}

@@ -296,6 +296,21 @@ static void put_left_out(const struct status *status, FILE *out)
 	}
 }
 
+/* Else a roll that does not go on would look like one that has all the time. */
+static void put_awaited(const struct status *status, FILE *out)
+{
+	for (size_t i = 0; i < json_array_size(status->slots); i++) {
+		const json_t *slot = json_array_get(status->slots, i);
+		long long index = number_of(slot, "slot");
+
+		if (!flag_of(slot, "roll_waits"))
+			continue;
+		fprintf(out, "\nroll %lld waits until slot %lld serves again; to go on without it: clusterctl drain %lld\n",
+		        (long long)number_of(status->cluster, "roll"), index, index);
+		return;
+	}
+}
+
 void status_print(const struct status *status, const struct ctl *ctl, FILE *out)
 {
 	struct column shown[C_COUNT];
@@ -320,6 +335,7 @@ void status_print(const struct status *status, const struct ctl *ctl, FILE *out)
 	table_free(&table);
 	put_hint(status, out);
 	put_left_out(status, out);
+	put_awaited(status, out);
 }
 
 /* ---- verbs ---- */

@@ -159,6 +159,8 @@ static void put_why(void *context, json_t *line)
 		putchar('\n');
 	}
 	put_now(line);
+	if (flag_of(line, "roll_waits"))
+		puts("a roll waits until it serves again");
 	if (last[0]) {
 		fputs("last words: ", stdout);
 		put_clean(stdout, last);

@@ -59,18 +59,34 @@ void history_add(struct history *history, struct cluster_history *cluster, uint6
 	ring_add(cluster->at_ms, CLUSTER_BURST_MAX, &cluster->used, now_ms);
 }
 
+static void hold(const struct policy *policy, struct decision *d, uint64_t wait_ms)
+{
+	d->held = true;
+	d->delay_ms = policy->restart_delay_max;
+	if (d->delay_ms < wait_ms)
+		d->delay_ms = wait_ms;
+}
+
 static void give_up(const struct policy *policy, struct decision *d, uint64_t wait_ms)
 {
 	switch (policy->restart_give_up) {
-	case GIVE_UP_HOLD:
-		d->held = true;
-		d->delay_ms = policy->restart_delay_max;
-		if (d->delay_ms < wait_ms)
-			d->delay_ms = wait_ms;
-		break;
+	case GIVE_UP_HOLD: hold(policy, d, wait_ms); break;
 	case GIVE_UP_RETIRE: d->next = NEXT_RETIRE; break;
 	case GIVE_UP_EXIT: d->next = NEXT_EXIT; break;
 	}
+}
+
+/* When both budgets have room. */
+static uint64_t budget_at(const struct policy *policy, const struct history *history,
+			  const struct cluster_history *cluster, uint64_t *ret_slot_ms)
+{
+	uint64_t slot_ms = room_at(history->at_ms, BURST_MAX, history->used, policy->restart_burst,
+				   policy->restart_window);
+	uint64_t all_ms = room_at(cluster->at_ms, CLUSTER_BURST_MAX, cluster->used,
+				  policy->restart_cluster_burst, policy->restart_window);
+
+	*ret_slot_ms = slot_ms;
+	return slot_ms > all_ms ? slot_ms : all_ms;
 }
 
 /* A respawn after d->delay_ms, if the budgets have room for it then. */
@@ -78,11 +94,7 @@ static struct decision within_budget(const struct policy *policy, const struct h
 				     const struct cluster_history *cluster, uint64_t now_ms,
 				     struct decision d)
 {
-	uint64_t slot_ms = room_at(history->at_ms, BURST_MAX, history->used, policy->restart_burst,
-				   policy->restart_window);
-	uint64_t all_ms = room_at(cluster->at_ms, CLUSTER_BURST_MAX, cluster->used,
-				  policy->restart_cluster_burst, policy->restart_window);
-	uint64_t room_ms = slot_ms > all_ms ? slot_ms : all_ms;
+	uint64_t slot_ms, room_ms = budget_at(policy, history, cluster, &slot_ms);
 
 	if (room_ms <= now_ms + d.delay_ms)
 		return d;
@@ -154,6 +166,7 @@ struct decision decide_end(const struct policy *policy, const struct history *hi
 		d = by_policy(policy, history, life, dice);
 	else
 		d = (struct decision){ .next = NEXT_RETIRE, .why = WHY_POLICY };
+	d.unstable = !stable(policy, life);
 	if (d.next != NEXT_RESPAWN)
 		return d;
 	return within_budget(policy, history, cluster, life->now_ms, d);
@@ -163,13 +176,27 @@ struct decision decide_spawn_error(const struct policy *policy, const struct his
 				   const struct cluster_history *cluster, uint64_t now_ms,
 				   uint32_t dice)
 {
-	struct decision d = { .next = NEXT_RESPAWN, .why = WHY_SPAWN };
+	struct decision d = { .next = NEXT_RESPAWN, .why = WHY_SPAWN, .unstable = true };
 
 	d.streak = history->streak + 1;
 	d.delay_ms = decide_backoff(policy, history->streak, dice);
 	if (d.delay_ms < SPAWN_PAUSE_MS)
 		d.delay_ms = SPAWN_PAUSE_MS;
 	return within_budget(policy, history, cluster, now_ms, d);
+}
+
+struct decision decide_failed_try(const struct policy *policy, const struct history *history,
+				  const struct cluster_history *cluster, uint64_t now_ms,
+				  uint32_t dice)
+{
+	uint64_t slot_ms, room_ms = budget_at(policy, history, cluster, &slot_ms);
+	struct decision d = { .next = NEXT_RESPAWN, .why = WHY_ROLL, .unstable = true };
+
+	d.streak = history->streak + 1;
+	d.delay_ms = decide_backoff(policy, history->streak, dice);
+	if (room_ms > now_ms + d.delay_ms)
+		hold(policy, &d, room_ms - now_ms);
+	return d;
 }
 
 struct decision decide_due(const struct policy *policy, const struct history *history,

@@ -44,7 +44,8 @@ struct life {
 struct decision {
 	enum next_action next;
 	enum why why;
-	bool held;         /* NEXT_RESPAWN, but only because [restart] give_up = hold */
+	bool held;         /* NEXT_RESPAWN, once a budget that is used up has room */
+	bool unstable;     /* a start that failed, or a life shorter than [restart] stable */
 	uint32_t streak;   /* from now on */
 	uint64_t delay_ms; /* NEXT_RESPAWN: from now */
 };
@@ -63,6 +64,11 @@ struct decision decide_end(const struct policy *policy, const struct history *hi
 struct decision decide_spawn_error(const struct policy *policy, const struct history *history,
 				   const struct cluster_history *cluster, uint64_t now_ms,
 				   uint32_t dice);
+
+/* Of what is new in a roll, whose slot is neither retired nor ends the cluster: as after a short life. */
+struct decision decide_failed_try(const struct policy *policy, const struct history *history,
+				  const struct cluster_history *cluster, uint64_t now_ms,
+				  uint32_t dice);
 
 /* A respawn is due now: do the budgets still allow it, after what other slots did meanwhile? */
 struct decision decide_due(const struct policy *policy, const struct history *history,

@@ -29,7 +29,8 @@ NAMES(name_next_action, enum next_action, [NEXT_RESPAWN] = "respawn", [NEXT_RETI
 NAMES(name_why, enum why, [WHY_ASKED] = "asked", [WHY_STABLE] = "stable", [WHY_BACKOFF] = "backoff",
       [WHY_POLICY] = "policy", [WHY_RULE] = "rule", [WHY_BURST] = "burst",
       [WHY_CLUSTER_BURST] = "cluster-burst", [WHY_BOOT] = "boot", [WHY_SPAWN] = "spawn",
-      [WHY_FINISHED] = "finished", [WHY_REQUEST] = "request", [WHY_SPARE] = "spare")
+      [WHY_FINISHED] = "finished", [WHY_REQUEST] = "request", [WHY_SPARE] = "spare",
+      [WHY_ROLL] = "roll")
 
 NAMES(name_verdict, enum verdict, [VERDICT_DONE] = "done", [VERDICT_ROLLED_BACK] = "rolled-back",
       [VERDICT_FAILED] = "failed", [VERDICT_SUPERSEDED] = "superseded",

@@ -153,6 +153,7 @@ enum why {
 	WHY_FINISHED,  /* every slot is retired */
 	WHY_REQUEST,   /* an operator asked */
 	WHY_SPARE,     /* its slot has another worker */
+	WHY_ROLL,      /* it was new in a roll and lived shortly: a failed try, whatever else would follow */
 	WHYS,
 };
 
@@ -258,7 +259,7 @@ struct pool_view {
 	uint32_t generation; /* the one that counts */
 	uint32_t roll;      /* number of the roll under way, or 0 */
 	uint32_t roll_generation; /* its generation */
-	uint32_t roll_done; /* slots it has finished */
+	uint32_t roll_done; /* slots it has replaced, of those that serve */
 	bool roll_back;     /* it is on its way back */
 	bool stopping;
 	bool up;
@@ -274,6 +275,7 @@ struct slot_view {
 	uint64_t due_ms;      /* when it is respawned (BACKOFF, HELD), else NEVER_MS */
 	uint32_t restart;     /* number of the restart that waits or is under way, or 0 */
 	bool stuck;           /* its roll has failed, and its way back has used up [roll] tries */
+	bool awaited;         /* its roll has replaced it, and waits until it serves again */
 };
 
 struct instance_view {

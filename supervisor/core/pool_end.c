@@ -16,6 +16,20 @@ static void judge_boot(const struct pool *pool, struct decision *d)
 		*d = (struct decision){ .next = NEXT_EXIT, .why = WHY_BOOT };
 }
 
+/* Nothing would follow in the slot, though no rule names this end as that of all. */
+static bool gives_up(const struct decision *d)
+{
+	return d->next == NEXT_RETIRE || (d->next == NEXT_EXIT && (d->why == WHY_BURST || d->why == WHY_CLUSTER_BURST));
+}
+
+/* While a roll lasts a short life of what is new in it is a failed try: no reason to let the slot be, or all end. */
+static void judge_roll(struct pool *pool, uint32_t s, struct decision *d)
+{
+	if (d->unstable && gives_up(d) && roll_is_through(pool, s))
+		*d = decide_failed_try(pool->policy, &pool->slots[s].history, &pool->cluster,
+				       pool->now_ms, pool_dice(pool));
+}
+
 /* Carries a decision out. */
 static void follow(struct pool *pool, uint32_t s, const struct decision *d)
 {
@@ -51,10 +65,15 @@ void end_due(struct pool *pool, uint32_t s)
 	struct decision d =
 		decide_due(pool->policy, &slot->history, &pool->cluster, pool->now_ms);
 
-	if (d.next == NEXT_RESPAWN && !d.held)
+	if (d.next == NEXT_RESPAWN && !d.held) {
 		slot_do(pool, s, SLOT_DUE, 0);
-	else
-		follow(pool, s, &d);
+		return;
+	}
+	d.unstable = roll_awaits(slot);
+	judge_roll(pool, s, &d);
+	d.streak = slot->history.streak;
+	follow(pool, s, &d);
+	roll_held(pool, s);
 }
 
 static struct decision decide_current(struct pool *pool, const struct slot *slot,
@@ -75,8 +94,6 @@ static struct decision decide_current(struct pool *pool, const struct slot *slot
 
 static void current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const struct decision *d)
 {
-	bool unstable = d->streak > pool->slots[s].history.streak;
-
 	if (pool->stopping) {
 		slot_do(pool, s, SLOT_LOST, 0);
 		return;
@@ -90,7 +107,7 @@ static void current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const 
 		slot_do(pool, s, SLOT_RENEW, 0);
 	else
 		follow(pool, s, d);
-	roll_current_ended(pool, s, cookie, unstable);
+	roll_current_ended(pool, s, cookie, d);
 }
 
 /* An end is reported before its decision is carried out, which is when the slot counts it. */
@@ -140,6 +157,7 @@ void on_ended(struct pool *pool, const struct event *event)
 	if (!was.ready_ms && !decide_asked(was.cause))
 		slot_boot_failed(pool, was.slot, 1);
 	judge_boot(pool, &d);
+	judge_roll(pool, was.slot, &d);
 	instance_free(pool, index);
 	report_end(pool, &was, event, &d);
 	slot_settle(pool, was.slot);
@@ -178,11 +196,10 @@ static void current_unspawned(struct pool *pool, uint32_t s, const struct event 
 			      const struct decision *d)
 {
 	enum { NO_SUCH_FILE = 2 }; /* ENOENT, the same on every Linux */
-	bool unstable = d->streak > pool->slots[s].history.streak;
 
 	if (!pool->stopping && (d->next != NEXT_EXIT || d->why != WHY_SPAWN)) {
 		follow(pool, s, d);
-		roll_current_ended(pool, s, event->cookie, unstable);
+		roll_current_ended(pool, s, event->cookie, d);
 		return;
 	}
 	slot_do(pool, s, SLOT_LOST, 0);
@@ -205,6 +222,7 @@ void on_spawn_failed(struct pool *pool, const struct event *event)
 	pool->slots[s].ended_well = false;
 	slot_boot_failed(pool, s, 1);
 	judge_boot(pool, &d);
+	judge_roll(pool, s, &d);
 	instance_free(pool, index);
 	report_spawn_error(pool, &was, event->error, &d);
 	slot_settle(pool, s);

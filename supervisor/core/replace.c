@@ -160,6 +160,7 @@ void replace_proven(struct pool *pool, uint32_t s)
 	slot->current = new;
 	slot->generation = pool->instances[new].generation;
 	slot->history.streak = 0;
+	slot->replace_tries = 0;
 	pool->instances[new].role = ROLE_CURRENT;
 	slot_do(pool, s, SLOT_ADOPT, 0);
 	report_slot(pool, s, pool->instances[new].cookie, other, true);

@@ -183,6 +183,92 @@ static void cut_oldest(struct pool *pool, uint32_t generation)
 	}
 }
 
+/* ---- what is through, and fails after all ---- */
+
+/* It has left the queue, has no NEXT, and no retry is due. */
+bool roll_awaits(const struct slot *slot)
+{
+	return slot->replace == REPLACE_ROLL && slot->replacing && slot->next == NO_INDEX &&
+	       slot->due_ms[SLOT_DUE_RETRY] == NEVER_MS;
+}
+
+bool roll_is_through(const struct pool *pool, uint32_t s)
+{
+	const struct slot *slot = &pool->slots[s];
+
+	return pool->roll.number && !pool->roll.back &&
+	       (slot->replace != REPLACE_ROLL || roll_awaits(slot));
+}
+
+static bool fills_itself(const struct slot *slot)
+{
+	return slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF || slot->state == SLOT_HELD;
+}
+
+/* What was queued behind the roll for this worker has lost its object. */
+static void await(struct pool *pool, uint32_t s)
+{
+	struct slot *slot = &pool->slots[s];
+	bool restart = slot->replace == REPLACE_RESTART;
+
+	if (!roll_is_through(pool, s) || roll_awaits(slot) || slot->steered || !fills_itself(slot))
+		return;
+	replace_drop(pool, s, END_ROLL);
+	if (restart)
+		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
+	slot->replace = REPLACE_ROLL;
+	slot->replacing = true;
+	pool->replacing[REPLACE_ROLL]++;
+	if (pool->roll.done)
+		pool->roll.done--;
+}
+
+void roll_steered(struct pool *pool, uint32_t s)
+{
+	struct slot *slot = &pool->slots[s];
+
+	if (!slot->steered) {
+		await(pool, s);
+	} else if (roll_awaits(slot)) {
+		replace_drop(pool, s, END_ROLL);
+		pool->roll.done++;
+	}
+}
+
+void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const struct decision *d)
+{
+	struct slot *slot = &pool->slots[s];
+
+	await(pool, s);
+	if (!roll_awaits(slot) || d->why == WHY_REQUEST)
+		return;
+	if (!d->unstable) {
+		slot->replace_tries = 0;
+		return;
+	}
+	if (slot->replace_tries < UINT32_MAX)
+		slot->replace_tries++;
+	replace_report_failed(pool, s, cookie);
+	if (slot->replace_tries >= pool->policy->roll_tries)
+		roll_failed(pool, s);
+	else
+		roll_held(pool, s);
+}
+
+void roll_held(struct pool *pool, uint32_t s)
+{
+	const struct slot *slot = &pool->slots[s];
+
+	if (roll_awaits(slot) && slot->state == SLOT_HELD)
+		roll_failed(pool, s);
+}
+
+void roll_retired(struct pool *pool, uint32_t s)
+{
+	if (roll_awaits(&pool->slots[s]))
+		replace_drop(pool, s, END_ROLL);
+}
+
 /* ---- begin ---- */
 
 static void report_begin(struct pool *pool, uint32_t slot, uint32_t generation, uint32_t count)
@@ -222,6 +308,8 @@ static void begin_one(struct pool *pool, uint32_t s)
 	report_begin(pool, s, pool->roll.number ? pool->roll.generation : pool->generation, 1);
 	slot->replace_roll = pool->rolls;
 	slot->replace_since_ms = pool->now_ms;
+	if (roll_awaits(slot))
+		replace_retry(pool, s);
 	if (covered) {
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
 		return;
@@ -250,7 +338,7 @@ bool roll_may_start(const struct pool *pool, uint32_t busy)
 
 	if (roll->pause_ms != NEVER_MS)
 		return false;
-	return busy < (roll->back || roll->proven ? pool->policy->roll_surge : 1);
+	return busy < (roll->back || roll->done ? pool->policy->roll_surge : 1);
 }
 
 /* Serial number arithmetic (RFC 1982), as cookies may begin again. */
@@ -326,59 +414,6 @@ void roll_failed(struct pool *pool, uint32_t s)
 	roll->back = true;
 	roll->generation = pool->generation;
 	queue_all(pool);
-}
-
-/* ---- what is through, and fails after all ---- */
-
-/* Held: it has left the queue, has no NEXT and waits for none. */
-static bool held(const struct slot *slot)
-{
-	return slot->replace == REPLACE_ROLL && slot->replacing && slot->next == NO_INDEX &&
-	       slot->due_ms[SLOT_DUE_RETRY] == NEVER_MS;
-}
-
-static bool fills_itself(const struct slot *slot)
-{
-	return slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF || slot->state == SLOT_HELD;
-}
-
-static void hold(struct pool *pool, uint32_t s)
-{
-	struct slot *slot = &pool->slots[s];
-
-	if (!pool->roll.number || pool->roll.back || slot->replace != REPLACE_NO || slot->steered ||
-	    !fills_itself(slot))
-		return;
-	slot->replace = REPLACE_ROLL;
-	slot->replacing = true;
-	pool->replacing[REPLACE_ROLL]++;
-}
-
-void roll_steered(struct pool *pool, uint32_t s)
-{
-	if (!pool->slots[s].steered)
-		hold(pool, s);
-	else if (held(&pool->slots[s]))
-		replace_drop(pool, s, END_ROLL);
-}
-
-void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, bool unstable)
-{
-	struct slot *slot = &pool->slots[s];
-
-	hold(pool, s);
-	if (!held(slot) || !unstable)
-		return;
-	slot->replace_tries = slot->history.streak;
-	replace_report_failed(pool, s, cookie);
-	if (slot->replace_tries >= pool->policy->roll_tries)
-		roll_failed(pool, s);
-}
-
-void roll_retired(struct pool *pool, uint32_t s)
-{
-	if (held(&pool->slots[s]))
-		replace_drop(pool, s, END_ROLL);
 }
 
 bool roll_finish(struct pool *pool)

@@ -14,11 +14,13 @@
  *   on_failure = stop      VERDICT_FAILED; each slot keeps what it runs
  * A roll to the present generation (a restart) has nothing to go back to: it stops.
  *
- * A slot that is through and no longer serves is held: it counts among the `surge` again
- * until it serves, so the roll does not take the next one nor come to its end before. Each
- * end that [restart] counts as an unstable life is a failed try of that slot, and as many
- * in a row as [restart] doubles its delay for; a stable life forgets them. On the way back
- * the slots have only to be switched.
+ * A slot that is through and no longer serves is awaited: it has a place among the `surge`
+ * again until it serves, and the roll does not come to its end before. Each end by itself
+ * before [restart] stable is a failed try of that slot, also where a rule, [restart] when or
+ * give_up would retire the slot or end the cluster: it is respawned instead (WHY_ROLL). One
+ * that uses up a burst is the last try. An [exit RULE] that ends the cluster does. A stable life forgets the tries. What was queued
+ * for the slot behind the roll is given up; a restart of it starts a NEXT at once. On the
+ * way back the slots have only to be switched.
  *
  * A second roll of all supersedes the first; the generation that counts changes only
  * when a roll is done. EV_ROLL of one slot restarts it with the generation that counts,
@@ -54,7 +56,13 @@ void roll_failed(struct pool *pool, uint32_t s);
 /* The slot begins or ceases to serve, or to try to. */
 void roll_steered(struct pool *pool, uint32_t s);
 /* The current worker of the slot, known by `cookie`, has ended and what follows is under way. */
-void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, bool unstable);
+void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const struct decision *d);
+/* The roll has replaced the worker of the slot, or found it new, and goes forward. */
+bool roll_is_through(const struct pool *pool, uint32_t s);
+/* ... and waits until the slot serves again. */
+bool roll_awaits(const struct slot *slot);
+/* A burst that is used up leaves no room for another try now: the roll has failed. */
+void roll_held(struct pool *pool, uint32_t s);
 /* Nothing will follow in the slot. */
 void roll_retired(struct pool *pool, uint32_t s);
 void roll_report_back(struct pool *pool, uint32_t s, bool begins);

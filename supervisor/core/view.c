@@ -1,4 +1,4 @@
-#include "supervisor/core/pool_impl.h"
+#include "supervisor/core/roll.h"
 
 void pool_view(const struct pool *pool, struct pool_view *ret)
 {
@@ -41,6 +41,7 @@ bool pool_slot(const struct pool *pool, uint32_t s, struct slot_view *ret)
 		.restart = slot->replace_roll,
 		.stuck = slot->replace == REPLACE_ROLL && pool->roll.back &&
 			 slot->replace_tries >= pool->policy->roll_tries,
+		.awaited = roll_awaits(slot),
 	};
 	return true;
 }

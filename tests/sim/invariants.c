@@ -122,6 +122,11 @@ static void on_stop_report(struct world *world, const struct report *r)
 		HOLDS(world, world->pool->slots[r->slot].steered);
 }
 
+static bool fills_itself(const struct slot *slot)
+{
+	return slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF || slot->state == SLOT_HELD;
+}
+
 static void on_roll_end(struct world *world, const struct report *r)
 {
 	if (r->slot != ALL_SLOTS || (r->verdict != VERDICT_DONE && r->verdict != VERDICT_ROLLED_BACK))
@@ -130,6 +135,7 @@ static void on_roll_end(struct world *world, const struct report *r)
 		const struct slot *slot = &world->pool->slots[s];
 
 		HOLDS(world, slot->current == NO_INDEX || slot->generation == r->generation);
+		HOLDS(world, r->verdict != VERDICT_DONE || slot->steered || !fills_itself(slot));
 	}
 }
 
@@ -219,11 +225,9 @@ static void check_recycled(const struct world *world, uint32_t s)
 static void check_through(const struct world *world, uint32_t s)
 {
 	const struct slot *slot = &world->pool->slots[s];
-	bool fills_itself = slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF ||
-			    slot->state == SLOT_HELD;
 
-	if (world->pool->roll.number && !world->pool->roll.back && slot->replace == REPLACE_NO)
-		HOLDS(world, slot->steered || !fills_itself);
+	if (world->pool->roll.number && !world->pool->roll.back && slot->replace != REPLACE_ROLL)
+		HOLDS(world, slot->steered || !fills_itself(slot));
 }
 
 /* No slot is held for longer than the policy in force lets it. */

@@ -184,6 +184,30 @@ class Runbook(harness.TestCase):
         c.kill(harness.signal.SIGQUIT)
         self.assertEqual(c.wait(), 0)
 
+    def test_a_roll_waits_for_a_slot(self):
+        why, drain = self.commands("A roll waits for a slot")
+        c = self.sh('while [ -e hold$CLUSTERD_SLOT ]; do sleep 0.02; done; exec "$PROBE" ready serve',
+                    policy=f"[ready]\nwhen = notify\n[env]\nPROBE = {harness.PROBE}\n", flags=("-n", "2"))
+        c.announce("worker.exit", "roll.slot", "roll.end", "note")
+        c.ready(2)
+        folder = c.folder
+        (folder / "hold1").touch()
+        with c.asked("roll") as asked:
+            new = c.wait_event("roll.slot", slot=0)
+            (folder / "hold0").touch()
+            c.kill(harness.signal.SIGKILL, new.pid)
+            c.wait_event("roll.slot", slot=0, ok=False, tries=1)
+            status = c.ctl("status", status=None)
+            self.assertIn("\nroll 1 to generation 2: 0 of 2 slots done\n", status)
+            self.assertIn("\nroll 1 waits until slot 0 serves again; to go on without it: clusterctl drain 0\n", status)
+            said = self.ask(c, why)
+            self.assertIn(f"worker 0 (pid {new.pid}) died: SIGKILL", said)
+            self.assertIn("\na roll waits until it serves again\n", said)
+            self.ask(c, drain)
+            self.assertNotIn("waits until", c.ctl("status", status=None))
+            (folder / "hold1").unlink()
+            self.assertEqual(asked.wait(harness.DEADLINE), 0, asked.stdout.read())
+
     def test_requests_are_to_wait_for_a_while(self):
         pause, go_on = self.commands("Requests are to wait for a while")
         c = self.cluster(harness.PROBE, "ready", flags=("-n", "4"), policy="[ready]\nwhen = notify\n")

@@ -66,14 +66,66 @@ static const struct story stories[] = {
 	{ "whom the operator kills is no try, and waited for", QUIET "roll.tries=1 roll.pause=1s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; kill 0 > -0, move 0, kill! #3; end 3 -9 > died #3 respawn, spawn 0#4g2; "
 	  "at 1101 > ; spawned 4; ready 4 > +0, spawn 1#5g2" },
-	{ "what a rule retires is not waited for", QUIET "restart.when=on-failure roll.pause=1s", 0,
+	{ "... and what failed before it counts on", QUIET "roll.tries=2 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1; at 104; spawned 4; ready 4; kill 0 > -0, move 0, kill! #4; end 4 -9 > died #4 respawn, spawn 0#5g2; "
+	  "spawned 5; end 5 1 > died #5 respawn 6, try 0 2, back 0, spawn 0#6" },
+	{ "what failed before one took over does not", QUIET "roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; end 3 1 > died #3 unasked, try 0 1; at 4; spawned 4; ready 4; at 104 > term #1; end 1 0; end 4 1 > -0, move 0, died #4 respawn 3, try 0 1" },
+	{ "what is retired after a stable life is not waited for", QUIET "restart.when=on-failure restart.stable=0 roll.pause=1s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 3 0 > -0, move 0, died #3 retire; at 1101 > spawn 1#4g2" },
-	{ "nor what is held and then retired", QUIET "restart.burst=1 restart.give_up=retire roll.tries=9", 0,
-	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 3 1; at 104 > spawn 0#5g2; spawned 4; ready 4; at 204 > term #2; "
-	  "unspawned 5 11 > error 0 retire, giveup 0 retire, generation 2, rolled done" },
-	{ "... unless it is wanted again", QUIET "restart.when=on-failure roll.pause=1s", 0,
+	{ "... unless it is wanted again", QUIET "restart.when=on-failure restart.stable=0 roll.pause=1s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 3 0 > -0, move 0, died #3 retire; reset 0 > spawn 0#4g2; at 1101 > ; "
 	  "spawned 4; ready 4 > +0, spawn 1#5g2" },
+	{ "a restart that is queued behind the roll does not hide the slot", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; restart 0 > ; at 900; end 3 1 > -0, rolled superseded, move 0, "
+	  "died #3 respawn 3, try 0 1; at 903 > spawn 0#4g2; at 1101 > " },
+	{ "... so that there is no verdict `done` while it is dead", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 1 0; restart 0 > ; end 3 1; spawned 4; ready 4; "
+	  "at 201 > spawn 0#5g2, term #2; spawned 5; ready 5 > +0, generation 2, rolled done" },
+	{ "nor does recycling", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; big 3 > ; at 900; sick 3 > -0, move 0, abrt #3; at 1101 > " },
+	{ "a stable life whose rule says backoff is no failed try", QUIET "exit.75=backoff roll.tries=1 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; at 60000; end 3 75 > -0, move 0, died #3 respawn 3" },
+	{ "a short life whose rule says respawn is one", QUIET "exit.75=respawn:10 roll.tries=2 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 75 > -0, move 0, died #3 respawn 10, try 0 1; at 111 > spawn 0#4g2; "
+	  "spawned 4; end 4 75 > died #4 respawn 10, try 0 2, back 0, spawn 0#5" },
+	{ "a burst that is used up is the last try, and goes back instead of retiring the slot",
+	  QUIET "restart.burst=1 restart.window=1m restart.give_up=retire roll.tries=9 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104; spawned 4; ready 4; at 200; "
+	  "end 4 1 > -0, move 0, died #4 respawn 59904, try 0 2, back 0, spawn 0#5; spawned 5; ready 5 > +0, generation 1, rolled back" },
+	{ "... or ending the cluster", QUIET "restart.burst=1 restart.window=1m restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104; spawned 4; ready 4; at 200; "
+	  "end 4 1 > -0, move 0, died #4 respawn 59904, try 0 2, back 0, spawn 0#5" },
+	{ "... or waiting", QUIET "restart.burst=1 restart.window=1m roll.tries=9 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104; spawned 4; ready 4; at 200; "
+	  "end 4 1 > -0, move 0, died #4 respawn 59904, giveup 0 respawn, try 0 2, back 0, spawn 0#5" },
+	{ "... also where the others used it up meanwhile", QUIET "restart.cluster_burst=1 restart.window=1m restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 2 1 > -1, move 1, died #2 respawn 3; at 102; end 3 1 > -0, died #3 respawn 3, try 0 1; "
+	  "at 104 > spawn 1#4; at 105 > back 0, spawn 0#5" },
+	{ "an [exit RULE] that ends the cluster does", QUIET "exit.1=exit roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 exit, giveup 0 exit, rolled stopped, -1, term #2" },
+	{ "a rule that retires: every new worker dies, and the roll is not done", QUIET "exit.1=retire", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; spawned 4; ready 4; "
+	  "at 300 > spawn 0#5g2, term #2; spawned 5; end 5 1 > died #5 respawn 6, try 0 2, back 0, spawn 0#6" },
+	{ "what failed before the roll is no try of it", QUIET "restart.delay_max=3ms roll.tries=2", 0,
+	  TWO_READY "end 2 1; at 4; spawned 3; ready 3; end 3 1; at 8; spawned 4; ready 4; roll 1 > spawn 0#5; end 4 1; at 12 > spawn 1#6; spawned 6; spawned 5; ready 5; "
+	  "at 200 > term #1; end 6 1 > died #6 respawn 3, try 1 1" },
+	{ "a restart of the slot that is waited for brings another worker", QUIET "roll.pause=1s", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; sick 3 > -0, move 0, abrt #3; restart 0 > spawn 0#4g2, rolled superseded; "
+	  "spawned 4; ready 4 > +0; at 1101 > spawn 1#5g2" },
+	{ "it has its place among the surge, and while the canary is dead none follows", QUIET "roll.surge=2 roll.tries=9 roll.pause=1s", 0,
+	  "start 4; spawned 1; spawned 2; spawned 3; spawned 4; ready 1; ready 2; ready 3; ready 4; roll 2; spawned 5; ready 5; at 101 > term #1; end 5 1; at 104; "
+	  "at 1101 > ; spawned 6; ready 6 > +0, spawn 1#7g2, spawn 2#8g2; spawned 7; spawned 8; ready 7; ready 8; at 1201 > term #2, term #3; "
+	  "end 7 1; at 2201 > spawn 1#9g2, spawn 3#10g2" },
+	{ "drained one after the other, and the one that was replaced is dead: nothing new has proven itself", QUIET "roll.pause=1s roll.tries=9", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; drain 0 > drained 0; "
+	  "drain 1 > generation 1, rolled stopped, -1, term #2" },
+	{ "stop, and a second roll, while it waits", QUIET "roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; roll 3 > rolled superseded, spawn 0#4g3; "
+	  "spawned 4; ready 4 > +0; end 4 1 > -0, move 0, died #4 respawn 3, try 0 1; stop > rolled stopped, -1, term #2" },
+	{ "on_failure = stop, while it waits", QUIET "roll.tries=2 roll.on_failure=stop roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1; at 104; spawned 4; ready 4; end 4 1 > -0, move 0, died #4 respawn 6, try 0 2, rolled failed; "
+	  "at 110 > spawn 0#5g2" },
 	{ "nor what is drained or scaled away", QUIET "roll.pause=1s", 0,
 	  THREE_READY "roll 2; spawned 4; ready 4; at 101 > term #1; end 4 1 > -0, move 0, died #4 respawn 3, try 0 1; drain 0 > ; "
 	  "at 1101 > spawn 1#5g2" },
