@@ -3,16 +3,20 @@
 /* What clusterd itself holds, with or without workers: the loop, the log, the control socket. */
 enum { OWN_FILES = 32 };
 
+/* The two pipes of each captured output that a process left behind by an ended worker may hold. */
+enum { LEFT_FILES = 2 * 16 };
+
 /* Per worker: its pidfd, its notify socket, its output, what tells that it is ready, and of each
  * listener the socket of a group and the notifications of an adopted program. */
 uint64_t policy_files(const struct policy *policy, uint32_t workers)
 {
 	uint64_t each = policy->log_output == OUTPUT_CAPTURE ? 4 : 2;
+	uint64_t left = policy->log_output == OUTPUT_CAPTURE ? LEFT_FILES : 0;
 
 	each += policy->ready_when.when == READY_FD;
 	for (uint32_t i = 0; i < policy->listener_count; i++) {
 		each += policy->listeners[i].balance != BALANCE_SHARED;
 		each += policy->listeners[i].adopt;
 	}
-	return OWN_FILES + policy->listener_count + ((uint64_t)workers + policy->roll_surge) * each;
+	return OWN_FILES + left + policy->listener_count + ((uint64_t)workers + policy->roll_surge) * each;
 }

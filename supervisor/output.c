@@ -7,39 +7,14 @@
 #include <unistd.h>
 
 #include "supervisor/core/escape.h"
+#include "supervisor/output_internal.h"
 #include "supervisor/output_line.h"
-#include "supervisor/output_tail.h"
 #include "supervisor/os/scope.h"
 
 enum {
 	READ_MAX = 256 * 1024,
 	ROOM_MIN = 32 * 1024, /* with less a pipe that may block its writer is not read */
 	FLUSHES_MAX = 16, /* of the log, for one pipe, when it closes */
-};
-
-/* One pipe. */
-struct stream {
-	uv_poll_t poll;
-	struct output *output;
-	int fd;           /* -1: closed */
-	bool error;       /* it is stderr */
-	bool paused;      /* not polled: there is no room */
-	char *held;       /* what was read and not yet logged: the beginning of a line, or what found no room */
-	size_t held_size;
-	size_t orphan;    /* bytes read since output_close() */
-};
-
-struct output {
-	struct log *log;
-	uint32_t slot;
-	enum overflow overflow;
-	struct stream streams[2];
-	struct log_waiter waiter;
-	struct log_user user;
-	struct tail tail;
-	uint64_t lost, told;
-	unsigned handles;
-	bool closing;
 };
 
 /* ---- the last words ---- */
@@ -129,7 +104,7 @@ static void on_closed(uv_handle_t *handle)
 		output_free(o);
 }
 
-static void stream_close(struct stream *stream)
+void stream_close(struct stream *stream)
 {
 	if (stream->fd < 0)
 		return;
@@ -327,7 +302,7 @@ static int stream_open(struct output *o, int index, int *ret_write, const char *
 }
 
 /* What is in the pipe still goes out, as long as the sink takes it. */
-static void on_log_close(struct log_user *user)
+void output_on_log_close(struct log_user *user)
 {
 	struct output *o = (struct output *)((char *)user - offsetof(struct output, user));
 
@@ -360,7 +335,7 @@ static struct output *output_new(const struct output_options *options)
 	o->tail.size = options->tail;
 	o->streams[0].fd = o->streams[1].fd = -1;
 	o->waiter.room = on_room;
-	o->user.stop = on_log_close;
+	o->user.stop = output_on_log_close;
 	log_user_add(o->log, &o->user);
 	return o;
 }
@@ -400,16 +375,6 @@ void output_export(const struct output *o, struct output_image *ret)
 	ret->tail_cut = tail_pieces(&o->tail, ret->tail, ret->tail_size);
 	ret->lost = o->lost;
 	ret->told = o->told;
-}
-
-void outputs_left(const struct log *log, output_visit *visit, void *context)
-{
-	for (const struct log_user *user = log->users; user; user = user->next) {
-		const struct output *o = (const struct output *)((const char *)user - offsetof(struct output, user));
-
-		if (user->stop == on_log_close && o->closing)
-			visit(context, o, o->slot);
-	}
 }
 
 int output_adopt(const struct output_options *options, const struct output_image *image,
@@ -467,14 +432,18 @@ void output_drain(struct output *o)
 
 void output_close(struct output *o)
 {
+	struct log *log;
+
 	if (!o)
 		return;
+	log = o->log;
 	o->closing = true;
 	for (int i = 0; i < 2; i++)
 		if (o->streams[i].fd >= 0)
 			uv_unref((uv_handle_t *)&o->streams[i].poll);
 	if (o->handles == 0)
 		output_free(o);
+	outputs_bound(log);
 }
 
 void output_set_overflow(struct output *o, enum overflow overflow)

@@ -18,7 +18,7 @@
  * disk) is not waited for: its lines are lost and counted.
  *
  * GLUE. One thread. An output outlives its worker for as long as a process of
- * its holds the pipes, to a limit.
+ * its holds the pipes, to a limit of bytes, and of such outputs.
  */
 #ifndef CLUSTERD_SUPERVISOR_OUTPUT_H
 #define CLUSTERD_SUPERVISOR_OUTPUT_H
@@ -33,6 +33,7 @@ enum {
 	OUTPUT_TURN = 256 * 1024,      /* read from one pipe in one turn of the loop: a few ms in JSON */
 	OUTPUT_DRAIN_MAX = 1024 * 1024, /* read from one pipe by output_drain() */
 	OUTPUT_ORPHAN_MAX = 1024 * 1024, /* read from one pipe after output_close() */
+	OUTPUT_LEFT_MAX = 16,          /* of ended workers, whose pipes somebody still holds */
 };
 
 struct output;

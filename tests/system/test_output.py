@@ -146,6 +146,21 @@ time.sleep(1000)
                                         and harness.stat_of(p) and harness.stat_of(p)[0] not in "ZX"],
                            "the grandchild ends")
 
+    def test_L6_grandchildren_of_many_do_not_use_up_the_descriptors(self):
+        left, rolls = 16, 24
+        c = self.sh(f"setsid sh -c 'until [ -e go ]; do sleep 0.2; done' & exec {harness.PROBE} ready serve",
+                    policy=CAPTURE, flags=("-n", "1", "--set", "ready.when=notify"))
+        c.announce("note")
+        c.ready(1)
+        before = len(os.listdir(f"/proc/{c.pid}/fd"))
+        for _ in range(rolls):
+            c.ctl("roll")
+        harness.eventually(lambda: len(c.all("note")) == rolls - left, "the oldest are let go")
+        self.assertIn("a process that an ended worker left behind still holds its output", c.all("note")[0].text)
+        self.assertLessEqual(len(os.listdir(f"/proc/{c.pid}/fd")), before + 2 * left)
+        (c.folder / "go").touch()
+        harness.eventually(lambda: len(os.listdir(f"/proc/{c.pid}/fd")) <= before, "the others end by themselves")
+
     def test_last_words(self):
         c = self.sh("echo not this; echo 'Error: no database' >&2; exit 4",
                     policy=CAPTURE + "[exit 4]\naction = backoff\ndelay = 1h\n", flags=("-n", "1"))
