@@ -119,6 +119,7 @@ static void act_up(struct supervisor *s, const struct action *action)
 {
 	(void)action;
 	s->up = true;
+	log_started(&s->log);
 	sup_up(s);
 	systemd_ready(s);
 	orphans_up(s);

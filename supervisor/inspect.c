@@ -297,7 +297,7 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
 
 int sup_reopen(struct supervisor *s)
 {
-	return log_reopen(&s->log);
+	return log_reopen(&s->log, s->policy.log_file);
 }
 
 pid_t sup_pid(struct supervisor *s, uint32_t cookie)

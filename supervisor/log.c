@@ -188,7 +188,7 @@ void log_event_at(struct log *log, enum log_id id, enum log_level level,
 
 		if (log->open)
 			put_line(log, text, size);
-		else
+		if (!log->open || (log->starting && level <= LOG_LEVEL_ERROR))
 			log_write_early(text, size);
 	}
 	tell_taps(log, &line);
@@ -317,6 +317,14 @@ static void set_file(struct log *log, const char *file)
 	log->journal = strcmp(file, "-") == 0 && stderr_is_journal();
 }
 
+static bool is_stderr(int fd)
+{
+	struct stat here, there;
+
+	return fstat(fd, &here) == 0 && fstat(STDERR_FILENO, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
+}
+
 int log_open(struct log *log, uv_loop_t *loop, const char *name, enum log_format format,
              enum log_level level, const char *file)
 {
@@ -347,7 +355,13 @@ int log_open(struct log *log, uv_loop_t *loop, const char *name, enum log_format
 	}
 	log->torn = logsink_torn(log->target.fd);
 	log->open = true;
+	log->starting = opened == 0 && !is_stderr(log->target.fd);
 	return opened;
+}
+
+void log_started(struct log *log)
+{
+	log->starting = false;
 }
 
 void log_close(struct log *log)
@@ -382,13 +396,13 @@ static int open_again(struct log *log, const char *file)
 	return 0;
 }
 
-int log_reopen(struct log *log)
+int log_reopen(struct log *log, const char *file)
 {
 	int rc;
 
-	if (!log->open || strcmp(log->file, "-") == 0)
+	if (!log->open || strcmp(file, "-") == 0)
 		return 0;
-	rc = open_again(log, log->file);
+	rc = open_again(log, file);
 	if (rc == 0)
 		LOG(log, LOG_LOG_REOPEN, F_TEXT("file", log->file), F_TEXT("result", "opened again"));
 	return rc;

@@ -18,7 +18,8 @@
  *   other devices     written at once (/dev/null, /dev/full)
  *
  * What can be written at once is: in the first turn of the loop and before it always,
- * so that errors of the start are seen; on standard error if the file does not take them. log_open() sets SIGPIPE and SIGXFSZ to be
+ * so that errors of the start are seen; on standard error if the file does not take them, and also if it does,
+ * until log_started(), for whoever starts clusterd does not look into the file. log_open() sets SIGPIPE and SIGXFSZ to be
  * ignored. Time stamps are left out, and sd-daemon(3) priorities put in front, when
  * JOURNAL_STREAM says that standard error is the journal (systemd.exec(5)).
  */
@@ -120,6 +121,7 @@ struct log {
 	bool open;
 	bool journal;
 	bool running; /* the loop runs */
+	bool starting; /* errors go to standard error, too */
 	bool stalled; /* the last log_flush() gave up */
 	bool torn;    /* the last line that reached the sink has no newline */
 	struct log_tap *taps;
@@ -133,6 +135,9 @@ struct log {
  */
 int log_open(struct log *log, uv_loop_t *loop, const char *name, enum log_format format,
              enum log_level level, const char *file);
+
+/* The start has succeeded: errors go to the file alone. */
+void log_started(struct log *log);
 
 /*
  * Flushes for at most LOG_CLOSE_MS, closes, and turns the loop until its handles are gone:
@@ -154,8 +159,8 @@ static inline const char *log_error(int error)
 /* Whether log_configure() could open that file now: 0, or -errno. It makes the file. */
 int log_try(const char *file);
 
-/* Opens the file again (USR1, after a rename). Errors as above. */
-int log_reopen(struct log *log);
+/* Opens the file of the policy (again): USR1, after a rename, or when it could not be had at an upgrade. As above. */
+int log_reopen(struct log *log, const char *file);
 
 /* Writes what waits, for at most timeout_ms: at the end, and before clusterd executes its successor.
  * True if all is written. */

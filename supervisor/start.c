@@ -340,6 +340,7 @@ static int resume_log(struct supervisor *s)
 {
 	int status = start_log(s);
 
+	log_started(&s->log);
 	if (s->log.open)
 		log_import(&s->log, &s->carried_log);
 	state_forget_log(s);

@@ -165,7 +165,7 @@ START_TEST(reopen_under_load)
 		}
 		snprintf(path, sizeof path, "%s/old.%lu", folder, i);
 		ck_assert_int_eq(rename(file, path), 0);
-		ck_assert_int_eq(log_reopen(&sink), 0);
+		ck_assert_int_eq(log_reopen(&sink, sink.file), 0);
 	}
 	log_close(&sink);
 	for (uint64_t i = 0; i < REOPENS; i++) {
@@ -258,7 +258,7 @@ START_TEST(a_torn_line_is_ended)
 	ck_assert_uint_eq(lost, 1);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	if (_i == 0) {
-		ck_assert_int_eq(log_reopen(&sink), 0);
+		ck_assert_int_eq(log_reopen(&sink, sink.file), 0);
 	} else {
 		log_close(&sink);
 		open_on(file);
