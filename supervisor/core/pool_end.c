@@ -136,6 +136,16 @@ static void report_end(struct pool *pool, const struct instance *i, const struct
 					    .ms = pool->now_ms - i->spawned_ms });
 }
 
+/* Not if an [exit RULE] says respawn: such an end is no failure. */
+static bool is_failed_start(const struct slot *slot, const struct instance *i,
+			    const struct decision *d)
+{
+	bool expected = d->next == NEXT_RESPAWN && d->why == WHY_RULE &&
+			d->streak <= slot->history.streak;
+
+	return !i->ready_ms && !decide_asked(i->cause) && !expected;
+}
+
 void on_ended(struct pool *pool, const struct event *event)
 {
 	uint32_t index = instance_find(pool, event->cookie);
@@ -154,7 +164,7 @@ void on_ended(struct pool *pool, const struct event *event)
 	if (was.role == ROLE_CURRENT)
 		slot->ended_well = decide_asked(was.cause) ||
 				   (event->end.signal == 0 && event->end.code == 0);
-	if (!was.ready_ms && !decide_asked(was.cause))
+	if (is_failed_start(slot, &was, &d))
 		slot_boot_failed(pool, was.slot, 1);
 	judge_boot(pool, &d);
 	judge_roll(pool, was.slot, &d);

@@ -67,6 +67,9 @@ static const struct story stories[] = {
 	{ "no worker was ever ready: three ends of every slot", QUIET "restart.delay_max=3ms", 0,
 	  "start 2; spawned 1; spawned 2; end 1 1; end 2 1; at 100; spawned 3; spawned 4; end 3 1; end 4 1; at 200; "
 	  "spawned 5; spawned 6; end 5 1 > died #5 respawn 3; end 6 1 > died #6 exit, giveup -1 exit, exit 69" },
+	{ "... but of one whose end a rule expects", QUIET "exit.0=respawn:10", 0,
+	  "start 1; spawned 1; end 1 0 > died #1 respawn 10; at 11 > spawn 0#2; spawned 2; end 2 0; at 21; spawned 3; end 3 0 > died #3 respawn 10; "
+	  "at 31; spawned 4; end 4 1 > died #4 respawn 3; at 34; spawned 5; end 5 1; at 50; spawned 6; end 6 1 > died #6 exit, giveup -1 exit, exit 69" },
 	{ "... and a reset forgets those there were", QUIET "restart.delay_max=3ms", 0,
 	  "start 1; spawned 1; end 1 1; at 100; spawned 2; end 2 1; reset 0 > spawn 0#3; spawned 3; end 3 1 > died #3 respawn 3; at 200; "
 	  "spawned 4; end 4 1 > died #4 respawn 3; at 300; spawned 5; end 5 1 > died #5 exit, giveup -1 exit, exit 69" },
