@@ -132,6 +132,9 @@ static int open_default(struct control *control, const struct policy *policy, co
 			continue;
 		}
 		r = open_in(control, folder, policy, false, &control->listening, problem);
+		if (r == -EADDRINUSE)
+			snprintf(problem + strlen(problem), CONTROL_PROBLEM_MAX - strlen(problem), "%s",
+			         "; if that is a cluster of the same name, choose another --name");
 		if (r == 0 || r == -EADDRINUSE)
 			return r;
 	}

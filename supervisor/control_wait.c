@@ -135,6 +135,9 @@ static void put_details(struct client *client, struct json *j, const struct repo
 		json_word(j, "verdict", name_verdict(report->verdict));
 		break;
 	case REPORT_ESCALATE:
+		if (report->count > 0)
+			json_number(j, "max_old", report->count);
+		break;
 	case REPORT_UNKILLABLE:
 	case REPORT_DRAINED:
 	default: break;

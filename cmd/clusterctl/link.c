@@ -54,7 +54,21 @@ int ctl_connect_path(const char *path)
 
 bool ctl_folder(unsigned index, char *folder, size_t size)
 {
-	return proto_folder(index, geteuid(), getenv("XDG_RUNTIME_DIR"), folder, size);
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	unsigned own = 0;
+
+	if (proto_folder(index, geteuid(), runtime, folder, size))
+		return true;
+	while (proto_folder(own, geteuid(), runtime, folder, size))
+		own++;
+	/* After this user's own, those of root that [control] group opens to others. */
+	return geteuid() != 0 && index == own && proto_folder(0, 0, NULL, folder, size);
+}
+
+/* What is in it, root may see. */
+static bool is_closed(const char *folder)
+{
+	return access(folder, X_OK) < 0 && errno == EACCES;
 }
 
 /* clusterd takes no folder where somebody else could put a socket: what answers there is not one. */
@@ -73,7 +87,8 @@ void ctl_say_none(FILE *out, const char *before)
 
 	fprintf(out, "%sno cluster is running (no socket in ", before);
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++)
-		fprintf(out, "%s%s%s", i ? ", " : "", folder, !is_safe(folder) && errno == EPERM ? ", which others may write to, so that nothing in it is trusted" : "");
+		fprintf(out, "%s%s%s%s", i ? ", " : "", folder, !is_safe(folder) && errno == EPERM ? ", which others may write to, so that nothing in it is trusted" : "",
+		        is_closed(folder) ? ", which is closed to this user: try sudo" : "");
 	fputs("; one that is elsewhere needs -s)\n", out);
 }
 
@@ -144,6 +159,7 @@ static void try_one(void *context, const char *path, const char *name)
 static int refused(const char *shown, const char *path, bool quiet, int *ret_status)
 {
 	bool absent = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
+	char root[FOLDER_MAX];
 
 	*ret_status = absent ? CTL_NOT_RUNNING : CTL_CAN_NOT_TELL;
 	if (quiet)
@@ -156,7 +172,8 @@ static int refused(const char *shown, const char *path, bool quiet, int *ret_sta
 	else if (errno == ECONNREFUSED)
 		ctl_say("%s: not running (nobody listens at %s)", shown, path);
 	else
-		ctl_say("%s: not running (no socket at %s)", shown, path);
+		ctl_say("%s: not running%s (no socket at %s)", shown,
+		        proto_folder(0, 0, NULL, root, sizeof root) && is_closed(root) ? ", or root's: try sudo" : "", path);
 	return -1;
 }
 
@@ -192,17 +209,18 @@ static int connect_named(struct ctl *ctl, bool quiet, int *ret_status)
 
 	snprintf(ctl->shown, sizeof ctl->shown, "%s", ctl->name);
 	for (unsigned i = 0; ctl_folder(i, folder, sizeof folder); i++) {
-		int fd;
+		int fd, why;
 
 		snprintf(path, sizeof path, "%s/%.64s.sock", folder, ctl->name);
 		fd = is_safe(folder) ? ctl_connect_path(path) : -1;
 		if (fd >= 0)
 			return fd;
-		if (!first[0] || error == ENOENT) {
-			if (errno != ENOENT || !first[0])
-				snprintf(first, sizeof first, "%s", path);
-			error = errno;
-		}
+		why = errno;
+		if (is_closed(folder) || (first[0] && error != ENOENT))
+			continue;
+		if (why != ENOENT || !first[0])
+			snprintf(first, sizeof first, "%s", path);
+		error = why;
 	}
 	errno = error;
 	return refused(ctl->shown, first, quiet, ret_status);

@@ -16,6 +16,7 @@ struct progress {
 	char swaps[SLOTS_SHOWN][48]; /* "4242 -> 5001": stays in the line of its slot */
 	unsigned count; /* lines on the screen, all at its lower end */
 	long long roll;
+	bool heard; /* clusterd has begun */
 	bool scales;      /* the number of workers that was asked for is known: */
 	long long workers;
 };
@@ -110,6 +111,16 @@ static void say_stop(const json_t *line, char *text, size_t size)
 	         signal, text_of(line, "cause"));
 }
 
+static void say_kill(const json_t *line, char *text, size_t size)
+{
+	long long pid = number_of(line, "pid"), max_old = number_of(line, "max_old");
+
+	if (max_old)
+		snprintf(text, size, "%lld is cut: more than [supervisor] max_old %lld would drain: SIGKILL", pid, max_old);
+	else
+		snprintf(text, size, "%lld did not end in time: SIGKILL", pid);
+}
+
 /* What one event means for its slot; "" when it is of no interest. */
 static void describe(const json_t *line, char *text, size_t size)
 {
@@ -125,7 +136,7 @@ static void describe(const json_t *line, char *text, size_t size)
 	else if (strcmp(what, "worker.stop") == 0)
 		say_stop(line, text, size);
 	else if (strcmp(what, "worker.kill") == 0)
-		snprintf(text, size, "%lld did not end in time: SIGKILL", pid);
+		say_kill(line, text, size);
 	else if (strcmp(what, "worker.unkillable") == 0)
 		snprintf(text, size, "%lld survives SIGKILL for %s now", pid, duration_of(line, "ms", ms));
 	else if (strcmp(what, "spawn.error") == 0)
@@ -153,6 +164,7 @@ static void on_line(void *context, json_t *line)
 	long long slots = number_of(line, "slots");
 	char text[TEXT_SIZE];
 
+	progress->heard = true;
 	if (strcmp(what, "roll.begin") == 0 && asks_for_roll(progress->ctl))
 		progress->roll = number_of(line, "roll");
 	if (strcmp(what, "scale") == 0 && !progress->scales) {
@@ -188,7 +200,7 @@ static void put_roll(const json_t *last)
 	printf("roll %lld: %s after %s; ", (long long)number_of(last, "roll"),
 	       strcmp(verdict, "rolled-back") == 0 ? "rolled back" : verdict,
 	       duration_of(last, "ms", ms));
-	if (strcmp(verdict, "rolled-back") == 0)
+	if (strcmp(verdict, "rolled-back") == 0 && number_of(last, "ready") >= number_of(last, "wanted"))
 		fputs("the old program serves on; ", stdout);
 	printf("%lld of %lld ready\n", (long long)number_of(last, "ready"),
 	       (long long)number_of(last, "wanted"));
@@ -219,7 +231,7 @@ static void put_verdict(const struct ctl *ctl, json_t *last)
 		                               : ctl->no_wait ? "begun" : "done");
 }
 
-static int detached(const struct ctl *ctl, bool interrupted)
+static int detached(const struct ctl *ctl, bool heard, bool interrupted)
 {
 	const char *how = interrupted ? "detached" : "timed out";
 
@@ -227,6 +239,8 @@ static int detached(const struct ctl *ctl, bool interrupted)
 		putc('\n', stderr); /* behind the ^C */
 	if (strcmp(ctl->verb, "wait") == 0)
 		ctl_say("%s: %s: not %s yet; see: clusterctl status", ctl->shown, how, ctl->words[0]);
+	else if (!heard)
+		ctl_say("%s: %s without a word from clusterd, which may do it yet; see: clusterctl status", ctl->shown, how);
 	else
 		ctl_say("%s: %s; the %s goes on in clusterd; see: clusterctl status", ctl->shown, how,
 		        ctl->verb);
@@ -262,7 +276,7 @@ static void put_upgraded(void *context, json_t *line)
 
 	upgraded->refused = problem[0] != '\0';
 	if (upgraded->refused)
-		ctl_say("%s: %s", upgraded->ctl->shown, problem);
+		ctl_say("%s: %s; the clusterd that runs goes on", upgraded->ctl->shown, problem);
 	else if (!upgraded->ctl->json)
 		printf("upgraded: clusterd %s, pid %lld; the workers run on\n", text_of(line, "version"),
 		       (long long)number_of(line, "pid"));
@@ -329,7 +343,7 @@ static int after_upgrade(struct ctl *ctl, struct progress *progress, const char 
 	               : ask_again(ctl, &question, on_line, progress, &last);
 
 	if (r != 0)
-		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, r == -1);
+		return r == CTL_FAILED ? CTL_FAILED : detached(ctl, true, r == -1);
 	r = upgraded.refused ? CTL_FAILED : ctl_verdict(ctl, last);
 	if (!was_it && !ctl->json && (r == CTL_DONE || text_of(last, "verdict")[0]))
 		put_verdict(ctl, last);
@@ -392,7 +406,7 @@ int run_work(struct ctl *ctl)
 	if (r == LINK_RECONNECT)
 		return after_upgrade(ctl, &progress, request);
 	if (r == CTL_TIMEOUT || r == -1)
-		return detached(ctl, r == -1);
+		return detached(ctl, progress.heard, r == -1);
 	if (r != 0)
 		return connection_lost(ctl);
 	r = ctl_verdict(ctl, last);

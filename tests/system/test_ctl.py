@@ -435,7 +435,7 @@ class Ctl(harness.TestCase):
         c.ready(2)
         gate.unlink()
         roll = self.background(c, "roll")
-        c.wait_event("roll.begin")
+        self.assertIn("roll 1: 2 slots", roll.stdout.readline())
         roll.send_signal(signal.SIGINT)
         _, errors = roll.communicate(timeout=DEADLINE)
         self.assertEqual(roll.returncode, 75)

@@ -83,6 +83,21 @@ class Night(harness.TestCase):
         self.assertEqual(self.ask(c, "reopen"), "reopen: done\n")
         self.assertTrue((folder / "log").exists() and (moved / "log").exists())
 
+    def test_a_log_that_was_away_during_an_upgrade(self):
+        folder = self.scratch() / "log"
+        folder.mkdir()
+        c = self.cluster(*SERVE, policy=POLICY % 1 + f"[log]\nfile = {folder}/log\n")
+        harness.eventually(lambda: (folder / "log").exists() and "worker.ready" in (folder / "log").read_text(), "a worker")
+        folder.rename(folder.with_name("moved"))
+        c.announce("log.reopen")
+        self.ask(c, "upgrade")
+        c.wait_event("upgrade")  # on standard error
+        self.assertIn("No such file or directory", self.ask(c, "reopen", status=1))
+        folder.mkdir()
+        self.assertEqual(self.ask(c, "reopen"), "reopen: done\n")
+        self.ask(c, "roll")
+        harness.eventually(lambda: '"event":"roll.end"' in (folder / "log").read_text(), "it is the log again")
+
     def test_without_a_log_file_there_is_nothing_to_open(self):
         c = self.start(1)
         self.assertEqual(self.ask(c, "reopen"), "the log goes to standard error: there is no file to be opened again\n"
@@ -115,6 +130,50 @@ class Night(harness.TestCase):
         self.write(c, 1, f"[listen b]\naddress = unix:{folder}/none/b\n")
         for words in ("check",), ("reload", "--dry-run"), ("config", "--diff"):
             self.assertIn(f"[listen b]: the folder {folder}/none: No such file or directory\n", self.ask(c, *words, status=1))
+
+    def test_errors_of_a_start_are_seen_where_it_is_started(self):
+        """Whoever starts it does not look into the log file; once it is up they are only there."""
+        folder = self.scratch()
+        words = ("--set", f"log.file={folder}/log", "--set", "control.socket=off", "-n", "1")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            done = self.run_clusterd(*words, "-l", f"127.0.0.1:{taken.getsockname()[1]}", "--", "/bin/true")
+        self.assertEqual(done.returncode, 73)
+        self.assertIn("Address already in use", done.stderr)
+        self.assertIn(done.stderr.splitlines()[0].split(": ", 1)[1], (folder / "log").read_text())
+        done = self.run_clusterd(*words, "-l", "none", "--set", "restart.delay=1ms", "--", "/bin/false")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn("no worker ever got ready", done.stderr)
+        self.assertNotIn("started", done.stderr)
+        c = self.cluster(*SERVE, policy=POLICY % 1 + f"[exit 3]\naction = exit\n[log]\nfile = {folder}/later\n")
+        c.expected_status = 69
+        harness.eventually(lambda: (folder / "later").exists() and '"event":"up"' in (folder / "later").read_text(), "it is up")
+        with contextlib.suppress(OSError):
+            clients.ask(c.port, request=b"GET /exit=3 HTTP/1.1\r\n\r\n")
+        self.assertEqual(c.wait(), 69)
+        self.assertIn('"level":"error"', (folder / "later").read_text())
+        self.assertEqual((list(c.lines), list(c.events)), ([], []))
+
+    def test_no_answer_is_no_promise(self):
+        c = self.start(1)
+        c.announce("roll.end", "worker.exit")
+        c.kill(signal.SIGSTOP)
+        for words in ("roll",), ("stop", "--no-wait"):
+            self.assertIn("timed out without a word from clusterd, which may do it yet; see: clusterctl status\n",
+                          self.ask_at(("-s", str(c.socket), "--timeout", "1"), *words, status=75))
+        c.kill(signal.SIGCONT)
+        self.assertEqual(c.wait(), 0)
+
+    @unittest.skipUnless(os.geteuid() == 0 and clients.nobody_can(harness.CLUSTERCTL), "root's clusters are looked for by nobody")
+    def test_those_of_root_are_not_told_as_not_running(self):
+        name = f"roots{os.getpid()}"
+        c = self.cluster(*SERVE, policy=POLICY % 1, flags=("--name", name, "--set", "control.socket="))
+        c.ready(1)
+        if os.stat("/run/clusterd").st_mode & 0o011:
+            self.skipTest("the folder is open to all")
+        self.assertRegex(self.list_of_nobody({}, "-n", name, "status"), f"^{name}: not running, or root's: try sudo \\(")
+        self.assertIn("/run/clusterd, which is closed to this user: try sudo", self.list_of_nobody({}))
+        done = self.run_clusterd("--name", name, "-l", "none", "--", "/bin/true")
+        self.assertIn(f"in use by process {c.pid}; if that is a cluster of the same name, choose another --name\n", done.stderr)
 
     def test_what_a_start_would_find_is_told_before(self):
         folder = self.scratch() / "none" / "more"
@@ -399,10 +458,10 @@ class Night(harness.TestCase):
                 os.chmod(folder / "clusterd" / f"{name}.sock", 0o666)
                 self.assertIn(name, self.list_of_nobody(env))
 
-    def list_of_nobody(self, env, verb="list"):
+    def list_of_nobody(self, env, *words):
         """Root looks in another folder than the user's own."""
         prefix = clients.as_nobody()[0] if os.geteuid() == 0 else ()
-        done = subprocess.run([*prefix, harness.CLUSTERCTL, verb], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run([*prefix, harness.CLUSTERCTL, *(words or ("list",))], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False, env={**os.environ, **env},
                               timeout=harness.DEADLINE)
         return done.stdout

@@ -3,6 +3,7 @@
     ROLLS=50 python3 tests/system/test_roll.py RowG.test_G1_rolls_back_to_back_under_load    so many of each kind (20)
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+import clients
 import harness
 
 READY = "[ready]\nwhen = notify\ntimeout = %s\n[stop]\ntimeout = %s\n[roll]\ntries = %d\n[restart]\ndelay = 10ms\n"
@@ -107,6 +109,18 @@ class RowG(harness.TestCase):
         self.script(program, "echo no database here >&2\nexit 1\n")
         self.assertIn("no database here", c.ctl("roll", status=1))
         self.assertEqual(c.wait_event("worker.exit").last, "no database here")
+
+    def test_G2_who_serves_on_is_not_claimed(self):
+        """A slot was empty before, and is after."""
+        program = self.folder() / "program"
+        self.script(program, f"exec {harness.PROBE} ready serve\n")
+        c = self.start(program, tries=1, extra="[exit 3]\naction = retire\n")
+        c.announce("worker.exit", "roll.slot", "roll.end", "note")
+        with contextlib.suppress(OSError):
+            clients.ask(c.port, request=b"GET /exit=3 HTTP/1.1\r\n\r\n")
+        c.wait_event("worker.exit", code=3)
+        self.script(program, "exit 1\n")
+        self.assertRegex(c.ctl("roll", status=1), r"\nroll 1: rolled back after [0-9a-z]+; 1 of 2 ready\n")
 
     def test_G2_last_words_of_one_that_is_not_ready_in_time(self):
         """It has not ended yet when the verdict falls."""
@@ -346,6 +360,7 @@ class RowG(harness.TestCase):
         self.assertEqual(c.wait_event("worker.exit", pid=first).signal, "SIGKILL")
         self.assertEqual(c.wait_event("worker.escalate", pid=first).reason,
                          "more than 2 generations would drain ([supervisor] max_old)")
+        self.assertRegex(c.ctl("roll"), r"\n  slot 0  \d+ is cut: more than \[supervisor\] max_old 2 would drain: SIGKILL\n")
         c.kill(signal.SIGQUIT)
         self.assertEqual(c.wait(), 0)
 
