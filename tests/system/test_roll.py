@@ -265,7 +265,7 @@ class RowG(harness.TestCase):
         c.wait_event("roll.slot", slot=0, ok=True)
         for tries in (1, 2):
             mark = c.mark()
-            os.kill(c.pid_of(0), signal.SIGSEGV)
+            os.kill(c.pid_of(0), signal.SIGKILL)
             c.wait_event("roll.slot", slot=0, ok=False, tries=tries)
             self.assertEqual(c.wait_event("worker.ready", since=mark, slot=0).generation, 3 - tries)
         said = client.communicate(timeout=harness.DEADLINE)[0]
