@@ -44,6 +44,7 @@ struct reuseport;
 struct adoption;
 struct kept_end;
 struct left_output;
+struct sigfd_signal;
 struct orphans;
 
 enum {
@@ -338,6 +339,7 @@ void sup_started(struct supervisor *s, const struct worker *worker);
 void sup_up(struct supervisor *s);
 void sup_upgraded(struct supervisor *s);
 void sup_note_stop(struct supervisor *s, bool fast);
+void sup_signalled(struct supervisor *s, const struct sigfd_signal *signal);
 void sup_reloaded(struct supervisor *s, bool ok, uint32_t live, uint32_t roll, uint32_t boot);
 void sup_listen_repaired(struct supervisor *s, struct sock *sock, uint32_t seat); /* keep.c */
 void sup_balance_fallback(struct supervisor *s, const struct sock *sock, const char *step, int error);

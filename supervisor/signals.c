@@ -87,19 +87,20 @@ static const struct heard {
 static void on_signals(uv_poll_t *poll, int status, int events)
 {
 	struct supervisor *s = poll->data;
-	bool sent;
-	int signo;
+	struct sigfd_signal signal;
 
 	(void)status;
 	(void)events;
 	for (int turn = 0; turn < SIGNALS_TURN && !s->closing; turn++) {
-		if (sigfd_next(s->signal_fd, &signo, &sent) <= 0)
+		if (sigfd_next(s->signal_fd, &signal) <= 0)
 			return;
-		if (signo == SIGWINCH && !sent)
+		if (signal.number == SIGWINCH && !signal.sent)
 			continue; /* the window of our terminal has another size */
+		if (signal.number != SIGCHLD)
+			sup_signalled(s, &signal);
 		for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
-			if (heard[i].signo == signo)
-				heard[i].heed(s, signo);
+			if (heard[i].signo == signal.number)
+				heard[i].heed(s, signal.number);
 	}
 }
 

@@ -12,6 +12,7 @@
 #include "supervisor/internal.h"
 #include "supervisor/metrics.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/sigfd.h"
 
 static void tell_listener(struct supervisor *s, const struct sock *sock, int fd)
 {
@@ -78,6 +79,17 @@ void sup_note_stop(struct supervisor *s, bool fast)
 	sup_note(s, LOG_LEVEL_INFO,
 	         fast ? "stopping at once"
 	              : "stopping: workers finish their work; a second signal kills them at once");
+}
+
+/* The night after, the log has to tell who did it. */
+void sup_signalled(struct supervisor *s, const struct sigfd_signal *signal)
+{
+	const char *by = signal->sent ? "a process that can not be seen from here" : "the terminal or the kernel";
+	char name[SIGNAL_TEXT_MAX];
+
+	LOG(&s->log, LOG_SIGNAL, F_TEXT("signal", signal_name(signal->number, name)),
+	    F_NUM_IF(signal->pid > 0, "pid", signal->pid), F_NUM_IF(signal->sent, "uid", signal->uid),
+	    F_TEXT_IF(signal->pid <= 0, "by", by));
 }
 
 void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)

@@ -31,14 +31,18 @@ int sigfd_open(const int *signals, size_t count, int *ret_fd, const char **faile
 	return 0;
 }
 
-int sigfd_next(int fd, int *ret_signal, bool *ret_sent)
+int sigfd_next(int fd, struct sigfd_signal *ret)
 {
 	struct signalfd_siginfo info;
 	ssize_t size = sys_read(fd, &info, sizeof info);
 
 	if (size < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	*ret_signal = (int)info.ssi_signo;
-	*ret_sent = info.ssi_code <= 0; /* SI_FROMUSER of siginfo.h */
+	*ret = (struct sigfd_signal){
+		.number = (int)info.ssi_signo,
+		.sent = info.ssi_code <= 0, /* SI_FROMUSER of siginfo.h */
+		.pid = (pid_t)info.ssi_pid,
+		.uid = (uid_t)info.ssi_uid,
+	};
 	return 1;
 }

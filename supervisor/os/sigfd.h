@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /*
  * Blocks these signals and no others, whatever was blocked before; the caller owns
@@ -17,10 +18,14 @@
  */
 int sigfd_open(const int *signals, size_t count, int *ret_fd, const char **failed);
 
-/*
- * 1 and *ret_signal, 0 when none waits, or -errno. Never blocks. *ret_sent: a process sent
- * it; false for one of the kernel, as a terminal's.
- */
-int sigfd_next(int fd, int *ret_signal, bool *ret_sent);
+struct sigfd_signal {
+	int number;
+	bool sent; /* by a process; false for one of the kernel, as a terminal's */
+	pid_t pid; /* who sent it; 0: the kernel, or a process that our pid namespace does not show */
+	uid_t uid;
+};
+
+/* 1 and *ret, 0 when none waits, or -errno. Never blocks. */
+int sigfd_next(int fd, struct sigfd_signal *ret);
 
 #endif

@@ -83,6 +83,23 @@ class RowI(harness.TestCase):
         others = self.said("Suspend") + self.said("Ignored") + self.said("End ")
         self.assertEqual(sorted(getattr(signal, name) for name in tested), sorted(set(range(1, 32)) - set(others)))
 
+    def test_I2_the_log_tells_who_sent_it(self):
+        """Before what follows from it; of the child that is only to be reaped nothing is said."""
+        c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
+        c.ready(2)
+        c.announce("worker.exit")
+        sent = ("SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGHUP", "SIGQUIT")
+        for name in sent:
+            c.kill(getattr(signal, name))
+            event = c.wait_event("signal", signal=name)
+            self.assertEqual((event.level, event.pid, event.uid, event.by), ("info", os.getpid(), os.getuid(), None))
+            if name == "SIGUSR2":
+                c.wait_event("upgrade", result="done")
+        self.assertEqual(c.wait(), 0)
+        self.assertEqual([e.signal for e in c.all("signal")], list(sent))
+        names = [e["event"] for e in c.events]
+        self.assertLess(names.index("signal"), names.index("scale"))
+
     def test_I2_USR1_opens_the_log_again(self):
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[log]\nfile = log\n", flags=("-n", "1"))
         log = c.folder / "log"
@@ -326,6 +343,8 @@ class RowI(harness.TestCase):
         c.wait_lines(2, "armed")
         os.write(master, b"\x03")
         self.assertEqual(c.wait(), 0)
+        event = c.wait_event("signal", signal="SIGINT")
+        self.assertEqual((event.pid, event.uid, event.by), (None, None, "the terminal or the kernel"))
         c.wait_lines(2, "got TERM")
         self.assertNotIn("got INT", c.other)
 
