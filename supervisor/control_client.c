@@ -183,7 +183,7 @@ void client_done(struct client *client, struct json *json, bool ok)
 	client->line_used = rest;
 	client->line_taken = 0;
 	client->served++;
-	client->busy = client->follows = false;
+	client->busy = client->follows = client->told = client->begun = false;
 	client->more = NULL;
 	client->part = client->index = 0;
 	client->wait.what = WAIT_NOTHING;
@@ -194,6 +194,7 @@ void client_fail(struct client *client, int code, const char *error)
 {
 	struct json json;
 
+	request_failed(client, error);
 	reply_begin(client, &json, NULL);
 	json_number(&json, "code", code);
 	json_word(&json, "error", error);

@@ -92,6 +92,8 @@ struct client {
 	size_t line_used, line_taken; /* bytes read; those of the request being served */
 	bool busy;             /* a request is being served */
 	struct request request;
+	bool told;             /* the log has told who asks for it */
+	bool begun;            /* the answer comes later */
 	more_lines *more;
 	bool follows;          /* more never ends */
 	uint32_t part, index;  /* where more stands */
@@ -165,6 +167,7 @@ uid_t peer_uid(int fd);
 
 /* control_verbs.c */
 void request_serve(struct client *client);
+void request_failed(const struct client *client, const char *error); /* tells the log */
 bool slot_argument(struct client *client, const char *word, uint32_t *ret);
 
 /* control_look.c */

@@ -61,7 +61,7 @@ static void serve_scale(struct client *client)
 	if (!wait_begin(client, WAIT_SCALE))
 		return;
 	client->wait.count = count;
-	if (sup_scale(s, count, &failed) < 0)
+	if (sup_scale(s, count, "clusterctl", &failed) < 0)
 		client_fail(client, CODE_FAILED, failed);
 	else
 		begun(client);
@@ -316,14 +316,12 @@ static void serve_upgrade(struct client *client)
 }
 
 /* The night after, the log has to tell who did it. */
-static void tell_who(const struct client *client)
+static void tell_who(const struct client *client, const char *result, const char *detail)
 {
 	const struct request *request = &client->request;
 	char text[128];
 	size_t used;
 
-	if (!request_acts(request))
-		return;
 	snprintf(text, sizeof text, "%s", request_word(request));
 	for (unsigned i = 0; i < request->count; i++) {
 		used = strlen(text);
@@ -332,7 +330,14 @@ static void tell_who(const struct client *client)
 	used = strlen(text);
 	if (request->options & OPTION_NOW)
 		snprintf(text + used, sizeof text - used, " --now");
-	sup_asked(client->control->s, text, peer_uid(client->fd), peer_pid(client->fd));
+	sup_asked(client->control->s, text, peer_uid(client->fd), peer_pid(client->fd), result, detail);
+}
+
+/* Or who did not: the line before this one reads as if it had been done. */
+void request_failed(const struct client *client, const char *error)
+{
+	if (client->told)
+		tell_who(client, client->begun ? "failed" : "refused", error);
 }
 
 void request_serve(struct client *client)
@@ -343,6 +348,9 @@ void request_serve(struct client *client)
 #undef REQUEST
 	};
 
-	tell_who(client);
+	client->told = request_acts(&client->request);
+	if (client->told)
+		tell_who(client, NULL, NULL);
 	serve[client->request.what](client);
+	client->begun = client->busy;
 }

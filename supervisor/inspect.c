@@ -246,7 +246,7 @@ void sup_request(struct supervisor *s, const struct event *event)
 	sup_feed(s, event);
 }
 
-static int scale(struct supervisor *s, uint32_t count, bool keep, const char **failed)
+static int scale(struct supervisor *s, uint32_t count, bool keep, const char *by, const char **failed)
 {
 	struct pool_view view;
 	int rc = 0;
@@ -270,18 +270,19 @@ static int scale(struct supervisor *s, uint32_t count, bool keep, const char **f
 	if (rc < 0)
 		return rc;
 	s->scaled = true;
+	s->scaled_by = by;
 	sup_request(s, &(struct event){ .what = EV_SCALE, .count = count, .keep = keep });
 	return 0;
 }
 
-int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
+int sup_scale(struct supervisor *s, uint32_t count, const char *by, const char **failed)
 {
-	return scale(s, count, false, failed);
+	return scale(s, count, false, by, failed);
 }
 
 int sup_scale_back(struct supervisor *s, uint32_t count, const char **failed)
 {
-	return scale(s, count, true, failed);
+	return scale(s, count, true, "rollback", failed);
 }
 
 uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)

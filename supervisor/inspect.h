@@ -111,8 +111,8 @@ struct uv_loop_s *sup_loop(struct supervisor *s);
 /* Feeds a request to the core (EV_SCALE, EV_ROLL, EV_DRAIN, EV_KILL, EV_RESET, EV_STOP). */
 void sup_request(struct supervisor *s, const struct event *event);
 
-/* Grows or shrinks, sockets first. Returns 0, or -errno with *failed a sentence. */
-int sup_scale(struct supervisor *s, uint32_t count, const char **failed);
+/* Grows or shrinks, sockets first, and logs `by` whom, a constant. Returns 0, or -errno with *failed a sentence. */
+int sup_scale(struct supervisor *s, uint32_t count, const char *by, const char **failed);
 /* The same by itself, not because somebody asked: what is drained stays so. */
 int sup_scale_back(struct supervisor *s, uint32_t count, const char **failed);
 
@@ -135,8 +135,8 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo);
 bool sup_ack(struct supervisor *s, pid_t pid);
 /* 0, or -errno: then the log goes on where it was. */
 int sup_reopen(struct supervisor *s);
-/* Logs who asked for what. */
-void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid);
+/* Logs who asked for what; and what came of it, and why, unless `result` is NULL. */
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid, const char *result, const char *detail);
 /* Starts an upgrade of clusterd itself. On success it does not return here: control
  * clients are told to connect again. Returns -1 with *failed a sentence, which was logged, otherwise. */
 int sup_upgrade(struct supervisor *s, const char **failed);

@@ -301,6 +301,7 @@ struct supervisor {
 	bool begun;           /* start has been logged */
 	bool up;              /* the first start is over */
 	bool scaled;          /* the number of workers was set by hand */
+	const char *scaled_by; /* whom, the last time */
 	bool reloading;       /* a policy takes effect: that of a roll which ends by it does not come back */
 	struct by_hand { uint32_t known, file, workers; } by_hand; /* before another file's: note_count() */
 	uint8_t trouble;      /* systemd.c: what the service manager is to know beside the counts, or 0 */

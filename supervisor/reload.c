@@ -226,7 +226,7 @@ static int apply_count(struct supervisor *s, uint32_t workers, bool by_hand, boo
 
 	pool_view(s->pool, &view);
 	if (workers != view.wanted)
-		rc = back ? sup_scale_back(s, workers, failed) : sup_scale(s, workers, failed);
+		rc = back ? sup_scale_back(s, workers, failed) : sup_scale(s, workers, "reload", failed);
 	s->scaled = by_hand;
 	return rc;
 }

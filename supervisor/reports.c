@@ -335,7 +335,8 @@ static void on_scale(struct supervisor *s, const struct report *r)
 {
 	s->told_workers = r->count;
 	if (r->count != r->other)
-		LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count));
+		LOG(&s->log, LOG_SCALE, F_NUM("from", r->other), F_NUM("to", r->count),
+		    F_TEXT_IF(s->scaled_by != NULL, "by", s->scaled_by));
 }
 
 static void give_up_reason(const struct policy *policy, const struct report *r, char *out,

@@ -51,13 +51,14 @@ static void on_scale(struct supervisor *s, int signo)
 {
 	struct pool_view view;
 	const char *failed = "";
+	bool more = signo == SIGTTIN;
 	uint32_t count;
 
 	pool_view(s->pool, &view);
-	if (s->stopping || (signo == SIGTTOU && view.wanted == 0))
+	if (s->stopping || (!more && view.wanted == 0))
 		return;
-	count = signo == SIGTTIN ? view.wanted + 1 : view.wanted - 1;
-	if (sup_scale(s, count, &failed) < 0)
+	count = more ? view.wanted + 1 : view.wanted - 1;
+	if (sup_scale(s, count, more ? "SIGTTIN" : "SIGTTOU", &failed) < 0)
 		sup_note(s, LOG_LEVEL_ERROR, "scale to %u: %s", count, failed);
 }
 

@@ -92,10 +92,11 @@ void sup_signalled(struct supervisor *s, const struct sigfd_signal *signal)
 	    F_TEXT_IF(signal->pid <= 0, "by", by));
 }
 
-void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid, const char *result, const char *detail)
 {
 	LOG(&s->log, LOG_CONTROL, F_TEXT("verb", what), F_NUM("uid", uid),
-	    F_NUM_IF(pid > 0, "pid", pid));
+	    F_NUM_IF(pid > 0, "pid", pid), F_TEXT_IF(result != NULL, "result", result),
+	    F_TEXT_IF(result != NULL, "detail", detail));
 }
 
 void sup_ended(struct supervisor *s)

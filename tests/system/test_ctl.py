@@ -687,9 +687,13 @@ class Ctl(harness.TestCase):
         c = self.quick()
         c.ctl("status")
         c.ctl("scale", "3")
+        self.errors(c, "kill", "9", status=64)
         c.ctl("stop")
         c.wait()
-        self.assertEqual([(e.verb, e.uid) for e in c.all("control")], [("scale 3", os.geteuid()), ("stop", os.geteuid())])
+        self.assertEqual([(e.verb, e.result, e.detail) for e in c.all("control", uid=os.geteuid())],
+                         [("scale 3", None, None), ("kill 9", None, None),
+                          ("kill 9", "refused", "there is no slot 9; the last one is 2"), ("stop", None, None)])
+        c.wait_event("scale", by="clusterctl")
 
     def test_texts_say_what_happened(self):
         c = self.quick(policy="[cluster]\nworkers = 2\n")

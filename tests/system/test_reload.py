@@ -187,6 +187,7 @@ class RowF(harness.TestCase):
         harness.eventually(lambda: len(c.workers()) == 5, "five workers")
         self.hup(c, GOOD.replace("= 2", "= 1"))
         harness.eventually(lambda: len(c.workers()) == 1, "one worker")
+        self.assertEqual([e.by for e in c.all("scale")], ["reload", "reload"])
 
 
 class RowF8(harness.TestCase):

@@ -158,6 +158,7 @@ reload: done
         self.assertEqual(self.in_force(c, "cluster.workers"), "2")
         harness.eventually(lambda: len(c.workers()) == 2, "two workers again")
         self.assertIn('"wanted":2', c.ctl("--json", "status"))
+        self.assertEqual([e.by for e in c.all("scale")], ["reload", "rollback"])
 
     def test_rollback_brings_a_number_set_by_hand_back(self):
         base = NOTIFY % "10s"

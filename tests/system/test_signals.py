@@ -57,8 +57,8 @@ class RowI(harness.TestCase):
 
     def test_I2_those_that_act_on_the_pool(self):
         """The number of workers, the policy, clusterd itself: one event each, in this order; and the three that stop it."""
-        acts = (("SIGTTIN", "scale", {"to": 3}), ("SIGTTOU", "scale", {"to": 2}), ("SIGHUP", "reload", {}),
-                ("SIGUSR2", "upgrade", {"result": "done"}), ("SIGWINCH", "drained", {}))
+        acts = (("SIGTTIN", "scale", {"to": 3, "by": "SIGTTIN"}), ("SIGTTOU", "scale", {"to": 2, "by": "SIGTTOU"}),
+                ("SIGHUP", "reload", {}), ("SIGUSR2", "upgrade", {"result": "done"}), ("SIGWINCH", "drained", {}))
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", "2"))
         c.ready(2)
         c.announce("note", "drained")

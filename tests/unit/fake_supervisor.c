@@ -149,8 +149,9 @@ void sup_request(struct supervisor *s, const struct event *event)
 	s->last = *event;
 }
 
-int sup_scale(struct supervisor *s, uint32_t count, const char **failed)
+int sup_scale(struct supervisor *s, uint32_t count, const char *by, const char **failed)
 {
+	(void)by;
 	s->scales++;
 	*failed = s->refuse;
 	if (s->refuse)
@@ -194,9 +195,10 @@ bool sup_ack(struct supervisor *s, pid_t pid)
 	return pid == getpid() && !s->refuse;
 }
 
-void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid)
+void sup_asked(struct supervisor *s, const char *what, uid_t uid, pid_t pid, const char *result, const char *detail)
 {
-	snprintf(s->asked, sizeof s->asked, "%s by %ld %d", what, (long)uid, pid == getpid());
+	snprintf(s->asked, sizeof s->asked, "%s by %ld %d%s%s%s%s", what, (long)uid, pid == getpid(), result ? ": " : "",
+	         result ? result : "", result ? ": " : "", result ? detail : "");
 }
 
 int sup_reopen(struct supervisor *s)

@@ -116,6 +116,46 @@ START_TEST(who_asked_is_logged)
 }
 END_TEST
 
+/* Else the line that tells who asked reads as if it had been done. */
+START_TEST(what_was_refused_is_logged)
+{
+	char expected[160];
+
+	ask("kill 9\n");
+	snprintf(expected, sizeof expected, "kill 9 by %ld 1: refused: there is no slot 9; the last one is 2", (long)getuid());
+	ck_assert_str_eq(s->asked, expected);
+	s->refuse = "a sentence";
+	ask("roll\n");
+	snprintf(expected, sizeof expected, "roll by %ld 1: refused: a sentence", (long)getuid());
+	ck_assert_str_eq(s->asked, expected);
+	ask("why 9\n");
+	ask("nonsense\n");
+	ck_assert_str_eq(s->asked, expected);
+	s->refuse = NULL;
+	ask("roll --no-wait\n");
+	snprintf(expected, sizeof expected, "roll by %ld 1", (long)getuid());
+	ck_assert_str_eq(s->asked, expected);
+}
+END_TEST
+
+START_TEST(what_failed_later_is_logged)
+{
+	char expected[160];
+	int fd = dial();
+
+	s->view.pool.slots_max = 5;
+	say(fd, "scale 5\n");
+	for (int i = 0; i < 1000 && s->scales == 0; i++)
+		turns(1);
+	s->view.pool.wanted = 4;
+	control_report(s->control, &(struct report){ .what = REPORT_READY, .slot = 4, .cookie = 1 });
+	listen_for(fd, 1);
+	snprintf(expected, sizeof expected, "scale 5 by %ld 1: failed: another request changed the number of workers", (long)getuid());
+	ck_assert_str_eq(s->asked, expected);
+	close(fd);
+}
+END_TEST
+
 START_TEST(refusals_reach_the_client)
 {
 	s->refuse = "a sentence";
@@ -385,6 +425,8 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, each_request, 0, (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tests, requests_reach_the_core);
 	tcase_add_test(tests, who_asked_is_logged);
+	tcase_add_test(tests, what_was_refused_is_logged);
+	tcase_add_test(tests, what_failed_later_is_logged);
 	tcase_add_test(tests, refusals_reach_the_client);
 	tcase_add_test(tests, ends_and_why);
 	tcase_add_test(tests, roll_is_followed_to_its_end);
