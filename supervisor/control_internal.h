@@ -171,6 +171,7 @@ void request_failed(const struct client *client, const char *error); /* tells th
 bool slot_argument(struct client *client, const char *word, uint32_t *ret);
 
 /* control_look.c */
+void put_workers_policy(struct client *client, struct json *json); /* where another number is wanted */
 void serve_status(struct client *client);
 void serve_version(struct client *client);
 void serve_config(struct client *client);

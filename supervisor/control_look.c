@@ -25,6 +25,14 @@ static const char *cluster_state(const struct pool_view *pool)
 	return pool->ready >= pool->wanted ? "ready" : "degraded";
 }
 
+void put_workers_policy(struct client *client, struct json *json)
+{
+	uint32_t workers = sup_workers_policy(client->control->s);
+
+	if (workers > 0)
+		json_number(json, "workers_policy", workers);
+}
+
 static void put_cluster(struct client *client, const struct sup_view *view)
 {
 	const struct pool_view *pool = &view->pool;
@@ -37,6 +45,7 @@ static void put_cluster(struct client *client, const struct sup_view *view)
 	json_word(&j, "state", cluster_state(pool));
 	json_number(&j, "ready", pool->ready);
 	json_number(&j, "wanted", pool->wanted);
+	put_workers_policy(client, &j);
 	json_number(&j, "live", pool->live);
 	json_number(&j, "generation", pool->generation);
 	json_number(&j, "roll", pool->roll);

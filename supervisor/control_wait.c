@@ -196,6 +196,7 @@ static void put_ready(struct client *client, struct json *j)
 	sup_look(client->control->s, &view);
 	json_number(j, "ready", view.pool.ready);
 	json_number(j, "wanted", view.pool.wanted);
+	put_workers_policy(client, j);
 }
 
 void wait_roll_ended(struct client *client, const struct report *report)

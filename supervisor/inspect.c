@@ -43,6 +43,15 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 	pool_view(s->pool, &ret->pool);
 }
 
+uint32_t sup_workers_policy(struct supervisor *s)
+{
+	struct pool_view view;
+	uint32_t workers = s->scaled ? workers_wanted(&s->policy) : 0;
+
+	pool_view(s->pool, &view);
+	return workers == view.wanted ? 0 : workers;
+}
+
 const char *balance_word(enum balance mode)
 {
 	switch (mode) {

@@ -93,6 +93,8 @@ struct sup_usage {
 };
 
 void sup_look(struct supervisor *s, struct sup_view *ret);
+/* How many workers the policy says, where another number was set by hand; else 0. */
+uint32_t sup_workers_policy(struct supervisor *s);
 bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret);
 bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret);
 /* Reads /proc, about 15 us; false where there is no process. */

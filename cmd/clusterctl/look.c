@@ -41,10 +41,13 @@ int status_code(const struct status *status)
 
 void put_paused(const json_t *line, FILE *out)
 {
-	if (number_of(line, "wanted") == 0)
-		fputs("paused: no worker is wanted, and connections wait; next: clusterctl scale "
-		      "+1\n",
-		      out);
+	if (number_of(line, "wanted") != 0)
+		return;
+	fputs("paused: no worker is wanted, and connections wait; next: clusterctl scale ", out);
+	if (json_object_get(line, "workers_policy"))
+		fprintf(out, "%lld\n", (long long)number_of(line, "workers_policy"));
+	else
+		fputs("+1\n", out);
 }
 
 static void put_cluster(const json_t *cluster, bool paint, FILE *out)
@@ -55,8 +58,11 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 	put_clean(out, text_of(cluster, "name"));
 	fputs(": ", out);
 	put_hue(out, paint, state_hue(state), state);
-	fprintf(out, ", %lld of %lld ready    up %s, policy ", (long long)number_of(cluster, "ready"),
-	        (long long)number_of(cluster, "wanted"), duration_of(cluster, "up_ms", up));
+	fprintf(out, ", %lld of %lld ready", (long long)number_of(cluster, "ready"),
+	        (long long)number_of(cluster, "wanted"));
+	if (json_object_get(cluster, "workers_policy"))
+		fprintf(out, " (scaled by hand; the policy says %lld)", (long long)number_of(cluster, "workers_policy"));
+	fprintf(out, "    up %s, policy ", duration_of(cluster, "up_ms", up));
 	if (file[0]) {
 		put_clean(out, file);
 		putc(' ', out);

@@ -58,7 +58,7 @@ class RowH(harness.TestCase):
         c.kill(signal.SIGTTOU)
         harness.eventually(lambda: not c.workers(), "no worker")
         socket.create_connection(("127.0.0.1", c.port), 5).close()  # the queue of the socket is there
-        self.assertIn("\npaused: no worker is wanted, and connections wait; next: clusterctl scale +1\n", c.ctl("status"))
+        self.assertIn("\npaused: no worker is wanted, and connections wait; next: clusterctl scale 1\n", c.ctl("status"))
         mark = c.mark()
         c.kill(signal.SIGTTIN)
         c.wait_event("worker.ready", since=mark)
@@ -77,7 +77,7 @@ class RowH(harness.TestCase):
     @unittest.skipUnless(os.access(harness.CLUSTERCTL, os.X_OK), "clusterctl is not built")
     def test_H2_scale_0_is_a_pause(self):
         c = self.start(3)
-        paused = "paused: no worker is wanted, and connections wait; next: clusterctl scale +1\n"
+        paused = "paused: no worker is wanted, and connections wait; next: clusterctl scale 3\n"
         for down in (("0",), ("-3",)):
             said = c.ctl("scale", *down)
             self.assertIn("scale: done; 0 of 0 ready\n", said)
@@ -89,6 +89,21 @@ class RowH(harness.TestCase):
             socket.create_connection(("127.0.0.1", c.port), 5).close()
             c.ctl("scale", "+3")
             self.assertEqual(len(c.workers()), 3)
+
+    @unittest.skipUnless(os.access(harness.CLUSTERCTL, os.X_OK), "clusterctl is not built")
+    def test_H1_a_number_set_by_hand_is_shown(self):
+        """Beside that of the policy, until they are the same; over an upgrade and a reload too."""
+        c = self.start(3)
+        self.assertNotIn("workers_policy", c.ctl("--json", "status"))
+        said = c.ctl("--json", "scale", "1")
+        self.assertIn('"ready":1,"wanted":1,"workers_policy":3,', said)
+        for words in ("reload",), ("upgrade",), ("status",):
+            c.ctl(*words)
+            self.assertIn(": ready, 1 of 1 ready (scaled by hand; the policy says 3)    up ", c.ctl("status"))
+            self.assertIn('"workers_policy":3,', c.ctl("--json", "status"))
+        c.ctl("scale", "3")
+        self.assertIn(": ready, 3 of 3 ready    up ", c.ctl("status"))
+        self.assertNotIn("workers_policy", c.ctl("--json", "status"))
 
     FILES = 100
 

@@ -34,6 +34,7 @@ struct supervisor {
 	const char *refuse; /* scale, roll, reload and upgrade fail with it */
 	const char *note;   /* what a reload tells */
 	uint32_t reload_roll;
+	uint32_t workers_policy;
 	uint64_t looks;
 };
 
@@ -76,6 +77,11 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 {
 	s->looks++;
 	*ret = s->view;
+}
+
+uint32_t sup_workers_policy(struct supervisor *s)
+{
+	return s->workers_policy;
 }
 
 bool sup_listener(struct supervisor *s, uint32_t index, struct sup_listener *ret)
