@@ -3,9 +3,9 @@
  *
  * OpenMetrics 1.0 text (core/metrics.def lists every family). [metrics] listen
  * serves /metrics, /healthz (200 while clusterd runs) and /readyz (200 when all
- * wanted workers are ready, else 503) over HTTP/1.1, one request per connection.
- * Only the first line of a request is read. At most METRICS_CLIENTS connections,
- * each with 1 KiB in, one part of the answer in memory, and METRICS_IDLE_MS; when
+ * wanted workers are ready and it is not paused, else 503) over HTTP/1.1, one request
+ * per connection. Only the first line of a request is read. At most METRICS_CLIENTS
+ * connections, each with 1 KiB in, one part of the answer in memory, and METRICS_IDLE_MS; when
  * all places are taken the oldest makes room.
  *
  * The counters are kept even where nothing listens, for `clusterctl metrics`.

@@ -81,10 +81,12 @@ static void answer_ready(struct visitor *visitor)
 {
 	struct sup_view view;
 	char body[64];
+	bool paused; /* nobody would answer, however many that are ready are enough */
 
 	sup_look(visitor->door->s, &view);
-	snprintf(body, sizeof body, "%u of %u ready\n", view.pool.ready, view.pool.wanted);
-	if (view.pool.up && !view.pool.stopping && view.pool.ready >= view.pool.wanted)
+	paused = view.pool.wanted == 0;
+	snprintf(body, sizeof body, "%s%u of %u ready\n", paused ? "paused, " : "", view.pool.ready, view.pool.wanted);
+	if (view.pool.up && !view.pool.stopping && !paused && view.pool.ready >= view.pool.wanted)
 		answer(visitor, "200 OK", "", "text/plain", body);
 	else
 		answer(visitor, "503 Service Unavailable", "", "text/plain", body);

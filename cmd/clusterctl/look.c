@@ -373,9 +373,16 @@ int run_status(struct ctl *ctl)
 	return code;
 }
 
+/* All that are wanted are ready, and nobody would answer. */
+static bool is_paused(const struct status *status)
+{
+	return status_code(status) == CTL_DONE && number_of(status->cluster, "wanted") == 0;
+}
+
 int run_isready(struct ctl *ctl)
 {
 	struct status status;
+	bool paused;
 	int code;
 
 	status_init(&status);
@@ -385,11 +392,12 @@ int run_isready(struct ctl *ctl)
 		status_free(&status);
 		return can_not_tell(code);
 	}
-	code = status_code(&status);
+	paused = is_paused(&status);
+	code = paused ? CTL_FAILED : status_code(&status);
 	if (!ctl->json)
 		printf("%s: %s, %lld of %lld ready\n", text_of(status.cluster, "name"),
-		       text_of(status.cluster, "state"), (long long)number_of(status.cluster, "ready"),
-		       (long long)number_of(status.cluster, "wanted"));
+		       paused ? "paused" : text_of(status.cluster, "state"),
+		       (long long)number_of(status.cluster, "ready"), (long long)number_of(status.cluster, "wanted"));
 	status_free(&status);
 	return code;
 }

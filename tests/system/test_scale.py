@@ -84,6 +84,7 @@ class RowH(harness.TestCase):
             self.assertIn(paused, said)
             self.assertEqual(c.workers(), [])
             self.assertIn("\n" + paused, c.ctl("status"))
+            self.assertEqual(c.ctl("is-ready", status=1), "web: paused, 0 of 0 ready\n")
             c.ctl("scale", "-1", status=64)
             c.ctl("roll")
             socket.create_connection(("127.0.0.1", c.port), 5).close()

@@ -137,6 +137,16 @@ START_TEST(head_has_no_body)
 }
 END_TEST
 
+/* 0 of 0: a proxy that was told "ready" would go on sending requests that nobody answers. */
+START_TEST(paused_is_not_ready)
+{
+	s->view.pool.wanted = s->view.pool.ready = 0;
+	get("GET /readyz HTTP/1.1\r\n\r\n");
+	HAS("HTTP/1.1 503 ");
+	HAS("\r\n\r\npaused, 0 of 0 ready\n");
+}
+END_TEST
+
 START_TEST(not_ready)
 {
 	s->view.pool.ready = 2;
@@ -355,6 +365,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, each_request, 0, (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tests, a_refusal_has_no_metrics);
 	tcase_add_test(tests, head_has_no_body);
+	tcase_add_test(tests, paused_is_not_ready);
 	tcase_add_test(tests, not_ready);
 	tcase_add_test(tests, text_is_well_formed);
 	tcase_add_test(tests, reports_are_counted);
