@@ -148,6 +148,8 @@ static void heed_report(struct supervisor *s, struct worker *worker, const struc
 	} else if (report->what == REPORT_STOP) {
 		worker->leaving_ms = clock_ms();
 		steer_worker(s, worker, false);
+		if (report->cause == END_TIMEOUT)
+			probe_too_late(worker);
 		probe_stop(worker);
 	} else if (report->what == REPORT_ROLL_SLOT && !report->ok && worker->output) {
 		/* The verdict may fall before it has ended. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/signals.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/probe.h"
 #include "supervisor/os/proc.h"
@@ -28,6 +29,7 @@ struct probe {
 	bool told;             /* that the command can not be run */
 	size_t answer_size;
 	char answer[ANSWER_MAX];
+	char last[ANSWER_MAX]; /* that said no */
 	unsigned handles;
 	bool poll_open;
 	uv_poll_t poll;
@@ -129,6 +131,7 @@ static void no(struct probe *p, const char *detail)
 	bool counts = p->aim == AIM_HEALTH && waited <= policy->health_timeout + LATE_MS &&
 	              !starved(p, waited);
 
+	snprintf(p->last, sizeof p->last, "%s", detail);
 	end_question(p);
 	if (counts) {
 		p->failures++;
@@ -268,6 +271,7 @@ static int ask_http(struct probe *p, const char **failed)
 static void on_command(uv_poll_t *poll, int status, int events)
 {
 	struct probe *p = poll->data;
+	char text[ANSWER_MAX], name[SIGNAL_TEXT_MAX];
 	struct reaped reaped;
 	int rc;
 
@@ -278,10 +282,12 @@ static void on_command(uv_poll_t *poll, int status, int events)
 	if (rc == 0)
 		return;
 	p->pid = 0;
-	if (rc > 0 && reaped.signal == 0 && reaped.code == 0)
+	if (rc > 0 && reaped.signal == 0 && reaped.code == 0) {
 		yes(p, HOW_COMMAND);
-	else
-		no(p, "the command said no");
+		return;
+	}
+	snprintf(text, sizeof text, "exit %d", reaped.code);
+	no(p, rc < 0 ? strerror(-rc) : reaped.signal ? signal_name(reaped.signal, name) : text);
 }
 
 static int ask_command(struct probe *p, const char **failed)
@@ -367,6 +373,23 @@ void probe_ready(struct worker *worker)
 	/* In the roll of a reload each is asked as its own policy says: the old program may not know the path. */
 	if (worker->launch->policy.health_http[0] && probed_sock(worker->s, &worker->launch->policy))
 		begin(worker, AIM_HEALTH, worker->s->policy.health_interval);
+}
+
+/* Once for each worker, not for each question: until then a no is what a start looks like. */
+void probe_too_late(const struct worker *worker)
+{
+	const struct policy *policy = &worker->launch->policy;
+	const struct probe *p = worker->probe;
+	bool http = policy->ready_when.when == READY_HTTP;
+	char detail[PATH_TEXT_MAX + ANSWER_MAX + 64];
+
+	if (!p || p->aim != AIM_READY)
+		return;
+	snprintf(detail, sizeof detail, "[ready] %s %.255s: %s", http ? "when = http" : "command =",
+	         http ? policy->ready_when.path : policy->ready_command.text,
+	         p->last[0] ? p->last : "no answer");
+	LOG(&p->s->log, LOG_HEALTH, F_NUM("slot", worker->slot), F_NUM("pid", worker->pid),
+	    F_TEXT("result", "failed"), F_TEXT("detail", detail));
 }
 
 void probe_export(const struct worker *worker, struct probe_image *ret)

@@ -24,6 +24,9 @@ void probe_ready(struct worker *worker);
 void probe_export(const struct worker *worker, struct probe_image *ret);
 void probe_resume(struct worker *worker, const struct probe_image *image);
 
+/* It is stopped because it was not ready in time: tells what was asked, and the last answer. */
+void probe_too_late(const struct worker *worker);
+
 /* Takes a worker without a probe. */
 void probe_stop(struct worker *worker);
 

@@ -144,6 +144,21 @@ time.sleep(1000)
         self.assertEqual(texts, {f"worker {slot}: ready.command no-such-program can not be run: "
                                  "find the program: No such file or directory" for slot in (0, 1)})
 
+    def test_a_check_that_failed_until_the_timeout_is_told_once(self):
+        for check, answer in (("when = http /nope", "[ready] when = http /nope: HTTP/1.1 404 Not Found"),
+                              ("when = command\ncommand = /bin/sh -c 'exit 3'", "[ready] command = /bin/sh: exit 3"),
+                              ("when = command\ncommand = /bin/sh -c 'kill $$'", "[ready] command = /bin/sh: SIGTERM"),
+                              ("when = command\ncommand = /bin/sleep 9", "[ready] command = /bin/sleep: no answer")):
+            with self.subTest(check=check):
+                c = self.cluster(harness.APP, policy=f"[ready]\n{check}\ntimeout = 700ms\n[restart]\nwhen = never\n",
+                                 flags=("-n", "1", "-b", "round-robin"))
+                c.announce("health", "worker.exit")
+                self.assertEqual(c.wait(20 * harness.SLOW), 0)
+                (told,) = c.all("health")
+                self.assertEqual((told.pid, told.result, told.detail),
+                                 (c.all("worker.start")[0].pid, "failed", answer))
+                self.assertLess(c.events.index(told), c.events.index(c.all("worker.stop")[0]))
+
     def test_E1_start_timeout(self):
         c = self.cluster("/bin/sleep", "1000", policy=NOTIFY % "400ms", flags=("-n", "1"))
         c.announce("worker.exit", "give_up", "stop", "note", "worker.escalate")
