@@ -41,6 +41,20 @@ static const struct origin *origin_of(const struct checker *c, const char *full_
 	return &c->config->origins.keys[key - keys];
 }
 
+/* With both values: the one that was never set surprises. The line is that of one that was. */
+static void complain_longer(struct checker *c, const char *longer, const char *limit,
+			    const char *follows)
+{
+	const struct key *a = key_find(longer), *b = key_find(limit);
+	bool a_set = origin_of(c, longer)->source, b_set = origin_of(c, limit)->source;
+	char a_text[64], b_text[64];
+
+	complain_at(c, origin_of(c, a_set ? longer : limit), "[%s] %s %s%s is longer than %s %s%s%s",
+		    a->section, a->name, key_text(a, c->policy, a_text, sizeof(a_text)),
+		    a_set ? "" : " (default)", b->name, key_text(b, c->policy, b_text, sizeof(b_text)),
+		    b_set ? "" : " (default)", follows);
+}
+
 /*
  * A budget trips when more than burst respawns fall into one window. The shortest that burst + 1
  * respawns can take: each wait is three quarters (the jitter) of the delay, doubled each time up to
@@ -70,8 +84,7 @@ static void check_restart(struct checker *c)
 	const struct policy *p = c->policy;
 
 	if (p->restart_delay > p->restart_delay_max)
-		complain_at(c, origin_of(c, "restart.delay"),
-			    "[restart] delay is longer than delay_max");
+		complain_longer(c, "restart.delay", "restart.delay_max", "");
 	check_burst(c);
 }
 
@@ -130,8 +143,7 @@ static void check_ready(struct checker *c)
 		complain_at(c, origin_of(c, "ready.when"),
 			    "[ready] when = command needs [ready] command");
 	if (p->ready_when.when == READY_ALIVE && p->ready_timeout && p->ready_after > p->ready_timeout)
-		complain_at(c, origin_of(c, "ready.after"),
-			    "[ready] after is longer than timeout: no worker would ever be ready");
+		complain_longer(c, "ready.after", "ready.timeout", ": no worker would ever be ready");
 	if (p->ready_when.when == READY_HTTP)
 		check_asked(c, "ready.when", "[ready] when = http");
 }
@@ -146,8 +158,7 @@ static void check_health(struct checker *c)
 		complain_at(c, origin_of(c, "health.http"), "[health] http does not begin with /");
 	check_asked(c, "health.http", "[health] http");
 	if (p->health_timeout > p->health_interval)
-		complain_at(c, origin_of(c, "health.interval"),
-			    "[health] timeout is longer than interval");
+		complain_longer(c, "health.timeout", "health.interval", "");
 }
 
 static void check_worker(struct checker *c)
