@@ -138,20 +138,40 @@ static void check_asked(struct checker *c, const char *key, const char *what)
 static void check_ready(struct checker *c)
 {
 	const struct policy *p = c->policy;
+	char when[64];
 
 	if (p->ready_when.when == READY_COMMAND && p->ready_command.count == 0)
 		complain_at(c, origin_of(c, "ready.when"),
 			    "[ready] when = command needs [ready] command");
+	if (p->ready_when.when != READY_COMMAND && p->ready_command.count > 0)
+		complain_at(c, origin_of(c, "ready.command"),
+			    "[ready] command is run with when = command only, and when is %s",
+			    key_text(key_find("ready.when"), p, when, sizeof(when)));
 	if (p->ready_when.when == READY_ALIVE && p->ready_timeout && p->ready_after > p->ready_timeout)
 		complain_longer(c, "ready.after", "ready.timeout", ": no worker would ever be ready");
 	if (p->ready_when.when == READY_HTTP)
 		check_asked(c, "ready.when", "[ready] when = http");
 }
 
+/* Of a socket that is no worker's own, nobody is the one who does not accept. */
+static void check_accept(struct checker *c)
+{
+	const struct policy *p = c->policy;
+
+	for (uint32_t i = 0; i < p->listener_count; i++)
+		if (p->listeners[i].balance == BALANCE_ROUND_ROBIN ||
+		    p->listeners[i].balance == BALANCE_ROUND_ROBIN_OR_HASH)
+			return;
+	if (p->health_accept > 0)
+		complain_at(c, origin_of(c, "health.accept"),
+			    "[health] accept needs a listener with balance = round-robin");
+}
+
 static void check_health(struct checker *c)
 {
 	const struct policy *p = c->policy;
 
+	check_accept(c);
 	if (!p->health_http[0])
 		return;
 	if (p->health_http[0] != '/')
@@ -220,15 +240,18 @@ static void check_own_sockets(struct checker *c)
 				    "[metrics] listen is the address of listener %s", p->listeners[i].name);
 }
 
-/* A socket without a file has no owner. An empty value is the same as none. */
+/* A socket without a file has no owner and no mode. An empty value, and the default, are the same as none. */
 static void check_owner(struct checker *c, const struct listener *listener,
 			const struct origin *origin)
 {
 	const struct sockaddr *sa = (const struct sockaddr *)&listener->address.sa;
 	bool has_file = listener->address.kind == ADDRESS_UNIX && sa->sa_data[0] != '\0';
+	struct listener plain;
 
-	if (!has_file && (listener->owner[0] || listener->group[0]))
-		complain_at(c, origin, "[listen %s] owner and group are for unix:/PATH only",
+	listener_defaults(&plain);
+	if (!has_file && (listener->owner[0] || listener->group[0] ||
+			  memcmp(&listener->mode, &plain.mode, sizeof(plain.mode)) != 0))
+		complain_at(c, origin, "[listen %s] mode, owner and group are for unix:/PATH only",
 			    listener->name);
 }
 

@@ -130,10 +130,12 @@ class Round:
             self.keys[key] = self.random.choice(VALUES[key])
         if self.keys.get("ready.when") == "command":
             self.keys.setdefault("ready.command", "/bin/true")
+        else:
+            self.keys.pop("ready.command", None)
         for key in list(self.keys):
-            if key == "ready.when" and self.keys[key].startswith("http") and self.balance == "shared":
+            if key == "ready.when" and self.keys[key].startswith("http") and self.balance != "round-robin":
                 del self.keys[key]
-            elif key in ("health.http", "health.accept") and self.balance == "shared":
+            elif key in ("health.http", "health.accept") and self.balance != "round-robin":
                 del self.keys[key]
 
     def start(self):

@@ -247,7 +247,7 @@ static const struct {
 	{ "--set cluster.group=4294967294 sh", NULL },
 	{ "--set cluster.group=4294967295 sh", "no such group" }, /* setresgid(2): leave it as it is */
 	{ "--set control.group=4294967296 sh", "no such group" },
-	{ "--set ready.command=/nonexistent sh", "/nonexistent: No such file" },
+	{ "--set ready.when=command --set ready.command=/nonexistent sh", "/nonexistent: No such file" },
 	{ "--set log.file=/etc sh", "[log] file: /etc: Is a directory" },
 	{ "--set supervisor.pid_file=/etc sh", "[supervisor] pid_file: /etc: Is a directory" },
 	{ "--set log.file=/dev/null sh", NULL },
