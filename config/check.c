@@ -207,6 +207,16 @@ static bool is_control_socket(const struct policy *p, const struct address *addr
 	       strcmp(((const struct sockaddr_un *)&address->sa)->sun_path, p->control_socket) == 0;
 }
 
+/* Whoever says that there is to be no socket gets none, or is told why not. */
+static void check_listen(struct checker *c)
+{
+	const struct policy *p = c->policy;
+
+	if (!p->cluster_listen && p->listener_count > 0)
+		complain_at(c, origin_of(c, "cluster.listen"),
+			    "[cluster] listen = no (-l none), but there is [listen %s]", p->listeners[0].name);
+}
+
 /* Whoever comes second would find the first one in use. */
 static void check_control_socket(struct checker *c)
 {
@@ -328,6 +338,7 @@ int config_check(const struct config *config, config_complaint *complain, void *
 	if (!config_refused(config, "listen") && !config_refused(config, "health"))
 		check_health(&c);
 	check_worker(&c);
+	check_listen(&c);
 	check_own_sockets(&c);
 	check_control_socket(&c);
 	for (uint32_t i = 0; i < config->policy.listener_count; i++)

@@ -65,11 +65,32 @@ static void free_name(const struct policy *policy, char *name, size_t size)
 	} while (taken < policy->listener_count);
 }
 
+/* Of the same -l before: another one may only replace what the file says. */
+static bool is_given(const struct config *config, const char *name, const char *source)
+{
+	const struct key *address = key_find("listen.address");
+
+	for (uint32_t i = 0; i < config->policy.listener_count; i++)
+		if (strcmp(config->policy.listeners[i].name, name) == 0)
+			return config->origins.listeners[i].keys[address - listen_keys].source == source;
+	return false;
+}
+
+/* The listen = no of the file is for the listeners of the file; that of -l none stays. */
+static void allow_listeners(struct layers *l, const char *source)
+{
+	const struct key *key = key_find("cluster.listen");
+
+	if (!l->config->policy.cluster_listen && l->config->policy.listener_count == 0 &&
+	    l->config->origins.keys[key - keys].source != source)
+		set(l, "cluster.listen", "yes", source);
+}
+
 /* [NAME=]ADDRESS: the = of a unix path comes after a byte that no name has. */
 static void add_listener(struct layers *l, const char *argument, const char *source)
 {
 	const char *equals = strchr(argument, '='), *address = argument;
-	char name[64] = "", key[96];
+	char name[64] = "", key[96], text[128];
 
 	if (equals && equals - argument < (ptrdiff_t)sizeof(name)) {
 		memcpy(name, argument, (size_t)(equals - argument));
@@ -83,6 +104,12 @@ static void add_listener(struct layers *l, const char *argument, const char *sou
 		complain_about(l, source, "the address is missing");
 		return;
 	}
+	if (is_given(l->config, name, source)) {
+		snprintf(text, sizeof(text), "there is a listener %s already", name);
+		complain_about(l, source, text);
+		return;
+	}
+	allow_listeners(l, source);
 	snprintf(key, sizeof(key), "listen.%s.address", name);
 	set(l, key, address, source);
 }

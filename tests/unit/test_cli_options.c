@@ -110,7 +110,12 @@ static const struct row {
 	{ "8000", "-l 9000 app", NULL, "fd3", "*:9000" },
 	{ "8000", "-l none app", NULL, "fd3", NULL },
 	{ NULL, "-l a=1 -l 2 app", NULL, "fd4", "*:2" },
-	{ NULL, "-l a=1 -l a=2 app", NULL, "a", "*:2" },
+	{ NULL, "-l a=1 -l a=2 app", "-l: there is a listener a already", NULL, NULL },
+	{ NULL, "-l a=1 --listen a=2 app", "-l: there is a listener a already", NULL, NULL },
+	{ NULL, "-l none -l 80 app", "-l: [cluster] listen = no (-l none), but there is [listen fd3]", NULL, NULL },
+	{ NULL, "-l 80 -l none app", "-l: [cluster] listen = no (-l none), but there is [listen fd3]", NULL, NULL },
+	{ NULL, "-l a=80 --set cluster.listen=no app", "--set: [cluster] listen = no (-l none), but there is [listen a]", NULL, NULL },
+	{ NULL, "-l none -l none app", NULL, "cluster.listen", "no" },
 	{ NULL, "-l unix:/a=b app", NULL, "fd3", "unix:/a=b" },
 	{ "x", "app", "PORT: the environment variable", NULL, NULL },
 	{ "65536", "app", "the port is not a number", NULL, NULL },
@@ -203,6 +208,34 @@ START_TEST(layers_have_an_order)
 	ck_assert_int_eq(listener("fd4")->address.port, 82);
 	ck_assert_str_eq(words_next(&config.policy.cluster_command, NULL), "c");
 	ck_assert_int_eq(config.policy.cluster_command.count, 1);
+	options_finish(&options);
+	snprintf(text, sizeof(text), "-c %s -l none", path);
+	ck_assert_int_eq(load(text), 1);
+	ck_assert_ptr_nonnull(strstr(told, "-l: [cluster] listen = no (-l none), but there is [listen web]"));
+	unlink(path);
+}
+END_TEST
+
+/* An option wins over the file, in which the two contradict each other. */
+START_TEST(listen_no_of_the_file_is_for_its_own_listeners)
+{
+	char path[] = "/tmp/clusterd-options-XXXXXX", text[256];
+
+	write_file(path, "[cluster]\nlisten = no\ncommand = a\n");
+	snprintf(text, sizeof(text), "-c %s -l 80 -l 81", path);
+	ck_assert_msg(load(text) == 0, "%s", told);
+	ck_assert(config.policy.cluster_listen);
+	ck_assert_int_eq(config.policy.listener_count, 2);
+	options_finish(&options);
+	snprintf(text, sizeof(text), "-c %s -l 80 -l none", path);
+	ck_assert_int_eq(load(text), 1);
+	unlink(path);
+	strcpy(path + strlen(path) - 6, "XXXXXX");
+	write_file(path, "[cluster]\nlisten = no\ncommand = a\n[listen web]\naddress = 80\n");
+	options_finish(&options);
+	snprintf(text, sizeof(text), "-c %s", path);
+	ck_assert_int_eq(load(text), 1);
+	ck_assert_ptr_nonnull(strstr(told, ":2: [cluster] listen = no (-l none), but there is [listen web]"));
 	unlink(path);
 }
 END_TEST
@@ -315,6 +348,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, line_makes_a_policy, 0, COUNT(rows));
 	tcase_add_test(tests, flags_of_listeners_reach_all);
 	tcase_add_test(tests, layers_have_an_order);
+	tcase_add_test(tests, listen_no_of_the_file_is_for_its_own_listeners);
 	tcase_add_test(tests, odd_files_are_refused);
 	tcase_add_loop_test(tests, system_is_looked_at, 0, COUNT(systems));
 	tcase_add_test(tests, table_is_sound);

@@ -99,6 +99,8 @@ static const struct row {
 	{ "metrics.listen=inherit:m", "loopback" },
 	{ "metrics.listen=127.0.0.1:80 listen.a.address=127.0.0.1:80", "address of listener a" },
 	{ "listen.a.backlog=5", "[listen a] has no address" },
+	{ "cluster.listen=no", NULL },
+	{ "cluster.listen=no listen.a.address=80", "listen = no (-l none), but there is [listen a]" },
 	{ "listen.a.address=80 listen.b.address=81", NULL },
 	{ "listen.a.address=80 listen.b.address=*:80", "[listen b] has the address of [listen a]" },
 	{ "listen.a.address=80 listen.b.address=udp:80", NULL },
