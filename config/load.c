@@ -7,6 +7,7 @@
 
 #include "config/assign.h"
 #include "config/refused.h"
+#include "config/words.h"
 
 /* What is known of the file while inih reads it. */
 struct loader {
@@ -35,6 +36,7 @@ struct loader {
 	unsigned key_line;  /* 0: none */
 	bool key_refused;
 	size_t value_length;
+	bool cut; /* a comment was, off one of its lines */
 };
 
 static void tell(config_complaint *complain, void *context, const char *source, unsigned line,
@@ -104,7 +106,9 @@ static void flush_value(struct loader *l)
 
 	if (l->key_line > 0 && !l->key_refused &&
 	    assign_value(&l->config->draft, &l->config->draft_origins, &a, problem) < 0) {
-		complain_at(l, l->key_line, "%s", problem);
+		complain_at(l, l->key_line, "%s%s", problem,
+			    l->cut && strstr(problem, word_not_closed) ?
+				    " (a blank and ; begin a comment, in quotes too: write \\x3b in $'...')" : "");
 		l->key_refused = true;
 	}
 	if (l->key_line > 0 && l->key_refused)
@@ -316,8 +320,11 @@ static size_t filter_line(struct loader *l, const char **text, size_t length)
 	if (start == line + length || *start == ';' || *start == '#')
 		return 0;
 	l->indented = start > line && l->key_line > 0;
-	if (!l->indented)
+	if (!l->indented) {
 		flush_value(l);
+		l->cut = false;
+	}
+	l->cut |= without_comment(line, length) < length;
 	if (!check_line(l, line, length))
 		return 0;
 	if (l->indented) {

@@ -5,6 +5,7 @@
 _Static_assert(WORDS_MAX == 512, "a text says 512");
 
 const char word_too_long[] = "too long";
+const char word_not_closed[] = "a quote is not closed";
 
 enum { PIECE_MAX = 120 }; /* bytes of one quoted piece: a line of inih holds 198 */
 
@@ -77,7 +78,7 @@ static void take_quoted(struct splitter *s, char kind)
 			put(s, *s->next && strchr("\"\\$`", *s->next) ? *s->next++ : c);
 	}
 	if (!s->problem && !*s->next)
-		s->problem = "a quote is not closed";
+		s->problem = word_not_closed;
 	s->next += *s->next != '\0';
 }
 

@@ -17,6 +17,9 @@
 /* The very *problem (compare the pointers) of a text that does not fit: the caller knows the limit. */
 extern const char word_too_long[];
 
+/* The same of an open quote, which may be one that a comment has cut. */
+extern const char word_not_closed[];
+
 /*
  * Splits `text`. Returns 0, or -1 with *problem a constant sentence: an open quote, or more
  * than WORDS_MAX words or WORDS_TEXT_MAX bytes. *ret is set only on success, all of its bytes.

@@ -106,6 +106,13 @@ static const struct row {
 	{ "[env]\nA = 1\nA = 2\n", "f:3: A is already set on line 2\n" },
 	{ "[env]\nA = 1 # one\n",
 	  "f:2: A: a comment starts with ; and not with #; a # as part of it needs quotes\n" },
+	{ "[cluster]\ncommand = sh -c 'a ; b'\n",
+	  "f:2: command = sh -c 'a: a quote is not closed (a blank and ; begin a comment, in quotes too: "
+	  "write \\x3b in $'...')\n" },
+	{ "[cluster]\ncommand = sh -c\n\t'a ; b'\n",
+	  "f:2: command = sh -c 'a: a quote is not closed (a blank and ; begin a comment, in quotes too: "
+	  "write \\x3b in $'...')\n" },
+	{ "[env]\nA = 1 ; one\nB = 'x\n", "f:3: B: a quote is not closed\n" },
 	{ "[listen]\naddress = 80\n", "f:1: [listen] needs a name, as in [listen web]\n" },
 	{ "[listen a:b]\n", "f:1: a listener's name has 1 to 40 letters, digits and . _ - @, as in "
 			    "[listen web]\n" },
