@@ -41,6 +41,12 @@ uint32_t workers_wanted(const struct policy *policy)
 	return cpus_usable("", &cpus) < 0 ? 1 : cpus.usable;
 }
 
+/* Of a socket or a file that could not be had. */
+static int status_of(int rc, int otherwise)
+{
+	return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : otherwise;
+}
+
 static int start_log(struct supervisor *s)
 {
 	const struct policy *p = &s->policy;
@@ -49,7 +55,7 @@ static int start_log(struct supervisor *s)
 	if (rc == 0)
 		return 0;
 	log_early(LOG_LEVEL_ERROR, "clusterd: log.file %s: %s", p->log_file, log_error(rc));
-	return EXIT_SYSTEM;
+	return status_of(rc, EXIT_SYSTEM);
 }
 
 static int start_inherited(struct supervisor *s)
@@ -86,7 +92,7 @@ static int start_pidfile(struct supervisor *s)
 		         path, (int)owner);
 	else
 		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: %s: %s", path, failed, strerror(-rc));
-	return rc == -EWOULDBLOCK ? EXIT_SOCKET : EXIT_SYSTEM;
+	return rc == -EWOULDBLOCK ? EXIT_SOCKET : status_of(rc, EXIT_SYSTEM);
 }
 
 /* The generation that is found among the orphans comes before the first of ours. */
@@ -135,7 +141,7 @@ static int start_control(struct supervisor *s)
 
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "control socket: %s", problem);
-		return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
+		return status_of(rc, EXIT_SOCKET);
 	}
 	s->tap = (struct log_tap){ .line = on_log_line, .output = on_output_line, .context = s };
 	if (s->control)
@@ -145,7 +151,7 @@ static int start_control(struct supervisor *s)
 	state_forget_counts(s);
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "metrics: %s", problem);
-		return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
+		return status_of(rc, EXIT_SOCKET);
 	}
 	return 0;
 }

@@ -80,8 +80,10 @@ class Hardened(harness.TestCase):
             self.assertEqual(self.ends(*socket, add=rights)[0], 69)
         os.chown(folder, 65534, -1)
         log = ("-l", "none", "--set", f"log.file={folder}/log", "--", "/bin/false")
-        self.assertEqual(self.ends(*log)[0], 71)
-        self.assertEqual(self.ends(*log, add={"dac_override"})[0], 69)
+        pid_file = ("-l", "none", "--set", f"supervisor.pid_file={folder}/pid", "--", "/bin/false")
+        for file in log, pid_file:
+            self.assertEqual(self.ends(*file)[0], 77)
+            self.assertEqual(self.ends(*file, add={"dac_override"})[0], 69)
         nice = ("-l", "none", "--set", "cluster.nice=-1", "--", "/bin/false")
         self.assertEqual(self.ends(*nice)[0], 77)
         self.assertEqual(self.ends(*nice, add={"sys_nice"})[0], 69)
