@@ -79,7 +79,7 @@ static void verify_program(struct verifier *v, const char *key, const struct wor
 	if (error == 0)
 		return;
 	spawn_explain(file, error, text, sizeof(text));
-	complain_about(v, key, program, text);
+	complain_about(v, key, file, text);
 }
 
 static bool is_id(const char *name)

@@ -272,6 +272,9 @@ static const struct {
 	{ "/", "/: it is a directory" },
 	{ "--set env.PATH=/nonexistent sh", NULL }, /* that is for the worker */
 	{ "--set cluster.directory=/bin ./sh", NULL },
+	{ "--set cluster.directory=/etc ./sh", "command line: /etc/./sh: No such file or directory" },
+	{ "--set cluster.directory=/etc ./passwd", "command line: /etc/./passwd: it is not executable (mode 0644)" },
+	{ "--set cluster.directory=/etc --set ready.when=command --set ready.command=./no sh", "--set: /etc/./no: No such file" },
 	{ "--set cluster.directory=/nonexistent sh", "/nonexistent: No such file" },
 	{ "--set cluster.user=no-such-user sh", "no such user" },
 	{ "--set cluster.group=no-such-group sh", "no such group" },
