@@ -291,6 +291,15 @@ bool address_same(const struct address *a, const struct address *b)
 	return false;
 }
 
+bool address_covers(const struct address *whole, const struct address *part)
+{
+	bool is_inet = whole->kind == ADDRESS_TCP || whole->kind == ADDRESS_UDP;
+
+	if (!is_inet || whole->kind != part->kind || whole->port == 0 || whole->port != part->port)
+		return false;
+	return is_unspecified(whole) && (whole->any || whole->sa.ss_family == part->sa.ss_family);
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
 	bool port_is_chosen = (a->kind == ADDRESS_TCP || a->kind == ADDRESS_UDP) && a->port == 0;

@@ -52,6 +52,12 @@ int address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]);
 bool address_equal(const struct address *a, const struct address *b);
 
 /*
+ * All addresses of `part`'s family (for *, of both) at its port: while one is bound, SO_REUSEPORT or
+ * not, a second socket of ours can not have the other.
+ */
+bool address_covers(const struct address *whole, const struct address *part);
+
+/*
  * What one listener asked for then and now: as address_equal, but port 0 is port 0, whatever the
  * kernel chose for it.
  */

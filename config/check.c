@@ -230,6 +230,21 @@ static void check_control_socket(struct checker *c)
 				    "[control] socket is the address of listener %s", p->listeners[i].name);
 }
 
+static void check_metrics_pair(struct checker *c, const struct listener *listener)
+{
+	const struct address *metrics = &c->policy->metrics_listen;
+	char whole[ADDRESS_TEXT_MAX];
+
+	if (address_equal(metrics, &listener->address)) {
+		complain_at(c, origin_of(c, "metrics.listen"),
+			    "[metrics] listen is the address of listener %s", listener->name);
+	} else if (address_covers(&listener->address, metrics)) {
+		address_format(&listener->address, whole);
+		complain_at(c, origin_of(c, "metrics.listen"), "[metrics] listen is part of %s of [listen %s]",
+			    whole, listener->name);
+	}
+}
+
 static void check_own_sockets(struct checker *c)
 {
 	const struct policy *p = c->policy;
@@ -245,9 +260,7 @@ static void check_own_sockets(struct checker *c)
 		complain_at(c, origin_of(c, "metrics.listen"),
 			    "[metrics] listen takes a loopback address such as 127.0.0.1:9100, or unix:/PATH");
 	for (uint32_t i = 0; i < p->listener_count; i++)
-		if (address_equal(metrics, &p->listeners[i].address))
-			complain_at(c, origin_of(c, "metrics.listen"),
-				    "[metrics] listen is the address of listener %s", p->listeners[i].name);
+		check_metrics_pair(c, &p->listeners[i]);
 }
 
 /* A socket without a file has no owner and no mode. An empty value, and the default, are the same as none. */
@@ -298,13 +311,31 @@ static void check_adopt(struct checker *c, const struct listener *listener,
 				       "it as fd 0, not both", listener->name);
 }
 
+/* The second bind(2) would find the address in use, by whom it could not say. */
+static void check_part(struct checker *c, const struct listener *whole, const struct listener *part,
+		       const struct origin *origin)
+{
+	char whole_text[ADDRESS_TEXT_MAX], part_text[ADDRESS_TEXT_MAX];
+
+	if (!address_covers(&whole->address, &part->address))
+		return;
+	address_format(&whole->address, whole_text);
+	address_format(&part->address, part_text);
+	complain_at(c, origin, "[listen %s] %s is part of %s of [listen %s]", part->name, part_text,
+		    whole_text, whole->name);
+}
+
 /* What two listeners can not share. */
 static void check_pair(struct checker *c, const struct listener *listener,
 		       const struct listener *other, const struct origin *origin)
 {
-	if (address_equal(&listener->address, &other->address))
+	if (address_equal(&listener->address, &other->address)) {
 		complain_at(c, origin, "[listen %s] has the address of [listen %s]", listener->name,
 			    other->name);
+	} else {
+		check_part(c, listener, other, origin);
+		check_part(c, other, listener, origin);
+	}
 	if (listener->stdin && other->stdin)
 		complain_at(c, origin, "[listen %s] and [listen %s] are both stdin", listener->name,
 			    other->name);
