@@ -45,8 +45,8 @@ static void put_cluster(struct client *client, const struct sup_view *view)
 	json_word(&j, "state", cluster_state(pool));
 	json_number(&j, "ready", pool->ready);
 	json_number(&j, "wanted", pool->wanted);
-	put_workers_policy(client, &j);
 	json_number(&j, "live", pool->live);
+	put_workers_policy(client, &j);
 	json_number(&j, "generation", pool->generation);
 	json_number(&j, "roll", pool->roll);
 	if (pool->roll) {

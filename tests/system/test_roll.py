@@ -267,7 +267,7 @@ class RowG(harness.TestCase):
             mark = c.mark()
             os.kill(c.pid_of(0), signal.SIGKILL)
             c.wait_event("roll.slot", slot=0, ok=False, tries=tries)
-            self.assertEqual(c.wait_event("worker.ready", since=mark, slot=0).generation, 3 - tries)
+            c.wait_event("worker.ready", since=mark, slot=0, generation=3 - tries)
         said = client.communicate(timeout=harness.DEADLINE)[0]
         self.assertEqual(client.returncode, 1, said)
         self.assertIn("\n  slot 0  try 1 failed\n", said)
