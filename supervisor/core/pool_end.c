@@ -69,8 +69,12 @@ void end_due(struct pool *pool, uint32_t s)
 		slot_do(pool, s, SLOT_DUE, 0);
 		return;
 	}
-	d.unstable = roll_awaits(slot);
-	judge_roll(pool, s, &d);
+	/* Held, even for less than the delay: a slot that is due stays so until it is told to wait. */
+	if (roll_awaits(slot) && gives_up(&d)) {
+		d = decide_failed_try(pool->policy, &slot->history, &pool->cluster, pool->now_ms,
+				      pool_dice(pool));
+		d.held = true;
+	}
 	d.streak = slot->history.streak;
 	follow(pool, s, &d);
 	roll_held(pool, s);

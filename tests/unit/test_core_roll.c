@@ -102,6 +102,9 @@ static const struct story stories[] = {
 	{ "... also where the others used it up meanwhile", QUIET "restart.cluster_burst=1 restart.window=1m restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 2 1 > -1, move 1, died #2 respawn 3; at 102; end 3 1 > -0, died #3 respawn 3, try 0 1; "
 	  "at 104 > spawn 1#4; at 105 > back 0, spawn 0#5" },
+	{ "... for a shorter time than the next delay", QUIET "restart.cluster_burst=1 restart.window=5ms restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 2 1 > -1, move 1, died #2 respawn 3; at 102; end 3 1 > -0, died #3 respawn 3, try 0 1; "
+	  "at 104 > spawn 1#4; at 105 > back 0, spawn 0#5" },
 	{ "an [exit RULE] that ends the cluster does", QUIET "exit.1=exit roll.pause=1h", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 exit, giveup 0 exit, rolled stopped, -1, term #2" },
 	{ "a rule that retires: every new worker dies, and the roll is not done", QUIET "exit.1=retire", 0,
