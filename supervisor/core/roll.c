@@ -308,7 +308,8 @@ static void begin_one(struct pool *pool, uint32_t s)
 	report_begin(pool, s, pool->roll.number ? pool->roll.generation : pool->generation, 1);
 	slot->replace_roll = pool->rolls;
 	slot->replace_since_ms = pool->now_ms;
-	if (roll_awaits(slot))
+	/* Several may be awaited at once; no more than `surge` get a NEXT. */
+	if (roll_awaits(slot) && pool->replacing[REPLACE_ROLL] <= pool->policy->roll_surge)
 		replace_retry(pool, s);
 	if (covered) {
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);

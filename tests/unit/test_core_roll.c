@@ -116,6 +116,9 @@ static const struct story stories[] = {
 	{ "a restart of the slot that is waited for brings another worker", QUIET "roll.pause=1s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; sick 3 > -0, move 0, abrt #3; restart 0 > spawn 0#4g2, rolled superseded; "
 	  "spawned 4; ready 4 > +0; at 1101 > spawn 1#5g2" },
+	{ "... but not beyond the surge", QUIET "roll.tries=9", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101 > term #1, spawn 1#5g2; spawned 5; ready 5; at 201 > term #2, spawn 2#6g2; sick 4; sick 5; "
+	  "restart 0 > rolled superseded" },
 	{ "it has its place among the surge, and while the canary is dead none follows", QUIET "roll.surge=2 roll.tries=9 roll.pause=1s", 0,
 	  "start 4; spawned 1; spawned 2; spawned 3; spawned 4; ready 1; ready 2; ready 3; ready 4; roll 2; spawned 5; ready 5; at 101 > term #1; end 5 1; at 104; "
 	  "at 1101 > ; spawned 6; ready 6 > +0, spawn 1#7g2, spawn 2#8g2; spawned 7; spawned 8; ready 7; ready 8; at 1201 > term #2, term #3; "
