@@ -33,7 +33,6 @@ enum {
 	OUTPUT_TURN = 256 * 1024,      /* read from one pipe in one turn of the loop: a few ms in JSON */
 	OUTPUT_DRAIN_MAX = 1024 * 1024, /* read from one pipe by output_drain() */
 	OUTPUT_ORPHAN_MAX = 1024 * 1024, /* read from one pipe after output_close() */
-	OUTPUT_LEFT_MAX = 16,          /* of ended workers, whose pipes somebody still holds */
 };
 
 struct output;

@@ -4,14 +4,23 @@
 #include <poll.h>
 #include <stddef.h>
 
+#include "config/files.h"
 #include "supervisor/output_internal.h"
+
+/* NULL: a user of another kind, or an output whose worker lives. */
+static struct output *left_of(struct log_user *user)
+{
+	struct output *o = (struct output *)((char *)user - offsetof(struct output, user));
+
+	return user->stop == output_on_log_close && o->closing ? o : NULL;
+}
 
 void outputs_left(const struct log *log, output_visit *visit, void *context)
 {
-	for (const struct log_user *user = log->users; user; user = user->next) {
-		const struct output *o = (const struct output *)((const char *)user - offsetof(struct output, user));
+	for (struct log_user *user = log->users; user; user = user->next) {
+		const struct output *o = left_of(user);
 
-		if (user->stop == output_on_log_close && o->closing)
+		if (o)
 			visit(context, o, o->slot);
 	}
 }
@@ -35,14 +44,14 @@ void outputs_bound(struct log *log)
 	unsigned count = 0;
 
 	for (struct log_user *user = log->users; user; user = user->next) {
-		struct output *o = (struct output *)((char *)user - offsetof(struct output, user));
+		struct output *o = left_of(user);
 
-		if (user->stop != output_on_log_close || !o->closing)
+		if (!o)
 			continue;
 		oldest = o;
 		count++;
 	}
-	if (count <= OUTPUT_LEFT_MAX || !is_held(oldest))
+	if (count <= FILES_LEFT_MAX || !is_held(oldest))
 		return;
 	LOG_AT(log, LOG_NOTE, LOG_LEVEL_WARN, F_NUM("slot", oldest->slot),
 	       F_TEXT("text", "a process that an ended worker left behind still holds its output, as others do; it is let go, "

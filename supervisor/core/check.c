@@ -130,11 +130,10 @@ static bool replace_kind_valid(const struct pool *pool, const struct slot *slot)
 }
 
 /* It was switched, and the roll waits until it serves again. */
-static bool held_valid(const struct pool *pool, const struct slot *slot)
+static bool awaited_valid(const struct pool *pool, const struct slot *slot)
 {
 	return slot->replace == REPLACE_ROLL && !pool->roll.back && !slot->steered &&
-	       (slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF ||
-		slot->state == SLOT_HELD);
+	       slot_fills_itself(slot);
 }
 
 static bool replace_valid(const struct pool *pool, const struct slot *slot)
@@ -143,7 +142,7 @@ static bool replace_valid(const struct pool *pool, const struct slot *slot)
 	bool next = slot->next != NO_INDEX;
 
 	if (slot->replacing && !retry && !next)
-		return held_valid(pool, slot);
+		return awaited_valid(pool, slot);
 	if (slot->replacing)
 		return slot->replace != REPLACE_NO && retry != next;
 	return !retry && !next;

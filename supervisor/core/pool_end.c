@@ -22,12 +22,17 @@ static bool gives_up(const struct decision *d)
 	return d->next == NEXT_RETIRE || (d->next == NEXT_EXIT && (d->why == WHY_BURST || d->why == WHY_CLUSTER_BURST));
 }
 
+static struct decision failed_try(struct pool *pool, uint32_t s)
+{
+	return decide_failed_try(pool->policy, &pool->slots[s].history, &pool->cluster,
+				 pool->now_ms, pool_dice(pool));
+}
+
 /* While a roll lasts a short life of what is new in it is a failed try: no reason to let the slot be, or all end. */
 static void judge_roll(struct pool *pool, uint32_t s, struct decision *d)
 {
 	if (d->unstable && gives_up(d) && roll_is_through(pool, s))
-		*d = decide_failed_try(pool->policy, &pool->slots[s].history, &pool->cluster,
-				       pool->now_ms, pool_dice(pool));
+		*d = failed_try(pool, s);
 }
 
 /* Carries a decision out. */
@@ -71,8 +76,7 @@ void end_due(struct pool *pool, uint32_t s)
 	}
 	/* Held, even for less than the delay: a slot that is due stays so until it is told to wait. */
 	if (roll_awaits(slot) && gives_up(&d)) {
-		d = decide_failed_try(pool->policy, &slot->history, &pool->cluster, pool->now_ms,
-				      pool_dice(pool));
+		d = failed_try(pool, s);
 		d.held = true;
 	}
 	d.streak = slot->history.streak;

@@ -182,6 +182,8 @@ void slot_boot_failed(struct pool *pool, uint32_t s, uint8_t failures);
 /* CURRENT and NEXT leave for `cause`; nothing follows. */
 void slot_empty(struct pool *pool, uint32_t s, enum end_cause cause);
 void slot_all_gone(struct pool *pool, uint32_t s);
+/* It has a worker, or will have one without being asked. */
+bool slot_fills_itself(const struct slot *slot);
 /* Spawns for slots that waited for a free instance. */
 void slot_spawn_waiting(struct pool *pool);
 

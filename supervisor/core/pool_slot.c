@@ -180,6 +180,11 @@ void slot_steer(struct pool *pool, uint32_t s)
 		pool_emit(pool, &(struct action){ .what = ACT_MOVE, .slot = s });
 }
 
+bool slot_fills_itself(const struct slot *slot)
+{
+	return slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF || slot->state == SLOT_HELD;
+}
+
 void slot_settle(struct pool *pool, uint32_t s)
 {
 	if (pool->slots[s].settled || s >= pool->wanted)

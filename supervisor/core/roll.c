@@ -200,18 +200,13 @@ bool roll_is_through(const struct pool *pool, uint32_t s)
 	       (slot->replace != REPLACE_ROLL || roll_awaits(slot));
 }
 
-static bool fills_itself(const struct slot *slot)
-{
-	return slot->state == SLOT_LIVE || slot->state == SLOT_BACKOFF || slot->state == SLOT_HELD;
-}
-
 /* What was queued behind the roll for this worker has lost its object. */
 static void await(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
 	bool restart = slot->replace == REPLACE_RESTART;
 
-	if (!roll_is_through(pool, s) || roll_awaits(slot) || slot->steered || !fills_itself(slot))
+	if (!roll_is_through(pool, s) || roll_awaits(slot) || slot->steered || !slot_fills_itself(slot))
 		return;
 	replace_drop(pool, s, END_ROLL);
 	if (restart)
