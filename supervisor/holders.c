@@ -16,7 +16,7 @@
 #include "supervisor/os/proc.h"
 #include "supervisor/os/reuseport.h"
 
-enum { SOCKETS_MAX = 256, LOOKS = 5, PAUSE_MS = 20 };
+enum { SOCKETS_MAX = 256, LOOKS = 6, FIRST_PAUSE_MS = 10 };
 
 /* As /proc numbers us: it may be that of another pid namespace than ours. */
 static pid_t own_pid(void)
@@ -79,17 +79,18 @@ static void gather(const struct supervisor *s, struct left *left)
 	}
 }
 
-/* Who was killed just now takes a moment to let go. */
+/* Who was killed just now takes a moment to let go, and so does the short command of a script: 0.3 s in all. */
 static bool look(const struct left *left, pid_t self, uint64_t since, struct holder *ret)
 {
-	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+	struct timespec pause = { .tv_nsec = FIRST_PAUSE_MS * 1000000L };
 
-	for (int n = 0; n < LOOKS; n++) {
+	for (int n = 1;; n++, pause.tv_nsec *= 2) {
 		if (holder_find("/proc", left->inodes, left->count, since, self, ret) < 0)
 			return false;
+		if (n == LOOKS)
+			return true;
 		nanosleep(&pause, NULL);
 	}
-	return true;
 }
 
 /* "4711 4712 4713": what has to be ended, as far as it is known. */

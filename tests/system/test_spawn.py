@@ -279,7 +279,8 @@ class RowD(harness.TestCase):
     def test_D11_the_program_is_replaced_under_us(self):
         """Each worker is wholly the old program or wholly the new one."""
         program = f"{self.folder}/program"
-        versions = [b"#!/bin/sh\necho version %d; sleep 0.01; echo still %d; exit 0\n" % (v, v) for v in (1, 2)]
+        # the listener is closed first: a sleep that outlives its shell would hold it past the end
+        versions = [b"#!/bin/sh\nexec 3<&-; echo version %d; sleep 0.01; echo still %d; exit 0\n" % (v, v) for v in (1, 2)]
         self.file("program", versions[0])
         c = self.cluster(program, policy=AT_ONCE.replace("20ms", "0"), flags=("-n", "2"))
         c.announce("worker.exit")
