@@ -180,20 +180,16 @@ static void put_log(struct tlv_writer *w, const struct log *log)
 	tlv_end(w, mark);
 }
 
-static int put_pool(struct tlv_writer *w, const struct pool *pool)
+/* Written where it stays: for a thousand workers it is most of the state, and an upgrade would copy it once more. */
+static void put_pool(struct tlv_writer *w, const struct pool *pool)
 {
-	size_t size = pool_save(pool, NULL, 0);
-	void *bytes = malloc(size);
+	size_t mark = tlv_begin(w, STATE_POOL), room = w->used < w->size ? w->size - w->used : 0;
 
-	if (!bytes)
-		return -ENOMEM;
-	pool_save(pool, bytes, size);
-	tlv_put(w, STATE_POOL, bytes, size);
-	free(bytes);
-	return 0;
+	w->used += pool_save(pool, room > 0 ? w->out + w->used : NULL, room);
+	tlv_end(w, mark);
 }
 
-static int put_all(struct tlv_writer *w, struct supervisor *s, struct policy_text *known)
+static void put_all(struct tlv_writer *w, struct supervisor *s, struct policy_text *known)
 {
 	size_t mark = tlv_begin(w, STATE_HEAD);
 
@@ -213,10 +209,8 @@ static int put_all(struct tlv_writer *w, struct supervisor *s, struct policy_tex
 	tlv_put(w, STATE_INHERITED, s->inherited, (size_t)s->inherited_count * sizeof *s->inherited);
 	for (const struct adoption *a = s->adoptions; a; a = a->next)
 		put_adoption(w, a);
-	if (put_pool(w, s->pool) < 0)
-		return -ENOMEM;
+	put_pool(w, s->pool);
 	tlv_end(w, mark);
-	return 0;
 }
 
 /* In one go, if it needs no more than the last time and a little; else it is known then what it needs. */
@@ -225,23 +219,19 @@ int state_save(struct supervisor *s, uint8_t **ret, size_t *ret_size)
 	static size_t needed = STATE_ROOM;
 	struct tlv_writer w = { .size = needed + needed / 4 };
 	struct config *scratch = calloc(1, sizeof *scratch);
-	int rc = scratch ? 0 : -ENOMEM;
 
-	while (rc == 0) {
+	while (scratch && (w.out = malloc(w.size))) {
 		struct policy_text known = { .scratch = scratch };
 
-		w.out = malloc(w.size);
-		rc = w.out ? put_all(&w, s, &known) : -ENOMEM;
-		if (rc < 0 || w.used <= w.size)
+		put_all(&w, s, &known);
+		if (w.used <= w.size)
 			break;
 		free(w.out);
 		w = (struct tlv_writer){ .size = w.used };
 	}
 	free(scratch);
-	if (rc < 0) {
-		free(w.out);
-		return rc;
-	}
+	if (!w.out)
+		return -ENOMEM;
 	*ret = w.out;
 	*ret_size = needed = w.used;
 	return 0;
