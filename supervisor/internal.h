@@ -20,6 +20,7 @@
 #include "config/policy.h"
 #include "supervisor/core/notify.h"
 #include "supervisor/core/pool.h"
+#include "supervisor/core/taking.h"
 #include "supervisor/hear.h"
 #include "supervisor/inspect.h"
 #include "supervisor/log.h"
@@ -99,10 +100,10 @@ struct launch {
 
 /* Does it take connections off its queue? See watch.c. */
 struct accepting {
-	uint64_t taken, idle_handed; /* off the queue; handed out when it was last empty */
-	uint64_t stuck_ms;           /* since when the queue has not moved, or 0 */
-	uint64_t since_ms;           /* first left out */
-	uint64_t back_ms, trial_ms;  /* when it gets another chance; the last wait, 0 = it is well */
+	struct taking taking;
+	uint64_t idle_handed;       /* when it was last empty */
+	uint64_t since_ms;          /* first left out */
+	uint64_t back_ms, trial_ms; /* when it gets another chance; the last wait, 0 = it is well */
 	bool out;
 };
 
@@ -442,6 +443,15 @@ void watch_policy(struct supervisor *s);
 int watch_start(struct supervisor *s);
 void watch_stop(struct supervisor *s);
 void watch_wake(struct supervisor *s); /* who is on the list, or which sockets there are, has changed */
+
+/* A question that is put into a worker's queue: what comes before it, once its connection stands; and when there is
+ * no answer, whether the worker takes connections, and has not come to it yet. */
+struct turn {
+	uint64_t asked_ms, place;
+	bool queued;
+};
+void turn_queued(struct turn *turn, const struct worker *worker, const struct sock *sock);
+bool turn_waits(const struct turn *turn, const struct worker *worker, const struct sock *sock);
 
 /* starved.c: after a word of the worker; before its watchdog is judged */
 void starved_mark(struct worker *worker);

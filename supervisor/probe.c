@@ -26,7 +26,8 @@ struct probe {
 	int fd;                /* of the connection, or pidfd of the command; -1 */
 	pid_t pid;             /* of the command, or 0 */
 	bool connected;
-	bool told;             /* that the command can not be run */
+	struct turn turn;
+	bool told;             /* that the command can not be run, or that the question waits its turn */
 	size_t answer_size;
 	char answer[ANSWER_MAX];
 	char last[ANSWER_MAX]; /* that said no */
@@ -120,6 +121,7 @@ static void yes(struct probe *p, enum ready_how how)
 		LOG_AT(&p->s->log, LOG_HEALTH, LOG_LEVEL_INFO, F_NUM("slot", worker->slot),
 		       F_NUM("pid", worker->pid), F_TEXT("result", "well again"));
 	p->failures = 0;
+	p->told = false;
 	again(p);
 }
 
@@ -145,6 +147,27 @@ static void no(struct probe *p, const char *detail)
 		                                .cause = END_HEALTH });
 }
 
+static const struct sock *probed_sock(struct supervisor *s, const struct policy *policy);
+
+/* Too much to do is not hung. */
+static void too_late(struct probe *p)
+{
+	const struct worker *worker = p->worker;
+	const struct sock *sock = probed_sock(p->s, &worker->launch->policy);
+
+	if (p->aim != AIM_HEALTH || !sock || !turn_waits(&p->turn, worker, sock)) {
+		no(p, "no answer in time");
+		return;
+	}
+	end_question(p);
+	if (!p->told)
+		LOG(&p->s->log, LOG_HEALTH, F_NUM("slot", worker->slot), F_NUM("pid", worker->pid),
+		    F_TEXT("result", "not counted"),
+		    F_TEXT("detail", "it takes connections, and has not come to the check yet"));
+	p->told = true;
+	again(p);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct probe *p = timer->data;
@@ -152,7 +175,7 @@ static void on_timer(uv_timer_t *timer)
 	if (!p->worker)
 		return;
 	if (p->asked_ms != 0)
-		no(p, "no answer in time");
+		too_late(p);
 	else if (p->poll_open)
 		again(p); /* the last question's handle is still closing */
 	else
@@ -209,8 +232,8 @@ static void send_request(struct probe *p)
 	const char *path = p->aim == AIM_HEALTH ? p->worker->launch->policy.health_http
 	                                        : p->worker->launch->policy.ready_when.path;
 	char request[PATH_TEXT_MAX + 128];
-	int error = probe_error(p->fd);
-	int size;
+	const struct sock *sock = probed_sock(p->s, &p->worker->launch->policy);
+	int error = probe_error(p->fd), size;
 
 	if (error) {
 		no(p, strerror(error));
@@ -223,6 +246,8 @@ static void send_request(struct probe *p)
 		no(p, "the request could not be sent");
 	else
 		p->connected = true;
+	if (sock && p->connected)
+		turn_queued(&p->turn, p->worker, sock);
 }
 
 static void on_http(uv_poll_t *poll, int status, int events)
@@ -252,6 +277,7 @@ static int ask_http(struct probe *p, const char **failed)
 		return -ENOTCONN;
 	p->connected = false;
 	p->answer_size = 0;
+	p->turn = (struct turn){ .asked_ms = p->asked_ms };
 	rc = probe_connect(&sock->bound.sa, (uint16_t)(sock->probe_base + p->worker->seat), &p->fd,
 	                   failed);
 	if (rc < 0)

@@ -2,10 +2,10 @@
  * watch - a worker that takes no connections costs nobody else.
  *
  * GLUE. In round-robin mode each worker has a queue of its own, so one that hangs would
- * keep its share waiting. A worker whose queue does not move for STUCK_MS leaves the
- * list and its queue goes to the siblings. It comes back on trial, at first after
- * TRIAL_MS, then after twice as long each time: what it gets then waits STUCK_MS at
- * the most. It is never killed for that, unless [health] accept says after how long.
+ * keep its share waiting. A worker that takes nothing off its queue (core/taking.h) leaves
+ * the list and its queue goes to the siblings. It comes back on trial, at first after
+ * TRIAL_MS, then after twice as long each time: what it gets then waits no longer
+ * than before. It is never killed for that, unless [health] accept says after how long.
  *
  * A seat is looked at only while connections may be waiting in it: the count of
  * those handed out is in memory shared with the kernel, and the queue is asked
@@ -23,29 +23,61 @@
 #include "supervisor/reload_plan.h"
 
 enum {
-	LOOK_MS = 100,
 	IDLE_LOOKS = 5,
-	STUCK_MS = 300,
 	TRIAL_MS = 1000,
 	TRIAL_MAX_MS = 30000,
 	REATTACH_MS = 10000,
 };
 
-/* What waits there for a listener that the worker was not started with is no queue of its own. */
-static int64_t queue_of(const struct supervisor *s, const struct worker *worker)
+/* Of its own queue for this listener; all 0 if it has none. */
+static void see_one(const struct worker *worker, const struct sock *sock, struct taking_seen *ret)
 {
-	int64_t queue = 0;
-	uint32_t waiting, most;
+	int fd = socket_fd(sock, worker->slot, worker->seat);
+	uint32_t waiting, most, dropped;
 
+	*ret = (struct taking_seen){ 0 };
+	if (listen_queue(fd, &waiting, &most) == 0 && listen_dropped(fd, &dropped) == 0)
+		*ret = (struct taking_seen){
+			reuseport_handed(sock->group, worker->seat), dropped, waiting, waiting > most
+		};
+}
+
+/* What waits there for a listener that the worker was not started with is no queue of its own. */
+static void see(const struct supervisor *s, const struct worker *worker, uint64_t handed, struct taking_seen *ret)
+{
+	struct taking_seen one;
+
+	*ret = (struct taking_seen){ .handed = handed };
 	for (uint32_t i = 0; i < s->sock_count; i++) {
 		const struct sock *sock = &s->socks[i];
 
-		if (sock->in_use && sock->group && sock->mode == BALANCE_ROUND_ROBIN &&
-		    reload_names(&worker->launch->policy, sock) &&
-		    listen_queue(socket_fd(sock, worker->slot, worker->seat), &waiting, &most) == 0)
-			queue += waiting;
+		if (!sock_steered(sock) || !reload_names(&worker->launch->policy, sock))
+			continue;
+		see_one(worker, sock, &one);
+		ret->queue += one.queue;
+		ret->dropped += one.dropped;
+		ret->full |= one.full;
 	}
-	return queue;
+}
+
+/* What was handed out by now is before it in the queue, or comes next. */
+void turn_queued(struct turn *turn, const struct worker *worker, const struct sock *sock)
+{
+	struct taking_seen seen;
+
+	see_one(worker, sock, &seen);
+	turn->place = seen.handed - seen.dropped;
+	turn->queued = true;
+}
+
+bool turn_waits(const struct turn *turn, const struct worker *worker, const struct sock *sock)
+{
+	struct taking_seen seen;
+
+	if (worker->accepting.out || worker->accepting.taking.moved_ms <= turn->asked_ms)
+		return false;
+	see_one(worker, sock, &seen);
+	return !turn->queued || taking_above(turn->place, taking_value(&seen));
 }
 
 static void tell(struct supervisor *s, const struct worker *worker, const char *state)
@@ -69,7 +101,7 @@ static void leave_out(struct supervisor *s, struct worker *worker, uint64_t now)
 		tell(s, worker, "takes no connections; it is left out and its queue moved");
 	steer_worker(s, worker, false);
 	steer_hand_over(s, worker);
-	a->stuck_ms = 0;
+	taking_forget(&a->taking);
 }
 
 static void is_well(struct supervisor *s, struct worker *worker)
@@ -80,12 +112,12 @@ static void is_well(struct supervisor *s, struct worker *worker)
 	}
 }
 
-/* True when there is a reason to look again soon. */
-static bool look_at(struct supervisor *s, struct worker *worker, uint64_t now)
+/* When to look again, in milliseconds; 0 when there is no reason to. */
+static uint64_t look_at(struct supervisor *s, struct worker *worker, uint64_t now)
 {
 	struct accepting *a = &worker->accepting;
-	uint64_t handed = steer_connections(s, worker), taken;
-	int64_t queue;
+	uint64_t handed = steer_connections(s, worker);
+	struct taking_seen seen;
 
 	if (a->out) {
 		if (now >= a->back_ms) {
@@ -93,24 +125,20 @@ static bool look_at(struct supervisor *s, struct worker *worker, uint64_t now)
 			a->idle_handed = handed;
 			steer_worker(s, worker, true);
 		}
-		return true;
+		return TAKING_LOOK_MS;
 	}
 	if (handed == a->idle_handed) {
-		a->stuck_ms = 0; /* nothing has waited while it was idle */
-		return a->trial_ms > 0;
+		taking_forget(&a->taking); /* nothing has waited while it was idle */
+		return a->trial_ms > 0 ? TAKING_LOOK_MS : 0;
 	}
-	queue = queue_of(s, worker);
-	taken = handed - (uint64_t)queue;
-	if (queue == 0) {
+	see(s, worker, handed, &seen);
+	if (seen.queue == 0) {
 		a->idle_handed = handed;
 		is_well(s, worker);
 	}
-	if (queue == 0 || taken != a->taken || a->stuck_ms == 0)
-		a->stuck_ms = now;
-	else if (now - a->stuck_ms >= STUCK_MS)
+	if (taking_look(&a->taking, &seen, now))
 		leave_out(s, worker, now);
-	a->taken = taken;
-	return true;
+	return seen.full && !a->out ? TAKING_FULL_LOOK_MS : TAKING_LOOK_MS;
 }
 
 /* [health] accept: left out for so long, it counts as hung; but not before a trial has failed, for
@@ -127,28 +155,28 @@ static void judge(struct supervisor *s, struct worker *worker, uint64_t now)
 			    .what = EV_UNHEALTHY, .cookie = worker->cookie, .cause = END_HUNG });
 }
 
-static bool look_at_slot(struct supervisor *s, uint32_t slot, uint64_t now)
+static uint64_t look_at_slot(struct supervisor *s, uint32_t slot, uint64_t now)
 {
 	struct instance_view view;
 	struct slot_view at;
 	struct worker *worker;
-	bool busy;
+	uint64_t next;
 
 	if (!pool_slot(s->pool, slot, &at) || at.cookie == 0)
-		return false;
+		return 0;
 	worker = worker_find(s, at.cookie);
 	if (!worker || !pool_instance(s->pool, at.cookie, &view) || view.state != INSTANCE_READY)
-		return false;
-	busy = look_at(s, worker, now);
+		return 0;
+	next = look_at(s, worker, now);
 	judge(s, worker, now);
-	return busy;
+	return next;
 }
 
 static void on_watch(uv_timer_t *timer);
 
-static void look_soon(struct supervisor *s)
+static void look_after(struct supervisor *s, uint64_t ms)
 {
-	uv_timer_start(&s->watch, on_watch, LOOK_MS, 0);
+	uv_timer_start(&s->watch, on_watch, ms, 0);
 }
 
 /* An empty set in place of the one that was watched: it forgets all of them in one call. */
@@ -168,7 +196,7 @@ void watch_wake(struct supervisor *s)
 	rest_ends(s);
 	s->watch_idle = 0;
 	s->watch_ms = clock_ms();
-	look_soon(s);
+	look_after(s, TAKING_LOOK_MS);
 }
 
 static void on_arrival(void *owner)
@@ -200,28 +228,35 @@ static bool rest(struct supervisor *s)
 	return rc == 0;
 }
 
+/* While clusterd was kept from looking the workers may have been kept from taking: that counts as one look. */
+static void forgive(struct supervisor *s, uint64_t since_ms)
+{
+	if (since_ms <= 2 * TAKING_LOOK_MS)
+		return;
+	for (uint32_t i = 0; i < WORKER_HASH; i++)
+		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
+			taking_forgive(&w->accepting.taking, since_ms - TAKING_LOOK_MS);
+}
+
 static void on_watch(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
 	uint64_t now = clock_ms();
-	bool busy = false;
+	uint64_t soonest = 0, next;
 
-	/* After a pause of our own nothing that was seen before can be judged. */
-	if (now - s->watch_ms > LATE_MS)
-		for (uint32_t i = 0; i < WORKER_HASH; i++)
-			for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-				w->accepting.stuck_ms = 0;
+	forgive(s, now - s->watch_ms);
 	s->watch_ms = now;
 	for (uint32_t slot = 0; slot < s->slots_max && !s->stopping; slot++)
-		busy |= look_at_slot(s, slot, now);
-	s->watch_idle = busy ? 0 : s->watch_idle + 1;
+		if ((next = look_at_slot(s, slot, now)) > 0 && (soonest == 0 || next < soonest))
+			soonest = next;
+	s->watch_idle = soonest > 0 ? 0 : s->watch_idle + 1;
 	if (now - s->reattach_ms >= REATTACH_MS) {
 		s->reattach_ms = now;
 		steer_reattach(s);
 	}
 	steer_apply(s);
 	if (s->watch_idle < IDLE_LOOKS || !rest(s))
-		look_soon(s);
+		look_after(s, soonest > 0 ? soonest : TAKING_LOOK_MS);
 }
 
 /* There is something to watch only where connections are steered. */
@@ -234,7 +269,7 @@ void watch_policy(struct supervisor *s)
 	}
 	s->watch_ms = clock_ms();
 	if (!uv_is_active((uv_handle_t *)&s->watch))
-		look_soon(s);
+		look_after(s, TAKING_LOOK_MS);
 }
 
 int watch_start(struct supervisor *s)

@@ -165,4 +165,8 @@ int listen_keep(int fd, struct listen_keep *keep, enum listen_blocking blocking,
  * net/ipv4/tcp.c tcp_get_info). -EOPNOTSUPP for other sockets. */
 int listen_queue(int fd, uint32_t *ret_queue, uint32_t *ret_limit);
 
+/* What it has dropped ever, because its queue was full or else (SO_MEMINFO: net/core/sock.c sk_get_meminfo,
+ * since Linux 4.12). Wraps. 0 or -errno. */
+int listen_dropped(int fd, uint32_t *ret_dropped);
+
 #endif

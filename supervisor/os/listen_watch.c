@@ -1,3 +1,4 @@
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -129,5 +130,16 @@ int listen_queue(int fd, uint32_t *ret_queue, uint32_t *ret_limit)
 		return -EOPNOTSUPP;
 	*ret_queue = info.tcpi_unacked;
 	*ret_limit = info.tcpi_sacked;
+	return 0;
+}
+
+int listen_dropped(int fd, uint32_t *ret_dropped)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t size = sizeof info;
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) < 0)
+		return -errno;
+	*ret_dropped = info[SK_MEMINFO_DROPS];
 	return 0;
 }

@@ -238,7 +238,7 @@ static int unix_waits(const char **failed)
 
 static int attack_and_repair(const struct listening *made, const char **failed)
 {
-	uint32_t queue, limit;
+	uint32_t queue, limit, dropped;
 	struct listening same;
 	int down, error;
 
@@ -256,6 +256,10 @@ static int attack_and_repair(const struct listening *made, const char **failed)
 		return error;
 	*failed = "listen_queue";
 	error = listen_queue(made->fd, &queue, &limit);
+	if (error)
+		return error;
+	*failed = "listen_dropped";
+	error = listen_dropped(made->fd, &dropped);
 	return error ? error : unix_waits(failed);
 }
 

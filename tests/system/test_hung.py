@@ -71,6 +71,52 @@ while True:
         self.assertNotIn(str(victim), counts)
         c.kill(signal.SIGCONT, victim)
 
+    def test_a_full_queue_hides_nothing(self):
+        """What is dropped because it is full was handed out, but nobody has taken it."""
+        port = harness.free_port()
+        c = self.cluster(harness.PROBE, "ready", flags=("-n", 4), listen=(), policy=POLICY +
+                         f"[listen http]\naddress = 127.0.0.1:{port}\nbacklog = 8\nbalance = round-robin\n")
+        c.ready(4)
+        c.announce("balance")
+        victim = c.pid_of(2)
+        c.kill(signal.SIGSTOP, victim)
+        with contextlib.ExitStack() as clients_at_once:
+            def left_out():
+                s = clients_at_once.enter_context(socket.socket())
+                s.setblocking(False)
+                s.connect_ex(("127.0.0.1", port))
+                return [e for e in c.all("balance", slot=2) if "left out" in e.state]
+
+            harness.eventually(left_out, "it is left out while they come")
+        c.kill(signal.SIGCONT, victim)
+
+    SLOW = """
+import os, socket, time
+listener = socket.socket(fileno=3)
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+while True:
+    client, _ = listener.accept()
+    try:
+        client.recv(4096)
+        time.sleep(0.02)
+        client.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 1\\r\\nConnection: close\\r\\n\\r\\n1')
+    except ConnectionError:
+        pass
+    client.close()
+"""
+
+    def test_too_much_to_do_is_not_hung(self):
+        """A check that waits its turn in the queue says nothing of the worker, and killing it would only make it worse."""
+        c = self.cluster(sys.executable, "-c", self.SLOW, flags=("-n", 1, "-b", "round-robin"),
+                         policy=POLICY + "[health]\nhttp = /\ninterval = 400ms\ntimeout = 300ms\nfailures = 2\naccept = 1s\n")
+        c.ready(1)
+        c.announce("health")
+        waiting = clients.queue(c.port, 150)
+        self.assertEqual(len(clients.answers(waiting)[0]), 150)
+        self.assertEqual([e.result for e in c.all("health")], ["not counted"])
+        self.assertEqual(c.all("worker.hung") + c.all("worker.exit"), [])
+
     def test_left_out_still_after_upgrades(self):
         """Nobody waits for it anew, and its time runs on."""
         c = self.start("[health]\naccept = 3s\n")

@@ -573,6 +573,28 @@ START_TEST(what_waits_at_a_unix_socket)
 }
 END_TEST
 
+START_TEST(what_a_full_queue_drops)
+{
+	struct address address = inet4(ADDRESS_TCP, 0);
+	struct listening made = must_open(&address);
+	uint32_t before, after, queue, limit;
+
+	ck_assert_int_eq(listen(made.fd, 1), 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_ge(connect_to((const struct sockaddr *)&made.sa, made.size), 0);
+	ck_assert_int_eq(listen_queue(made.fd, &queue, &limit), 0);
+	ck_assert_uint_gt(queue, limit); /* that is full */
+	ck_assert_int_eq(listen_dropped(made.fd, &before), 0);
+	ck_assert_uint_eq(before, 0);
+	ck_assert_int_lt(connect(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+				 (const struct sockaddr *)&made.sa, made.size), 0);
+	ck_assert_int_eq(listen_dropped(made.fd, &after), 0);
+	ck_assert_uint_gt(after, 0);
+	ck_assert_int_eq(listen_dropped(-1, &after), -EBADF);
+	listen_close(&made);
+}
+END_TEST
+
 START_TEST(backlog_is_put_back)
 {
 	struct address address = inet4(ADDRESS_TCP, 0);
@@ -728,6 +750,7 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, repair, 0, 3);
 	tcase_add_loop_test(tests, unix_shutdown, 0, 2);
 	tcase_add_test(tests, what_waits_at_a_unix_socket);
+	tcase_add_test(tests, what_a_full_queue_drops);
 	tcase_add_test(tests, backlog_is_put_back);
 	tcase_add_test(tests, backlog_beyond_somaxconn);
 	tcase_add_test(tests, keep_leaves_a_dead_socket_alone);
