@@ -31,7 +31,7 @@ static struct decision failed_try(struct pool *pool, uint32_t s)
 /* While a roll lasts a short life of what is new in it is a failed try: no reason to let the slot be, or all end. */
 static void judge_roll(struct pool *pool, uint32_t s, struct decision *d)
 {
-	if (d->unstable && gives_up(d) && roll_is_through(pool, s))
+	if (d->unstable && gives_up(d) && roll_keeps(pool, s))
 		*d = failed_try(pool, s);
 }
 
@@ -75,7 +75,7 @@ void end_due(struct pool *pool, uint32_t s)
 		return;
 	}
 	/* Held, even for less than the delay: a slot that is due stays so until it is told to wait. */
-	if (roll_awaits(slot) && gives_up(&d)) {
+	if (gives_up(&d) && roll_keeps(pool, s)) {
 		d = failed_try(pool, s);
 		d.held = true;
 	}

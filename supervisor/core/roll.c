@@ -192,12 +192,28 @@ bool roll_awaits(const struct slot *slot)
 	       slot->due_ms[SLOT_DUE_RETRY] == NEVER_MS;
 }
 
-bool roll_is_through(const struct pool *pool, uint32_t s)
+/* The roll has replaced the worker of the slot, or found it new, and goes forward. */
+static bool is_through(const struct pool *pool, uint32_t s)
 {
 	const struct slot *slot = &pool->slots[s];
 
 	return pool->roll.number && !pool->roll.back &&
 	       (slot->replace != REPLACE_ROLL || roll_awaits(slot));
+}
+
+bool roll_keeps(const struct pool *pool, uint32_t s)
+{
+	const struct slot *slot = &pool->slots[s];
+
+	if (!pool->roll.number)
+		return false;
+	if (pool->roll.back)
+		return slot->generation != pool->roll.generation;
+	if (is_through(pool, s))
+		return true;
+	/* An operator's restart of one that is awaited. */
+	return slot->replacing && slot->generation == pool->roll.generation &&
+	       (slot->current == NO_INDEX || !roll_needs(pool, s));
 }
 
 /* What was queued behind the roll for this worker has lost its object. */
@@ -206,7 +222,7 @@ static void await(struct pool *pool, uint32_t s)
 	struct slot *slot = &pool->slots[s];
 	bool restart = slot->replace == REPLACE_RESTART;
 
-	if (!roll_is_through(pool, s) || roll_awaits(slot) || slot->steered || !slot_fills_itself(slot))
+	if (!is_through(pool, s) || roll_awaits(slot) || slot->steered || !slot_fills_itself(slot))
 		return;
 	replace_drop(pool, s, END_ROLL);
 	if (restart)

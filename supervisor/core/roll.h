@@ -20,7 +20,7 @@
  * give_up would retire the slot or end the cluster: it is respawned instead (WHY_ROLL). One
  * that uses up a burst is the last try. An [exit RULE] that ends the cluster does. A stable life forgets the tries. What was queued
  * for the slot behind the roll is given up; a restart of it starts a NEXT at once. On the
- * way back the slots have only to be switched.
+ * way back the slots have only to be switched; until one is, what is new in it is respawned likewise.
  *
  * A second roll of all supersedes the first; the generation that counts changes only
  * when a roll is done. EV_ROLL of one slot restarts it with the generation that counts,
@@ -57,10 +57,10 @@ void roll_failed(struct pool *pool, uint32_t s);
 void roll_steered(struct pool *pool, uint32_t s);
 /* The current worker of the slot, known by `cookie`, has ended and what follows is under way. */
 void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const struct decision *d);
-/* The roll has replaced the worker of the slot, or found it new, and goes forward. */
-bool roll_is_through(const struct pool *pool, uint32_t s);
-/* ... and waits until the slot serves again. */
+/* The roll has replaced the worker of the slot, or found it new, goes forward, and waits until it serves again. */
 bool roll_awaits(const struct slot *slot);
+/* What ends in the slot is what the roll has brought to it: neither the slot nor the cluster ends with that. */
+bool roll_keeps(const struct pool *pool, uint32_t s);
 /* A burst that is used up leaves no room for another try now: the roll has failed. */
 void roll_held(struct pool *pool, uint32_t s);
 /* Nothing will follow in the slot. */

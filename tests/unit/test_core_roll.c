@@ -105,6 +105,34 @@ static const struct story stories[] = {
 	{ "... for a shorter time than the next delay", QUIET "restart.cluster_burst=1 restart.window=5ms restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 2 1 > -1, move 1, died #2 respawn 3; at 102; end 3 1 > -0, died #3 respawn 3, try 0 1; "
 	  "at 104 > spawn 1#4; at 105 > back 0, spawn 0#5" },
+	{ "... or on the way back, where it has yet to be switched", QUIET "restart.burst=1 restart.window=1m restart.give_up=exit roll.tries=1", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; spawned 5; ready 5; at 201; end 2 0; spawned 6; end 6 1 > died #6 unasked, try 2 1, back 2, spawn 0#7; "
+	  "end 5 1 > -1, move 1, died #5 respawn 3; at 204 > spawn 1#8g2; spawned 8; ready 8; end 8 1 > -1, move 1, died #8 respawn 60000; "
+	  "spawned 7; ready 7; at 304 > term #4, spawn 1#9; spawned 9; ready 9 > +1, generation 1, rolled back" },
+	{ "... also where the others used it up before it was due",
+	  QUIET "restart.cluster_burst=1 restart.window=1m restart.give_up=exit roll.tries=1", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; spawned 5; ready 5; at 201; end 2 0; spawned 6; end 6 1; "
+	  "end 5 1 > -1, move 1, died #5 respawn 3; end 4 1 > -0, move 0, died #4 respawn 3; at 204 > spawn 0#8g2; at 205 > ; "
+	  "spawned 7; ready 7 > +0, spawn 1#9" },
+	{ "... or being retired there", QUIET "exit.1=retire roll.tries=1", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; spawned 5; ready 5; at 201; end 2 0; spawned 6; end 6 1; "
+	  "end 5 1 > -1, move 1, died #5 respawn 3" },
+	{ "... or beside the worker that an operator wants for it", QUIET "restart.burst=1 restart.window=1m restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 1 0; end 3 1; at 104 > spawn 0#4g2; spawned 4; restart 0 > spawn 0#5g2, rolled superseded; "
+	  "end 4 1 > died #4 respawn 60000; spawned 5; ready 5 > +0" },
+	{ "... also before it is due again",
+	  QUIET "restart.cluster_burst=1 restart.window=1m restart.give_up=exit roll.tries=9 roll.pause=1h", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; end 2 1 > -1, move 1, died #2 respawn 3; at 102; end 4 1 > -0, move 0, died #4 respawn 3, try 0 1; "
+	  "restart 0 > spawn 0#5g2, rolled superseded; at 104 > spawn 1#6; at 105 > ; spawned 5; ready 5 > +0" },
+	{ "what has yet to be replaced goes by its rules", QUIET "exit.1=retire", 0,
+	  TWO_READY "roll 1; spawned 3; end 1 1 > -0, move 0, died #1 retire; end 2 1 > -1, died #2 retire; ready 3 > +0, spawn 1#4" },
+	{ "... also where it was respawned meanwhile", QUIET "exit.2=retire", 0,
+	  TWO_READY "roll 1; spawned 3; end 2 1; at 4 > spawn 1#4; spawned 4; end 4 2 > died #4 retire" },
+	{ "... and before it is due", QUIET "restart.cluster_burst=1 restart.window=1m restart.give_up=exit", 0,
+	  TWO_READY "roll 2; spawned 3; end 2 1; at 2; end 1 1; at 4 > spawn 1#4; at 5 > giveup 0 exit, term #3, rolled stopped" },
+	{ "... and on the way back what was not", QUIET "exit.1=retire roll.tries=1", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; spawned 5; end 5 1 > died #5 unasked, try 1 1, back 1, spawn 0#6; "
+	  "end 2 1 > -1, move 1, died #2 retire" },
 	{ "an [exit RULE] that ends the cluster does", QUIET "exit.1=exit roll.pause=1h", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; end 3 1 > -0, move 0, died #3 exit, giveup 0 exit, rolled stopped, -1, term #2" },
 	{ "a rule that retires: every new worker dies, and the roll is not done", QUIET "exit.1=retire", 0,
