@@ -2,7 +2,7 @@
  * check - what has to be true of every pool between two steps. Loading a saved state
  * relies on it, and so do the tests.
  */
-#include "supervisor/core/pool_impl.h"
+#include "supervisor/core/roll.h"
 
 static bool only_due(const struct instance *i, unsigned allowed)
 {
@@ -244,7 +244,7 @@ static bool lists_valid(const struct pool *pool)
 
 static bool counters_valid(const struct pool *pool)
 {
-	uint32_t ready = 0, retired = 0, unsettled = 0, boot_failed = 0;
+	uint32_t ready = 0, retired = 0, unsettled = 0, boot_failed = 0, done = 0;
 	uint32_t replacing[REPLACES] = { 0 };
 
 	for (uint32_t s = 0; s < pool->slots_max; s++) {
@@ -252,6 +252,7 @@ static bool counters_valid(const struct pool *pool)
 		bool wanted = s < pool->wanted;
 
 		ready += slot->steered;
+		done += roll_counts(pool, s);
 		retired += slot->state == SLOT_RETIRED;
 		unsettled += wanted && !slot->settled;
 		boot_failed += wanted && slot->boot_failures >= BOOT_FAILURES;
@@ -260,7 +261,7 @@ static bool counters_valid(const struct pool *pool)
 	for (int kind = 0; kind < REPLACES; kind++)
 		if (replacing[kind] != pool->replacing[kind])
 			return false;
-	return ready == pool->ready && retired == pool->retired && unsettled == pool->unsettled &&
+	return ready == pool->ready && done == pool->roll.done && retired == pool->retired && unsettled == pool->unsettled &&
 	       boot_failed == pool->boot_failed;
 }
 

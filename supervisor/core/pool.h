@@ -259,7 +259,7 @@ struct pool_view {
 	uint32_t generation; /* the one that counts */
 	uint32_t roll;      /* number of the roll under way, or 0 */
 	uint32_t roll_generation; /* its generation */
-	uint32_t roll_done; /* slots it has replaced, of those that serve */
+	uint32_t roll_done; /* slots it is through with, of those that serve */
 	bool roll_back;     /* it is on its way back */
 	bool stopping;
 	bool up;

@@ -79,7 +79,7 @@ static void start(struct pool *pool, uint32_t s)
 	pool->replacing[kind]++;
 	if (kind == REPLACE_ROLL && !roll_needs(pool, s)) {
 		done(pool, s);
-		roll_steered(pool, s);
+		roll_left(pool, s);
 		return;
 	}
 	if (kind == REPLACE_RECYCLE && slot->replace_tries == 0)

@@ -88,6 +88,8 @@ void roll_forget(struct pool *pool, uint32_t s, enum end_cause cause)
 {
 	enum replace was = pool->slots[s].replace;
 
+	if (roll_counts(pool, s))
+		pool->roll.done--;
 	replace_drop(pool, s, cause);
 	if (was == REPLACE_RESTART)
 		roll_restart_end(pool, s, VERDICT_STOPPED);
@@ -217,7 +219,7 @@ bool roll_keeps(const struct pool *pool, uint32_t s)
 }
 
 /* What was queued behind the roll for this worker has lost its object. */
-static void await(struct pool *pool, uint32_t s)
+void roll_await(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
 	bool restart = slot->replace == REPLACE_RESTART;
@@ -230,19 +232,37 @@ static void await(struct pool *pool, uint32_t s)
 	slot->replace = REPLACE_ROLL;
 	slot->replacing = true;
 	pool->replacing[REPLACE_ROLL]++;
-	if (pool->roll.done)
-		pool->roll.done--;
 }
 
+bool roll_counts(const struct pool *pool, uint32_t s)
+{
+	const struct slot *slot = &pool->slots[s];
+
+	return pool->roll.number && slot->replace != REPLACE_ROLL && slot->steered;
+}
+
+void roll_left(struct pool *pool, uint32_t s)
+{
+	if (roll_counts(pool, s))
+		pool->roll.done++;
+	else
+		roll_await(pool, s);
+}
+
+/* One that is being emptied has been counted out by roll_forget. */
 void roll_steered(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
 
-	if (!slot->steered) {
-		await(pool, s);
-	} else if (roll_awaits(slot)) {
+	if (slot->steered && roll_awaits(slot))
 		replace_drop(pool, s, END_ROLL);
+	if (!pool->roll.number || slot->replace == REPLACE_ROLL)
+		return;
+	if (slot->steered) {
 		pool->roll.done++;
+	} else if (slot_fills_itself(slot)) {
+		pool->roll.done--;
+		roll_await(pool, s);
 	}
 }
 
@@ -250,7 +270,7 @@ void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const st
 {
 	struct slot *slot = &pool->slots[s];
 
-	await(pool, s);
+	roll_await(pool, s);
 	if (!roll_awaits(slot) || d->why == WHY_REQUEST)
 		return;
 	if (!d->unstable) {
@@ -309,8 +329,9 @@ static void begin_all(struct pool *pool, uint32_t generation)
 static void begin_one(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
+	bool rolled = slot->replace == REPLACE_ROLL;
 	/* On the way back a slot may be queued that stays as it is. */
-	bool covered = slot->replace == REPLACE_ROLL && (!pool->roll.back || roll_needs(pool, s));
+	bool covered = rolled && (!pool->roll.back || roll_needs(pool, s));
 
 	if (slot->replace == REPLACE_RESTART) {
 		replace_drop(pool, s, END_ROLL);
@@ -328,6 +349,8 @@ static void begin_one(struct pool *pool, uint32_t s)
 	}
 	replace_drop(pool, s, END_ROLL);
 	replace_queue(pool, s, REPLACE_RESTART);
+	if (rolled)
+		roll_left(pool, s);
 }
 
 void on_roll(struct pool *pool, const struct event *event)
@@ -424,6 +447,7 @@ void roll_failed(struct pool *pool, uint32_t s)
 	drop_all(pool, VERDICT_SUPERSEDED, END_ROLL);
 	roll_set_pause(pool, NEVER_MS);
 	roll->back = true;
+	roll->done = 0;
 	roll->generation = pool->generation;
 	queue_all(pool);
 }

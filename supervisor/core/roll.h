@@ -28,8 +28,8 @@
  * yet to reach the slot, or a newer restart of it comes, it is superseded; so it is by a
  * new roll of all. Draining, scaling away and the stop of the cluster end it with
  * VERDICT_STOPPED. So it is with a roll of all when all slots are drained at once, or
- * none is left that it would replace and none was: the generation that counts is the
- * former, as nobody has seen the new one serve. Else, with one replaced, it is done.
+ * none is left that it would replace and none that it has replaced serves: the generation
+ * that counts is the former. Else, with one that does, it is done.
  */
 #ifndef CLUSTERD_CORE_ROLL_H
 #define CLUSTERD_CORE_ROLL_H
@@ -53,8 +53,14 @@ bool roll_needs(const struct pool *pool, uint32_t s);
 void roll_switched(struct pool *pool);
 /* The slot has failed `tries` times, not on the way back. */
 void roll_failed(struct pool *pool, uint32_t s);
-/* The slot begins or ceases to serve, or to try to. */
+/* The slot begins or ceases to serve. */
 void roll_steered(struct pool *pool, uint32_t s);
+/* One that is through and does not serve tries to. */
+void roll_await(struct pool *pool, uint32_t s);
+/* The roll has nothing to replace in it, and is through with it. */
+void roll_left(struct pool *pool, uint32_t s);
+/* It is one of those that are done: through, and serves. */
+bool roll_counts(const struct pool *pool, uint32_t s);
 /* The current worker of the slot, known by `cookie`, has ended and what follows is under way. */
 void roll_current_ended(struct pool *pool, uint32_t s, uint32_t cookie, const struct decision *d);
 /* The roll has replaced the worker of the slot, or found it new, goes forward, and waits until it serves again. */

@@ -115,7 +115,7 @@ static void reset(struct pool *pool, uint32_t s)
 		fill(pool, s, SLOT_RESET);
 	else
 		slot_do(pool, s, SLOT_RESET, 0);
-	roll_steered(pool, s);
+	roll_await(pool, s);
 }
 
 /* All slots at once also forget what they did together. */

@@ -12,7 +12,7 @@
  */
 #include <string.h>
 
-#include "supervisor/core/pool_impl.h"
+#include "supervisor/core/roll.h"
 
 enum {
 	VERSION = 2,
@@ -357,6 +357,7 @@ static void count_slot(struct pool *pool, uint32_t s)
 	pool->retired += slot->state == SLOT_RETIRED;
 	pool->unsettled += wanted && !slot->settled;
 	pool->boot_failed += wanted && slot->boot_failures >= BOOT_FAILURES;
+	pool->roll.done += roll_counts(pool, s);
 	if (slot->replacing && slot->replace < REPLACES)
 		pool->replacing[slot->replace]++;
 }
@@ -390,6 +391,7 @@ struct pool *pool_load(const void *in, size_t size, void *memory, uint32_t slots
 	pool = pool_lay_out(memory, slots_max, instances_max);
 	pool->policy = policy;
 	pool_record(&c, pool);
+	pool->roll.done = 0;
 	for (uint32_t s = 0; s < head.slots; s++)
 		if (c.bad || !load_slot(&c, pool, s))
 			return NULL;

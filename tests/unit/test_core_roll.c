@@ -345,6 +345,56 @@ START_TEST(draining)
 }
 END_TEST
 
+/* What status tells of a roll: the slots that it is through with and that serve, none of them twice. */
+START_TEST(slots_done)
+{
+#define FIRST "roll 2; spawned 4; ready 4; at 101; end 1 0; "
+#define SECOND FIRST "spawned 5; ready 5; at 201; end 2 0; "
+	static const struct {
+		const char *script;
+		uint32_t done;
+	} rows[] = {
+		{ FIRST, 1 },
+		{ SECOND, 2 },
+		{ SECOND "end 4 1", 1 },
+		{ SECOND "end 4 1; at 204; spawned 7; ready 7", 2 },
+		{ SECOND "drain 0", 1 },
+		{ SECOND "drain 0; end 4 0; reset 0; spawned 7; ready 7", 1 },
+		{ SECOND "drain 0; end 4 0; reset 0; spawned 7; ready 7; spawned 6; ready 6; at 301", 2 },
+		{ SECOND "drain 0; end 4 0; reset 0; spawned 7; ready 7; spawned 6; ready 6; at 301; scale 2", 1 },
+		/* By a rule; it is wanted again, and serves. */
+		{ SECOND "at 60000; end 4 75", 1 },
+		{ SECOND "at 60000; end 4 75; reset 0", 1 },
+		{ SECOND "at 60000; end 4 75; reset 0; spawned 7; ready 7", 2 },
+		/* A restart of all; what came meanwhile is not replaced. */
+		{ "roll 1; end 2 1; at 4; spawned 5; ready 5; spawned 4; ready 4; at 104", 2 },
+		{ "roll 1; end 2 1; at 4; spawned 5; spawned 4; ready 4; at 104", 1 },
+		{ "roll 1; end 2 1; at 4; spawned 5; spawned 4; ready 4; at 104; ready 5", 2 },
+		{ "roll 1; end 2 1; at 4; spawned 5; spawned 4; ready 4; at 104; end 5 1", 1 },
+		/* On the way back those count that need it no more. */
+		{ SECOND "spawned 6; end 6 1; at 204; spawned 7; end 7 1", 0 },
+		{ SECOND "spawned 6; end 6 1; at 204; spawned 7; end 7 1; restart 2", 1 },
+		{ SECOND "spawned 6; end 6 1; at 204; spawned 7; end 7 1; spawned 8; ready 8; at 304", 1 },
+		{ SECOND "spawned 6; end 6 1; at 204; spawned 7; end 7 1; spawned 8; ready 8; at 304; end 8 1", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct pool_view view;
+		struct play p;
+
+		play_begin(&p, QUIET "exit.75=retire", 4, 16);
+		play(&p, THREE_READY);
+		play(&p, rows[i].script);
+		pool_view(p.pool, &view);
+		ck_assert_msg(view.roll != 0, "%s: over", rows[i].script);
+		ck_assert_msg(view.roll_done == rows[i].done, "%s: %u", rows[i].script, view.roll_done);
+		play_end(&p);
+	}
+#undef FIRST
+#undef SECOND
+}
+END_TEST
+
 /* Whoever reads why the replacement was stopped learns what was asked, not that there was a roll. */
 START_TEST(replacement_leaves_for)
 {
@@ -386,6 +436,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, lifetimes_are_spread);
 	tcase_add_test(tests, cookies_wrap);
 	tcase_add_test(tests, draining);
+	tcase_add_test(tests, slots_done);
 }
 
 int main(void)

@@ -226,6 +226,29 @@ START_TEST(what_a_roll_waits_for)
 }
 END_TEST
 
+/* What another version has counted otherwise is counted anew. */
+START_TEST(what_a_roll_has_done)
+{
+	struct play p;
+	struct pool *copy;
+	struct saved s;
+	void *memory;
+
+	play_begin(&p, QUIET, 4, 16);
+	play(&p, "start 2; spawned 1; spawned 2; ready 1; ready 2; roll 2; spawned 3; ready 3; at 101");
+	ck_assert_uint_eq(p.pool->roll.done, 1);
+	p.pool->roll.done = 2;
+	ck_assert(!pool_valid(p.pool));
+	s = save(p.pool);
+	copy = load(&s, p.policy, &memory);
+	ck_assert_ptr_nonnull(copy);
+	ck_assert_uint_eq(copy->roll.done, 1);
+	free(s.bytes);
+	free(memory);
+	play_end(&p);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, round_trip, 0, SCRIPTS);
@@ -236,6 +259,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, does_not_fit_a_smaller_pool);
 	tcase_add_test(tests, resized_it_goes_on);
 	tcase_add_test(tests, what_a_roll_waits_for);
+	tcase_add_test(tests, what_a_roll_has_done);
 }
 
 int main(void)
