@@ -60,6 +60,7 @@ void ready_lost(struct pool *pool, uint32_t index, enum end_cause cause)
 		replace_failed(pool, s, instance->cookie);
 	} else {
 		stop_begin(pool, index, cause);
+		replace_unserved(pool, s);
 	}
 }
 
@@ -130,6 +131,7 @@ void on_stopping(struct pool *pool, const struct event *event)
 	instance_clear_dues(pool, index);
 	instance_set_state(pool, index, INSTANCE_DRAINING);
 	instance_set_due(pool, index, DUE_STOP, pool_after(pool, pool->policy->stop_timeout));
+	replace_unserved(pool, instance->slot);
 }
 
 static void extend(struct pool *pool, uint32_t index, enum due due, uint64_t at_ms)

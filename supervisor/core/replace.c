@@ -179,6 +179,12 @@ static bool serves(const struct pool *pool, uint32_t index)
 	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY;
 }
 
+void replace_unserved(struct pool *pool, uint32_t s)
+{
+	if (serves(pool, pool->slots[s].next))
+		replace_proven(pool, s);
+}
+
 void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie)
 {
 	struct slot *slot = &pool->slots[s];

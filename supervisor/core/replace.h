@@ -38,6 +38,9 @@ void replace_retry(struct pool *pool, uint32_t s);
 void replace_ready(struct pool *pool, uint32_t next, enum ready_how how);
 void replace_proven(struct pool *pool, uint32_t s);
 
+/* The current worker serves no more: a NEXT that is ready needs no proof. */
+void replace_unserved(struct pool *pool, uint32_t s);
+
 /* The NEXT of the slot, known by `cookie`, is gone or leaving. */
 void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie);
 

@@ -41,6 +41,10 @@ static const struct story stories[] = {
 	  TWO_READY "roll 2; spawned 3; end 1 1 > -0, move 0, died #1 respawn 3; ready 3 > +0, spawn 1#4g2; at 4 > " },
 	{ "the old one dies while the new one is being proven", QUIET, 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; end 1 1 > died #1 unasked, spawn 1#4g2" },
+	{ "... or does not serve any more: another roll does not take the only one that serves", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; stopping 1 > term #1, spawn 1#4g2; roll 3 > rolled superseded, spawn 0#5g3; spawned 4 > term #4" },
+	{ "... because it is hung", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; sick 1 > abrt #1, spawn 1#4g2; end 1 -6 > died #1 unasked" },
 	{ "a switched slot crashes during the roll: the new generation again, and the roll waits for it", QUIET "roll.tries=3", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 3 1 > -0, move 0, died #3 respawn 3, try 0 1; at 104 > spawn 0#5g2; "
 	  "spawned 4; ready 4; at 204 > term #2; spawned 5; end 5 1 > died #5 respawn 6, try 0 2; at 210 > spawn 0#6g2; spawned 6; "
