@@ -6,7 +6,7 @@
 #include "supervisor/core/pool_impl.h"
 #include "supervisor/core/roll.h"
 
-enum { WHOLE_CHECK_EVERY = 256, SLACK_MS = 100 };
+enum { WHOLE_CHECK_EVERY = 16, SLACK_MS = 100 };
 
 static const char *const names[EVENT_WHATS] = {
 	"START", "SPAWNED", "SPAWN_FAILED", "READY", "STOPPING", "EXTEND", "PING", "UNHEALTHY",
@@ -50,6 +50,7 @@ void invariants_begin(struct world *world)
 	world->ended_reports = 0;
 	world->failed_tries = 0;
 	world->roll_ended = false;
+	world->ready_before = world->ready;
 	if (event->what != EV_RESET)
 		return;
 	/* An operator's reset forgets the bursts. */
@@ -95,11 +96,26 @@ static void on_spawn(struct world *world, const struct action *action)
 
 	HOLDS(world, !world->stop_sent && !world->pool->stopping);
 	HOLDS(world, action->slot < world->pool->wanted);
+	world->last_cookie = action->cookie;
 	if (slot->current == NO_INDEX ||
 	    world->pool->instances[slot->current].cookie != action->cookie)
 		return;
 	if (seen->counted)
 		counted_spawn(world, seen);
+}
+
+/* What a roll has brought to a slot, and dies young, neither retires it nor ends the cluster. */
+static bool kept(const struct world *world, const struct report *r)
+{
+	const struct roll *roll = &world->pool->roll;
+	const struct slot *slot = &world->pool->slots[r->slot];
+
+	if (!roll->number || world->seen[r->slot].cookie != r->cookie)
+		return false;
+	if (roll->back)
+		return r->generation != roll->generation;
+	return r->generation == roll->generation && r->cookie >= world->roll_cookie &&
+	       (slot->replace != REPLACE_ROLL || slot->replacing);
 }
 
 static void on_exit_report(struct world *world, const struct report *r)
@@ -110,6 +126,10 @@ static void on_exit_report(struct world *world, const struct report *r)
 				     (r->next == NEXT_RESPAWN && r->why == WHY_REQUEST));
 	if (r->next == NEXT_RESPAWN)
 		world->seen[r->slot].counted = r->why != WHY_REQUEST;
+	if (r->ms >= world->policy->restart_stable)
+		world->seen[r->slot].long_lived |= world->seen[r->slot].cookie == r->cookie;
+	else
+		HOLDS(world, r->next == NEXT_RESPAWN || r->next == NEXT_NONE || !kept(world, r));
 }
 
 /* Who leaves for a replacement leaves a slot that serves, if it served itself. */
@@ -129,6 +149,7 @@ static bool fills_itself(const struct slot *slot)
 
 static void on_roll_end(struct world *world, const struct report *r)
 {
+	world->roll_ended = true;
 	if (r->slot != ALL_SLOTS || (r->verdict != VERDICT_DONE && r->verdict != VERDICT_ROLLED_BACK))
 		return;
 	for (uint32_t s = 0; s < world->pool->wanted; s++) {
@@ -139,27 +160,67 @@ static void on_roll_end(struct world *world, const struct report *r)
 	}
 }
 
-static void on_try(struct world *world, const struct report *r)
+/* A slot that is due, and for which no respawn is left. */
+static void on_give_up(struct world *world, const struct report *r)
 {
-	if (r->what == REPORT_ROLL_SLOT && !r->ok && r->count >= world->policy->roll_tries)
+	const struct roll *roll = &world->pool->roll;
+
+	if (r->next == NEXT_RESPAWN || r->slot == ALL_SLOTS || !roll->number || world->event->what == EV_ENDED)
+		return;
+	HOLDS(world, !roll->back || world->pool->slots[r->slot].generation == roll->generation);
+	HOLDS(world, roll->back || !roll_awaits(&world->pool->slots[r->slot]));
+}
+
+static void forget_tries(struct world *world)
+{
+	for (uint32_t s = 0; s < world->slots_max; s++)
+		world->seen[s].tries = 0;
+}
+
+static void on_roll_begin(struct world *world, const struct report *r)
+{
+	if (r->slot != ALL_SLOTS)
+		return;
+	world->roll_cookie = world->last_cookie + 1;
+	forget_tries(world);
+}
+
+/* None that has failed is forgotten but by a replacement that took over, or a long life. */
+static void on_roll_slot(struct world *world, const struct report *r)
+{
+	struct seen *seen = &world->seen[r->slot];
+
+	world->roll_ended |= !r->ok;
+	if (r->roll != world->pool->roll.number)
+		return;
+	if (!r->ok)
+		HOLDS(world, r->count == seen->tries + 1 || (r->count == 1 && seen->long_lived));
+	seen->tries = r->ok ? 0 : r->count;
+	seen->long_lived = false;
+	if (!r->ok && r->count >= world->policy->roll_tries)
 		world->failed_tries = r->roll;
+}
+
+static void on_spawn_error(struct world *world, const struct report *r)
+{
+	HOLDS(world, r->next == NEXT_RESPAWN || r->next == NEXT_NONE || !kept(world, r));
+	if (r->next == NEXT_RESPAWN)
+		world->seen[r->slot].counted = true;
 }
 
 static void on_report(struct world *world, const struct report *r)
 {
+	static void (*const of[])(struct world *, const struct report *) = {
+		[REPORT_EXIT] = on_exit_report,       [REPORT_SPAWN_ERROR] = on_spawn_error,
+		[REPORT_STOP] = on_stop_report,       [REPORT_GIVE_UP] = on_give_up,
+		[REPORT_ROLL_BEGIN] = on_roll_begin,  [REPORT_ROLL_SLOT] = on_roll_slot,
+		[REPORT_ROLL_END] = on_roll_end,
+	};
+
 	if (r->slot != ALL_SLOTS)
 		touch(world, r->slot);
-	if (r->what == REPORT_EXIT)
-		on_exit_report(world, r);
-	else if (r->what == REPORT_SPAWN_ERROR && r->next == NEXT_RESPAWN)
-		world->seen[r->slot].counted = true;
-	else if (r->what == REPORT_STOP)
-		on_stop_report(world, r);
-	else if (r->what == REPORT_ROLL_END)
-		on_roll_end(world, r);
-	if (r->what == REPORT_ROLL_END || (r->what == REPORT_ROLL_SLOT && !r->ok))
-		world->roll_ended = true;
-	on_try(world, r);
+	if ((size_t)r->what < sizeof(of) / sizeof(of[0]) && of[r->what])
+		of[r->what](world, r);
 }
 
 static void on_steer(struct world *world, const struct action *action)
@@ -242,6 +303,14 @@ static void check_held(const struct world *world, const struct slot_view *view)
 	HOLDS(world, view->due_ms <= world->now_ms + most);
 }
 
+static void forget_emptied(struct world *world, uint32_t s)
+{
+	const struct slot *slot = &world->pool->slots[s];
+
+	if ((slot->state == SLOT_EMPTY || slot->state == SLOT_DRAINED) && slot->replace == REPLACE_NO)
+		world->seen[s].tries = 0;
+}
+
 static void check_slot(struct world *world, uint32_t s)
 {
 	struct seen *seen = &world->seen[s];
@@ -269,6 +338,21 @@ static void check_slot(struct world *world, uint32_t s)
 	check_age(world, s);
 	check_recycled(world, s);
 	check_through(world, s);
+	forget_emptied(world, s);
+}
+
+/* Beside those that are recycled no more than `surge` workers are replaced; on the way back without a pause. */
+static void check_roll(const struct world *world)
+{
+	const struct pool *pool = world->pool;
+	uint32_t nexts = 0;
+
+	HOLDS(world, !pool->roll.back || pool->roll.pause_ms == NEVER_MS);
+	for (uint32_t s = 0; world->nexts > world->policy->roll_surge && s < pool->wanted; s++)
+		nexts += pool->slots[s].next != NO_INDEX && pool->slots[s].replace != REPLACE_RECYCLE;
+	HOLDS(world, nexts <= world->policy->roll_surge);
+	if (world->event->what == EV_ROLL || world->event->what == EV_READY || world->event->what == EV_SPAWNED)
+		HOLDS(world, world->ready >= world->ready_before);
 }
 
 static void check_sums(struct world *world)
@@ -283,6 +367,7 @@ static void check_sums(struct world *world)
 	for (uint32_t s = 0; world->nexts > most && s < world->slots_max; s++)
 		check_slot(world, s);
 	HOLDS(world, world->nexts <= most);
+	check_roll(world);
 	/* Where a roll has used up its tries it is over, or on its way back. */
 	if (world->failed_tries && world->failed_tries == view.roll)
 		HOLDS(world, view.roll_back);
@@ -311,6 +396,9 @@ void invariants_event(struct world *world)
 {
 	const struct event *event = world->event;
 
+	if (world->pool->roll.back != world->back)
+		forget_tries(world);
+	world->back = world->pool->roll.back;
 	for (uint32_t s = 0; concerns_all(world) && s < world->slots_max; s++)
 		touch(world, s);
 	for (uint32_t n = 0; n < world->touched_count; n++)

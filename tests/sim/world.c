@@ -272,10 +272,11 @@ static void begin(struct world *world, uint64_t seed, uint32_t workers)
 	world->slots_max = world->workers + 4;
 	world->instances_max = world_chance(world, 20) ? world->slots_max + 1 : 4 * world->slots_max;
 	world->generation = 1;
-	world->calm = world->stop_sent = world->exited = false;
+	world->calm = world->stop_sent = world->exited = world->back = false;
 	world->live = world->nexts = world->ready = 0;
 	world->extended_ms = 0;
 	world->cluster_respawns = 0;
+	world->last_cookie = world->roll_cookie = 0;
 	world->coming_count = 0;
 	memset(world->seen, 0, sizeof(world->seen[0]) * world->slots_max);
 	memset(world->processes, 0, sizeof(world->processes));

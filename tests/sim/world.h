@@ -43,6 +43,8 @@ struct seen {
 	uint32_t stamp; /* of the event that touched it last */
 	uint32_t cookie, next_cookie;
 	bool steered, ready, counted;
+	bool long_lived; /* one that ended since the last try */
+	uint32_t tries;  /* of the roll, that failed */
 	uint32_t respawns;
 	uint64_t respawn_ms[BURST_MAX];
 };
@@ -59,6 +61,7 @@ struct world {
 	uint32_t generation; /* newest one */
 	uint32_t slots_max, instances_max;
 	bool calm, stop_sent, exited;
+	bool back; /* the roll was, before this event */
 	uint64_t stop_ms;
 	uint64_t extended_ms; /* how far a stop was put off */
 	uint32_t live; /* processes not reaped */
@@ -69,6 +72,8 @@ struct world {
 	uint64_t cluster_respawn_ms[CLUSTER_BURST_MAX];
 	bool roll_ended;       /* or a try failed, in this event */
 	uint32_t failed_tries; /* of the roll, in this event */
+	uint32_t last_cookie, roll_cookie; /* workers from this one on are new in the roll */
+	uint32_t ready_before; /* this event */
 	const struct event *event;
 	uint32_t touched_count;
 	uint32_t touched[TOUCHED_MAX];
