@@ -8,7 +8,9 @@ void replace_queue(struct pool *pool, uint32_t s, enum replace kind)
 	struct slot *slot = &pool->slots[s];
 
 	slot->replace = (uint8_t)kind;
-	slot->replace_tries = 0;
+	/* What a roll has seen fail counts on until its end, also where something else is queued behind it. */
+	if (kind == REPLACE_ROLL || !pool->roll.number)
+		slot->replace_tries = 0;
 	slot->replacing = false;
 	list_append(pool, LINK_REPLACE, &pool->queues[kind], s);
 }

@@ -27,6 +27,8 @@ static void end(struct pool *pool, enum verdict verdict)
 					    .ms = pool->now_ms - roll->begin_ms });
 	roll_set_pause(pool, NEVER_MS);
 	*roll = (struct roll){ .pause_ms = NEVER_MS };
+	for (uint32_t s = 0; s < pool->wanted; s++)
+		pool->slots[s].replace_tries = 0;
 }
 
 void roll_restart_end(struct pool *pool, uint32_t s, enum verdict verdict)

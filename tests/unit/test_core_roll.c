@@ -86,6 +86,17 @@ static const struct story stories[] = {
 	{ "... so that there is no verdict `done` while it is dead", QUIET, 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 1 0; restart 0 > ; end 3 1; spawned 4; ready 4; "
 	  "at 201 > spawn 0#5g2, term #2; spawned 5; ready 5 > +0, generation 2, rolled done" },
+	{ "... nor does it make what failed before forgotten", QUIET "roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 1 0; end 3 1; at 104; spawned 4; ready 4; restart 0; "
+	  "end 4 1 > -0, rolled superseded, move 0, died #4 respawn 6, try 0 2, back 0, spawn 0#5" },
+	{ "... nor that it is too big", QUIET "roll.pause=1h", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 1 0; end 3 1; at 104; spawned 4; ready 4; big 4; "
+	  "end 4 1 > -0, move 0, died #4 respawn 6, try 0 2, back 0, spawn 0#5" },
+	{ "... and after the roll the restart has all its tries", QUIET, 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1, spawn 1#4g2; end 1 0; end 3 1; at 104; spawned 5; ready 5; restart 0; "
+	  "spawned 4; ready 4; at 204 > term #2, generation 2, rolled done, spawn 0#6g2; spawned 6; end 6 1 > died #6 unasked, try 0 1; at 207 > spawn 0#7g2" },
+	{ "what a restart has tried is no try of the roll", QUIET, 0,
+	  TWO_READY "restart 0; spawned 3; end 3 1 > died #3 unasked, try 0 1; roll 2 > rolled superseded, spawn 0#4g2; spawned 4; end 4 1 > died #4 unasked, try 0 1" },
 	{ "nor does recycling", QUIET "roll.pause=1s", 0,
 	  TWO_READY "roll 2; spawned 3; ready 3; at 101 > term #1; end 1 0; big 3 > ; at 900; sick 3 > -0, move 0, abrt #3; at 1101 > " },
 	{ "a stable life whose rule says backoff is no failed try", QUIET "exit.75=backoff roll.tries=1 roll.pause=1h", 0,
@@ -134,6 +145,14 @@ static const struct story stories[] = {
 	  TWO_READY "roll 1; spawned 3; end 2 1; at 4 > spawn 1#4; spawned 4; end 4 2 > died #4 retire" },
 	{ "... and before it is due", QUIET "restart.cluster_burst=1 restart.window=1m restart.give_up=exit", 0,
 	  TWO_READY "roll 2; spawned 3; end 2 1; at 2; end 1 1; at 4 > spawn 1#4; at 5 > giveup 0 exit, term #3, rolled stopped" },
+	{ "... and on the way back what was drained, though it was replaced, stays so", QUIET "roll.tries=1", 0,
+	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; spawned 5; ready 5; at 201; end 2 0; drain 0; end 4 0; spawned 6; "
+	  "end 6 1 > died #6 unasked, try 2 1, back 2, spawn 1#7; spawned 7; ready 7; at 301 > term #5, generation 1, rolled back" },
+	{ "... or was retired after a stable life", QUIET "exit.75=retire roll.tries=1", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 1 0; at 60000; end 3 75 > -0, move 0, died #3 retire; spawned 4; "
+	  "end 4 1 > died #4 unasked, try 1 1, back 1, generation 1, rolled back" },
+	{ "on_failure = stop: a restart that waits comes after it", QUIET "roll.tries=1 roll.on_failure=stop", 0,
+	  TWO_READY "roll 2; spawned 3; ready 3; at 101; end 1 0; restart 0; spawned 4; end 4 1 > died #4 unasked, try 1 1, rolled failed, spawn 0#5" },
 	{ "... and on the way back what was not", QUIET "exit.1=retire roll.tries=1", 0,
 	  THREE_READY "roll 2; spawned 4; ready 4; at 101; end 1 0; spawned 5; end 5 1 > died #5 unasked, try 1 1, back 1, spawn 0#6; "
 	  "end 2 1 > -1, move 1, died #2 retire" },
