@@ -81,6 +81,9 @@ typedef void ctl_line(void *context, json_t *line);
 /* Set by SIGINT and SIGTERM: whoever waits ends. */
 extern volatile int ctl_interrupted;
 
+/* The last line of --json has been printed. */
+extern bool ctl_ended;
+
 /*
  * Connects to the cluster that the options name, or to the only one there is. Returns an
  * fd, or -1 with *ret_status set and one line on standard error (none if `quiet`).
@@ -155,6 +158,8 @@ enum hue state_hue(const char *state);
 void put_clean(FILE *out, const char *text);
 /* One line on standard error, without its newline, cut to 2 KiB: such bytes are escaped, as in the log. */
 void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The last such line, as it was printed; "" if there was none. */
+const char *ctl_said(void);
 void put_hue(FILE *out, bool paint, enum hue hue, const char *text);
 
 /* Fields of a line; "" or 0 when they are not there. */

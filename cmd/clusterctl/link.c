@@ -17,6 +17,7 @@
 enum { LINE_MAX_BYTES = 1 << 20, FOLDER_MAX = 108, LINK_MORE = -3 /* not the last line */ };
 
 volatile int ctl_interrupted;
+bool ctl_ended;
 
 static uint64_t now_ms(void)
 {
@@ -350,6 +351,7 @@ static int take_line(const char *text, size_t size, bool raw, ctl_line *line, vo
 	if (raw && !again)
 		fwrite(text, 1, size, stdout);
 	if (flag_of(value, "done")) {
+		ctl_ended = ctl_ended || raw;
 		*ret_last = value;
 		return 0;
 	}

@@ -192,6 +192,33 @@ static int run(struct ctl *ctl)
 	return r ? r : verb->run(ctl);
 }
 
+/* What is behind "web: " of a line on standard error. */
+static const char *behind_name(const struct ctl *ctl, const char *text)
+{
+	const char *name = ctl->shown[0] ? ctl->shown : "clusterctl";
+	size_t length = strlen(name);
+
+	return strncmp(text, name, length) == 0 && strncmp(text + length, ": ", 2) == 0 ? text + length + 2 : text;
+}
+
+/* Of clusterd there was none: it was not there, went away, or its answer is not the verdict. */
+static void put_last(const struct ctl *ctl, int status)
+{
+	const char *error = ctl_said()[0] ? behind_name(ctl, ctl_said()) : "timed out";
+	json_t *line = status == CTL_DONE
+	                   ? json_pack("{s:i, s:b, s:b}", "v", 1, "ok", 1, "done", 1)
+	                   : json_pack("{s:i, s:i, s:s, s:b, s:b}", "v", 1, "code", status, "error", error, "ok", 0, "done", 1);
+
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(line);
+}
+
+static bool has_last(const struct ctl *ctl)
+{
+	return strcmp(ctl->verb, "list") != 0 && strcmp(ctl->verb, "help") != 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct ctl ctl;
@@ -213,6 +240,8 @@ int main(int argc, char **argv)
 	}
 	set_signals();
 	r = run(&ctl);
+	if (ctl.json && !ctl_ended && ctl.verb && has_last(&ctl))
+		put_last(&ctl, r);
 	if (fflush(stdout) == EOF)
 		ctl_say("clusterctl: standard output: %s", strerror(errno));
 	else if (ferror(stdout))

@@ -48,10 +48,18 @@ void put_clean(FILE *out, const char *text)
 	}
 }
 
+static char said[LOG_ESCAPED_MAX(SAY_MAX) + 1];
+
+const char *ctl_said(void)
+{
+	return said;
+}
+
 void ctl_say(const char *format, ...)
 {
-	char text[SAY_MAX], shown[LOG_ESCAPED_MAX(SAY_MAX)];
+	char text[SAY_MAX];
 	va_list arguments;
+	size_t length;
 	int size;
 
 	va_start(arguments, format);
@@ -60,8 +68,10 @@ void ctl_say(const char *format, ...)
 	if (size < 0)
 		return;
 	size = size < SAY_MAX ? size : SAY_MAX - 1;
+	length = log_escape(said, text, (size_t)size, false);
+	said[length] = '\0';
 	fflush(stdout); /* in a pipe too this comes behind what was printed before */
-	fwrite(shown, 1, log_escape(shown, text, (size_t)size, false), stderr);
+	fwrite(said, 1, length, stderr);
 	putc('\n', stderr);
 }
 

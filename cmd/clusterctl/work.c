@@ -246,6 +246,7 @@ static int detached(const struct ctl *ctl, bool heard, bool interrupted)
 		        ctl->verb);
 	if (ctl->json)
 		printf("{\"v\":1,\"ok\":false,\"code\":%d,\"error\":\"%s\",\"done\":true}\n", CTL_TIMEOUT, how);
+	ctl_ended = true;
 	return CTL_TIMEOUT;
 }
 
@@ -277,7 +278,10 @@ static void put_upgraded(void *context, json_t *line)
 	upgraded->refused = problem[0] != '\0';
 	if (upgraded->refused)
 		ctl_say("%s: %s; the clusterd that runs goes on", upgraded->ctl->shown, problem);
-	else if (!upgraded->ctl->json)
+	if (upgraded->ctl->json) {
+		json_dumpf(line, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else if (!upgraded->refused)
 		printf("upgraded: clusterd %s, pid %lld; the workers run on\n", text_of(line, "version"),
 		       (long long)number_of(line, "pid"));
 }
@@ -335,7 +339,7 @@ static int after_upgrade(struct ctl *ctl, struct progress *progress, const char 
 	struct question question = {
 		.request = was_it ? "version" : asked_again(progress, request, text, sizeof text),
 		.limit_ms = ctl->timeout_ms,
-		.raw = ctl->json,
+		.raw = ctl->json && !was_it, /* that it could be asked is no verdict */
 		.shown = ctl->shown,
 	};
 	json_t *last = NULL;

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -195,6 +196,55 @@ while True: time.sleep(1000)
         done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), "reload"], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=harness.DEADLINE, check=False)
         self.assertEqual(done.stdout.splitlines()[-1], "control: nothing was changed")
+
+    def last_line(self, c, *words):
+        """Exit status and last line of clusterctl --json."""
+        done = subprocess.run([harness.CLUSTERCTL, "-s", str(c.socket), "--json", *words], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=harness.DEADLINE, check=False)
+        return done.returncode, json.loads(done.stdout.splitlines()[-1])
+
+    def test_json_has_its_last_line_without_clusterd_too(self):
+        c = self.sh(STUBBORN, policy=AT_ONCE, flags=("-n", "1"))
+        c.ready(1)
+        c.wait_lines(1, "armed")
+        waits = [subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "--json", *words], stdin=subprocess.DEVNULL, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for words in (("drain", "0"), ("events", "-f"))]
+        c.wait_event("worker.stop")
+        harness.eventually(lambda: harness.unread(waits[1].stdout), "that the events are followed")
+        c.kill(signal.SIGKILL)
+        c.expected_status = c.wait()
+        c.tidy()
+        for one in waits:
+            line = json.loads(one.communicate(timeout=harness.DEADLINE)[0].splitlines()[-1])
+            self.assertEqual((one.returncode, line["code"], line["ok"], line["done"]), (1, 1, False, True), line)
+        for words, status in ((("roll",), 3), (("status",), 3), (("roll", "now"), 64), (("restart", "x"), 64), (("rol",), 64)):
+            with self.subTest(words=words):
+                code, line = self.last_line(c, *words)
+                self.assertEqual((code, line["code"], line["ok"], line["done"]), (status, status, False, True))
+                self.assertNotEqual(line["error"], "")
+        self.assertEqual(self.last_line(c, "wait", "stopped"), (0, {"v": 1, "ok": True, "done": True}))
+
+    def test_json_of_an_upgrade_that_failed_at_the_last_step_is_not_ok(self):
+        """Its trial run was well, and then the program is gone."""
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="binary-"))
+        self.addCleanup(shutil.rmtree, folder)
+        binary, before = folder / "clusterd", harness.CLUSTERD
+        shutil.copy(before, binary)
+        harness.CLUSTERD = str(binary)
+        try:
+            c = self.sh("exec sleep 1000", policy=AT_ONCE, flags=("-n", "1"))
+        finally:
+            harness.CLUSTERD = before
+        c.announce("upgrade")
+        c.ready(1)
+        new = folder / "new"
+        new.write_text(f'#!/bin/sh\nrm {binary}\nexec {before} "$@"\n', encoding="utf-8")
+        new.chmod(0o755)
+        os.rename(new, binary)
+        why = f"exec {binary}: No such file or directory; the clusterd that runs goes on"
+        self.assertEqual(self.last_line(c, "upgrade"), (1, {"v": 1, "code": 1, "error": why, "ok": False, "done": True}))
+        shutil.copy(before, binary)
+        self.assertEqual(self.last_line(c, "upgrade"), (0, {"v": 1, "ok": True, "done": True}))
 
     def test_the_descriptor_of_a_listener_is_that_of_the_worker(self):
         """A listener with adopt has none, and takes no number from those behind it."""
