@@ -51,6 +51,7 @@ struct ctl {
 	bool terminal;       /* standard output is one */
 	int columns;         /* of it, or as told; 0 = no limit */
 	int rows;            /* of it, for `top`; 0 = no limit */
+	int height;          /* of it; 0 = not known */
 	char shown[64];      /* name for messages, once a socket was found */
 };
 

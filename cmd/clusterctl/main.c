@@ -128,8 +128,10 @@ static int set_output(struct ctl *ctl)
 	}
 	ctl->terminal = isatty(1);
 	ctl->paint = want_paint(ctl);
-	if (ctl->terminal && ioctl(1, TIOCGWINSZ, &size) == 0)
+	if (ctl->terminal && ioctl(1, TIOCGWINSZ, &size) == 0) {
 		ctl->columns = size.ws_col;
+		ctl->height = size.ws_row;
+	}
 	if (ctl->width)
 		ctl->columns = (int)width;
 	return 0;

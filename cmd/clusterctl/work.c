@@ -8,7 +8,8 @@ enum { SLOTS_SHOWN = 32, TEXT_SIZE = 768, AGAIN_MS = 30000, AGAIN_PAUSE_US = 200
 
 /*
  * Progress of many slots: on a terminal one line per slot that is written over, for
- * the first SLOTS_SHOWN slots that had something to tell; elsewhere a line per event.
+ * the first SLOTS_SHOWN slots that had something to tell and that it has rows for;
+ * elsewhere a line per event.
  */
 struct progress {
 	struct ctl *ctl;
@@ -31,6 +32,13 @@ static void put_fitting(const struct ctl *ctl, const char *text)
 	put_clean(stdout, line);
 }
 
+/* What has scrolled away can not be written over. */
+static bool has_room(const struct progress *progress)
+{
+	return progress->count < SLOTS_SHOWN &&
+	       (progress->ctl->height == 0 || progress->count + 1 < (unsigned)progress->ctl->height);
+}
+
 /* The line of a slot, counted from the first; a new one if there is none. SLOTS_SHOWN: no room. */
 static unsigned line_of(struct progress *progress, long long slot)
 {
@@ -38,8 +46,10 @@ static unsigned line_of(struct progress *progress, long long slot)
 
 	while (at < progress->count && progress->slots[at] != slot)
 		at++;
-	if (at < progress->count || at == SLOTS_SHOWN)
+	if (at < progress->count)
 		return at;
+	if (!has_room(progress))
+		return SLOTS_SHOWN;
 	progress->slots[progress->count++] = slot;
 	putchar('\n');
 	return at;
@@ -67,6 +77,13 @@ static void put_line(struct progress *progress, long long slot, const char *text
 	printf("\033[%uA\r\033[K  slot %lld  ", progress->count - at, slot);
 	put_fitting(progress->ctl, whole);
 	printf("\033[%uB\r", progress->count - at);
+}
+
+/* The lines above it stay as they are, and what comes has lines of its own below. */
+static void begin_block(struct progress *progress)
+{
+	progress->count = 0;
+	memset(progress->swaps, 0, sizeof progress->swaps);
 }
 
 static void say_exit(const json_t *line, char *text, size_t size)
@@ -151,6 +168,25 @@ static void describe(const json_t *line, char *text, size_t size)
 		snprintf(text, size, "drained");
 }
 
+/* A line that is not about a slot; false if it is. */
+static bool put_other(struct progress *progress, const json_t *line)
+{
+	bool note = strcmp(text_of(line, "kind"), "note") == 0;
+	long long slots = number_of(line, "slots");
+
+	if (!note && strcmp(text_of(line, "what"), "roll.begin") != 0)
+		return false;
+	begin_block(progress);
+	if (note) {
+		put_clean(stdout, text_of(line, "text"));
+		putchar('\n');
+	} else {
+		printf("roll %lld: %lld slot%s to generation %lld\n", (long long)number_of(line, "roll"), slots,
+		       slots == 1 ? "" : "s", (long long)number_of(line, "generation"));
+	}
+	return true;
+}
+
 /* Others who wait hear of rolls too, which are not theirs. */
 static bool asks_for_roll(const struct ctl *ctl)
 {
@@ -160,8 +196,7 @@ static bool asks_for_roll(const struct ctl *ctl)
 static void on_line(void *context, json_t *line)
 {
 	struct progress *progress = context;
-	const char *kind = text_of(line, "kind"), *what = text_of(line, "what");
-	long long slots = number_of(line, "slots");
+	const char *what = text_of(line, "what");
 	char text[TEXT_SIZE];
 
 	progress->heard = true;
@@ -173,16 +208,8 @@ static void on_line(void *context, json_t *line)
 	}
 	if (progress->ctl->json)
 		return;
-	if (strcmp(kind, "note") == 0) {
-		put_clean(stdout, text_of(line, "text"));
-		putchar('\n');
+	if (put_other(progress, line))
 		return;
-	}
-	if (strcmp(what, "roll.begin") == 0) {
-		printf("roll %lld: %lld slot%s to generation %lld\n", (long long)number_of(line, "roll"), slots,
-		       slots == 1 ? "" : "s", (long long)number_of(line, "generation"));
-		return;
-	}
 	describe(line, text, sizeof text);
 	if (text[0] && json_object_get(line, "slot"))
 		put_line(progress, number_of(line, "slot"), text,

@@ -505,10 +505,10 @@ class Night(harness.TestCase):
     # -- on a terminal --
 
     @contextlib.contextmanager
-    def top(self, c, rows, columns=80, env=None, preexec=None):
+    def top(self, c, rows, columns=80, env=None, preexec=None, verb=("top",)):
         main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        top = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), "top"], stdin=side, stdout=side, stderr=side,
+        top = subprocess.Popen([harness.CLUSTERCTL, "-s", str(c.socket), *verb], stdin=side, stdout=side, stderr=side,
                                start_new_session=True, preexec_fn=preexec, env={**os.environ, "TERM": "xterm", **(env or {})})
         os.close(side)
         try:
@@ -552,6 +552,21 @@ class Night(harness.TestCase):
             self.read(main, "web: ready")
             os.close(main)
             top.wait(harness.DEADLINE)
+
+    def test_progress_writes_over_what_is_on_the_screen_only(self):
+        """Neither over what has scrolled away, nor over a line of another kind that came between."""
+        c = self.start(12, policy="[roll]\nsurge = 12\n")
+        with self.top(c, 10, verb=("roll",)) as (_, main):
+            seen = self.read(main, "roll 1: done")
+        self.assertLessEqual(max(map(int, re.findall(r"\033\[(\d+)A", seen))), 9)
+        c = self.start(2, policy="[roll]\npause = 300ms\n")
+        c.ctl("roll", "--no-wait")
+        with self.top(c, 24, verb=("wait", "ready")) as (_, main):
+            before = self.read(main, "ended (exit 0)")
+            self.assertIn("  slot 0  ", before)
+            c.ctl("roll", "--no-wait")
+            seen = self.read(main, "wait: done").partition("roll 2: 2 slots")[2]
+        self.assertEqual(re.findall(r"\033\[(\d+)A", seen)[0], "1")
 
     def test_top_draws_only_where_that_can_be(self):
         c = self.start(1)
