@@ -433,10 +433,14 @@ void control_reconnect(struct control *control)
 
 		if (!client)
 			continue;
-		reply_begin(client, &json, "reconnect");
-		/* What was not begun has not even been read, and is to be asked again. */
-		json_flag(&json, "begun", client->wait.what != WAIT_NOTHING);
-		reply_end(client, &json);
+		if (client->wait.ended) {
+			wait_check(client);
+		} else {
+			reply_begin(client, &json, "reconnect");
+			/* What was not begun has not even been read, and is to be asked again. */
+			json_flag(&json, "begun", client->wait.what != WAIT_NOTHING);
+			reply_end(client, &json);
+		}
 		client_write(client);
 		client_drop(client);
 	}

@@ -187,6 +187,7 @@ void client_done(struct client *client, struct json *json, bool ok)
 	client->more = NULL;
 	client->part = client->index = 0;
 	client->wait.what = WAIT_NOTHING;
+	client->wait.ended = false;
 	client->deadline_ms = sup_now_ms(client->control->s) + IDLE_MS;
 }
 

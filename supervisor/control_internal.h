@@ -73,6 +73,8 @@ struct wait {
 	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS; not on its way back */
 	uint32_t skipped;     /* steps left out since the last one that was told */
 	bool back;
+	bool ended;           /* the roll has; its verdict is told in the next turn, */
+	struct report end;    /* when the policy and the count it brings are in force */
 };
 
 struct client {

@@ -11,7 +11,7 @@ enum { SCALE_MAX = 16384 }; /* = max of [cluster] workers */
 /* The work goes on; whoever did not want to wait is done. */
 static void begun(struct client *client)
 {
-	if (client->busy && (client->request.options & OPTION_NO_WAIT))
+	if (client->busy && !client->wait.ended && (client->request.options & OPTION_NO_WAIT))
 		client_ok(client);
 }
 
@@ -134,7 +134,7 @@ static void tell_queued(struct client *client, const struct pool_view *pool)
 {
 	char text[96];
 
-	if (!pool->roll || !client->busy)
+	if (!pool->roll || client->wait.ended)
 		return;
 	snprintf(text, sizeof text, "roll %" PRIu32 " is under way: the slot is restarted when that has ended", pool->roll);
 	put_note(client, text);

@@ -247,8 +247,10 @@ static void report_to_roll(struct client *client, const struct report *report)
 		wait->back = true;
 	if (report->what == REPORT_ROLL_SLOT && !report->ok && !wait->back)
 		wait->failed_slot = report->slot;
-	if (report->what == REPORT_ROLL_END)
-		wait_roll_ended(client, report);
+	if (report->what == REPORT_ROLL_END) {
+		wait->end = *report;
+		wait->ended = true;
+	}
 	/* It has failed, whatever comes; nobody is kept waiting for the old program to be put back. */
 	if (report->what == REPORT_ROLL_BACK && !report->ok)
 		client_fail(client, CODE_FAILED, WAIT_STUCK);
@@ -259,7 +261,8 @@ void wait_report(struct client *client, const struct report *report)
 	struct wait *wait = &client->wait;
 
 	if (wait->what == WAIT_ROLL) {
-		report_to_roll(client, report);
+		if (!wait->ended)
+			report_to_roll(client, report);
 		return;
 	}
 	/* What the workers do meanwhile is no progress of an upgrade. */
@@ -401,8 +404,11 @@ void wait_check(struct client *client)
 		if (view.pool.up && !view.pool.roll && view.pool.ready >= view.pool.wanted)
 			verdict(client);
 		break;
-	case WAIT_NOTHING:
 	case WAIT_ROLL:
+		if (client->wait.ended)
+			wait_roll_ended(client, &client->wait.end);
+		break;
+	case WAIT_NOTHING:
 	case WAIT_KILL:
 	case WAIT_STOP:
 	case WAIT_UPGRADE:
@@ -416,6 +422,10 @@ void wait_ended(struct client *client, int status)
 	bool stop = client->wait.what == WAIT_STOP || client->follows;
 	struct json j;
 
+	if (client->wait.ended) {
+		wait_roll_ended(client, &client->wait.end);
+		return;
+	}
 	put_skipped(client);
 	reply_begin(client, &j, NULL);
 	json_number(&j, "code", stop ? CODE_DONE : CODE_FAILED);

@@ -246,6 +246,18 @@ while True: time.sleep(1000)
         shutil.copy(before, binary)
         self.assertEqual(self.last_line(c, "upgrade"), (0, {"v": 1, "ok": True, "done": True}))
 
+    def test_the_verdict_of_a_roll_that_went_back_counts_what_that_brought(self):
+        """The number of workers of the file that failed is not in force any more."""
+        policy = "[cluster]\nworkers = %d\n[ready]\nwhen = notify\n[env]\nQ = %s\n"
+        c = self.sh(f'[ "$Q" = bad ] && exit 7; exec {harness.PROBE} ready serve', policy=policy % (2, "good"))
+        c.announce("worker.exit", "roll.slot", "roll.back", "roll.end", "note")
+        c.ready(2)
+        c.policy_file.write_text(policy % (4, "bad"))
+        self.assertRegex(c.ctl("reload", status=1), r"\nroll 1: rolled back after \S+; the old program serves on; 2 of 2 ready\n$")
+        c.policy_file.write_text(policy % (1, "bad"))
+        code, line = self.last_line(c, "reload")
+        self.assertEqual((code, line["verdict"], line["wanted"]), (1, "rolled-back", 2))
+
     def test_the_descriptor_of_a_listener_is_that_of_the_worker(self):
         """A listener with adopt has none, and takes no number from those behind it."""
         ports = harness.free_port(), harness.free_port()
