@@ -97,12 +97,37 @@ def eventually(condition, what, deadline=DEADLINE):
         time.sleep(0.005)
 
 
+class Standstill(threading.Thread):
+    """Sleeps a little again and again: while it sleeps much too long nobody runs, as on a virtual machine that is stopped."""
+
+    STEP, GRACE = 0.02, 0.05
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.before, self.since = 0.0, time.monotonic()
+        self.start()
+
+    def seconds(self):
+        """All so far, with what it has not woken up from yet."""
+        late = time.monotonic() - self.since - self.STEP
+        return self.before + (late if late > self.GRACE else 0)
+
+    def run(self):
+        while True:
+            time.sleep(self.STEP)
+            self.before, self.since = self.seconds(), time.monotonic()
+
+
+_standstill = Standstill()
+
+
 def stalled():
-    """Seconds in which something on this machine was ready to run and waited for a CPU, ever; proc(5) pressure."""
+    """Seconds that were lost, ever: somebody was ready to run and got no CPU, proc(5) pressure, or nobody ran at all."""
     try:
-        return int(pathlib.Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+        waited = int(pathlib.Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
     except (OSError, IndexError):
-        return 0.0
+        waited = 0.0
+    return waited + _standstill.seconds()
 
 
 def stat_of(pid):
