@@ -679,15 +679,18 @@ class Notify:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
         self.seen = []
-        threading.Thread(target=self._read, daemon=True).start()
-        test.addCleanup(self.socket.close)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        test.addCleanup(self._close)
+
+    def _close(self):
+        """The reader ends first: a number that is free again may be that of the next one's socket."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.reader.join()
+        self.socket.close()
 
     def _read(self):
-        while True:
-            try:
-                text = self.socket.recv(65536).decode("utf-8", "replace")
-            except OSError:
-                return
+        while text := self.socket.recv(65536).decode("utf-8", "replace"):
             self.seen += text.splitlines()
 
     def wait(self, line, deadline=DEADLINE):
