@@ -60,9 +60,8 @@ class RowG(harness.TestCase):
                 for _ in range(ROLLS):
                     c.ctl("roll")
                 for load in loads:
-                    sent, lost = load.stop()
+                    sent, lost = load.stop(least=300)
                     self.assertEqual(lost, [], f"of {sent}")
-                    self.assertGreater(sent, 300)
                 self.assertEqual(len(c.all("worker.start")), 2 * (1 + ROLLS))
                 self.assertEqual({e.asked for e in c.all("worker.exit")}, {True})
                 self.assertEqual({e.code for e in c.all("worker.exit")}, {0})
@@ -193,12 +192,16 @@ class RowG(harness.TestCase):
         self.assertEqual({harness.environ(pid)[b"CLUSTERD_GENERATION"] for pid in c.workers()}, {b"2"})
 
     def test_G6_a_roll_upon_a_roll(self):
-        c = self.start(harness.PROBE, "after=100", "ready", "serve", workers=4)
+        c = self.start("/bin/sh", "-c", 'while [ -e hold$CLUSTERD_SLOT ]; do sleep 0.02; done; exec "$0" after=100 ready serve',
+                       harness.PROBE, workers=4)
         c.announce("roll.end", "note", "worker.escalate")
+        hold = c.folder / "hold1"
+        hold.touch()
         c.kill(signal.SIGHUP)
-        c.wait_event("roll.slot")
+        c.wait_event("roll.slot", slot=0)
         c.kill(signal.SIGHUP)
         c.wait_event("roll.end", verdict="superseded")
+        hold.unlink()
         c.wait_event("roll.end", verdict="done")
         harness.eventually(lambda: len(c.workers()) == 4, "four workers")
         self.assertEqual({harness.environ(pid)[b"CLUSTERD_GENERATION"] for pid in c.workers()}, {b"3"})
@@ -246,7 +249,7 @@ class RowG(harness.TestCase):
         c = self.start(program, workers=1, tries=3)
         c.announce("worker.exit", "roll.slot", "roll.end", "note")
         old = c.workers()[0]
-        self.script(program, f"exec {harness.PROBE} ready after=10 exit=0\n")
+        self.script(program, f"exec {harness.PROBE} ready exit=0\n")
         mark = c.mark()
         c.ctl("roll", status=1)
         self.assertEqual(c.all("worker.stop", since=mark), [])
