@@ -64,21 +64,22 @@ class Comings(harness.TestCase):
         a, b = harness.free_port(), harness.free_port()
         first = NEVER_ENDS + LISTEN % ("a", self.at(a), "shared")
         c = self.begin(first, first + LISTEN % ("b", self.at(b), "round-robin") +
-                       "[health]\nhttp = /print=asked\ninterval = 100ms\ntimeout = 100ms\nfailures = 3\n")
+                       "[health]\nhttp = /print=asked\ninterval = 100ms\ntimeout = 100ms\nfailures = 100\n")
         mark = c.mark()
         c.ctl("reload", "--no-wait")
         c.wait_event("worker.exit", since=mark, slot=0)
         new = c.pid_of(0)
         # After ten questions to the new worker the others have been asked as often, or never.
         harness.eventually(lambda: sum("asked" in line for line in c.lines) >= 10, "questions")
-        self.assertEqual(c.all("health", since=mark), [])
+        # The new one may be late with an answer, and who is asked through a listener that it lacks has none.
+        self.assertEqual({e.slot for e in c.all("health", since=mark)} - {0}, set())
         self.assertEqual(c.pid_of(0), new)
 
     @unittest.skipUnless(clients.has_bpf(), "round-robin needs CAP_BPF")
     def test_the_old_program_is_asked_as_its_own_policy_says(self):
         """The reload brings another path for the health question, which kills whoever is asked."""
         rest = NEVER_ENDS + "tries = 100\n" + LISTEN % ("a", self.at(harness.free_port()), "round-robin")
-        ask = "[health]\nhttp = %s\ninterval = 100ms\ntimeout = 100ms\n[env]\nV = %d\n"
+        ask = "[health]\nhttp = %s\ninterval = 100ms\ntimeout = 100ms\nfailures = 100\n[env]\nV = %d\n"
         c = self.begin(rest + ask % ("/print=asked", 1), rest + ask % ("/exit=3", 2), workers=2)
         c.announce("roll.slot")
         old = c.pid_of(1)
