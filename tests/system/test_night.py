@@ -233,10 +233,10 @@ class Night(harness.TestCase):
         record.mkdir()
         c = self.start(1, policy="[supervisor]\non_death = keep\n", flags=("--set", f"control.socket={folder}/web.sock"))
         c.announce("note")
-        self.assertIn("can not be taken over", c.wait_event("note").text)
+        c.wait_note("can not be taken over")
         record.rmdir()
         self.wake_until(folder / "web.sock", lambda: record.is_file())
-        self.assertIn(f"{record} can be kept again", [note.text for note in c.all("note")][-1])
+        c.wait_note(f"{record} can be kept again")
         (pid,) = harness.children(c.pid)
         self.assertRegex(record.read_text(), rf"\b0*{pid}\b")
         c.baseline = None
@@ -266,7 +266,7 @@ class Night(harness.TestCase):
             other.bind(str(path))
             other.listen()
             clients.control(control, "version")
-            self.assertIn("had been removed", c.wait_event("note").text)
+            c.wait_note("had been removed")
         self.assertFalse(answers(path))
         self.wake_until(control, lambda: answers(path))
 
@@ -333,8 +333,11 @@ class Night(harness.TestCase):
         c.announce("roll.end")
         c.ctl("roll", "--no-wait")
         c.wait_event("roll.slot")
-        self.assertIn("roll 1 is under way: its end is waited for\n",
-                      self.ask(c, "wait", "ready", "--timeout", "100ms", status=75))
+        with c.asked("wait", "ready") as asked:
+            self.assertEqual(asked.stdout.readline(), "roll 1 is under way: its end is waited for\n")
+            asked.send_signal(signal.SIGINT)
+            asked.communicate(timeout=harness.DEADLINE)
+        self.assertEqual(asked.returncode, 75)
 
     def test_who_is_killed_while_it_drains_was_killed(self):
         c = self.start(1, harness.PROBE, "drain=600000", "ready", "serve")
