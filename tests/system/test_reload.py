@@ -99,9 +99,8 @@ class RowF(harness.TestCase):
         c.policy_file.write_text(GOOD.replace("5s", "6s") + "[env]\nFRESH = yes\n", encoding="utf-8")
         c.ctl("reload")
         harness.eventually(lambda: not set(before) & set(c.workers()), "the old ones have ended")
-        sent, lost = load.stop()
+        sent, lost = load.stop(least=300)
         self.assertEqual(lost, [], f"of {sent}")
-        self.assertGreater(sent, 300)
 
     def test_F2_an_error_on_the_last_line(self):
         c = self.start()
@@ -115,8 +114,8 @@ class RowF(harness.TestCase):
         before = sorted(c.workers())
         for _ in range(2000):
             c.kill(signal.SIGHUP)
-        time.sleep(0.5)
         c.announce("reload", "note", "roll.end", "worker.escalate")
+        harness.eventually(lambda: len(c.all("roll.begin")) == len(c.all("roll.end")) > 0, "it settles", 30 * harness.SLOW)
         harness.eventually(lambda: len(c.workers()) == 2 and not set(before) & set(c.workers()),
                            "all workers are new", 30 * harness.SLOW)
         # It is quiet again, and the next one works.

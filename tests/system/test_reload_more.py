@@ -385,16 +385,16 @@ reload: done
 
     def test_F7_what_a_socket_is_called_goes_back_with_the_roll(self):
         one = harness.free_port()
-        base = NOTIFY % "400ms"
+        base = NOTIFY % "10s"
         c = self.start(base + f"[listen web]\naddress = 127.0.0.1:{one}\n",
-                       (harness.PROBE, "until=gate", "ready", "serve"), listen=False, preexec=pathlib.Path("gate").touch)
-        c.announce("worker.exit", "worker.escalate", "worker.stop", "roll.back")
-        (c.folder / "gate").unlink()
+                       ("/bin/sh", "-c", '[ -e bad ] && exit 3; exec "$0" ready serve', harness.PROBE), listen=False)
+        c.announce("worker.exit", "roll.back")
+        (c.folder / "bad").touch()
         self.write(c, base + f"[listen www]\naddress = 127.0.0.1:{one}\n")
         said = c.ctl("reload", status=1)
         self.assertIn("[listen www]: is that of [listen web]: replaces the workers\n", said)
         c.wait_event("note", text="the policy of generation 1 is in force again")
-        (c.folder / "gate").touch()
+        (c.folder / "bad").unlink()
         c.ctl("restart", "0")
         self.assertEqual(self.names(c), {one: "web"})
 
