@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-DEADLINE = 10 * float(os.environ.get("SLOW", "1"))  # that of the harness
+DEADLINE = 20 * float(os.environ.get("SLOW", "1"))  # that of the harness
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 
 

@@ -417,7 +417,7 @@ class RowG(harness.TestCase):
         connection = harness.Connection(c.port)
         self.addCleanup(connection.close)
         connection.get("/eat-memory=60")
-        recycled = c.wait_event("recycle", deadline=10 * harness.SLOW)
+        recycled = c.wait_event("recycle")
         mark = c.events.index(recycled)
         ready = c.wait_event("worker.ready", since=mark)
         stop = c.wait_event("worker.stop", since=mark)
