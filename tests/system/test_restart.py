@@ -216,9 +216,8 @@ class RowC(harness.TestCase):
         c.wait_events(3, "worker.ready")
         load = harness.Load(c.port, clients=4)
         c.wait_events(20, "worker.exit", slot=3)
-        sent, lost = load.stop()
+        _, lost = load.stop(least=100)
         self.assertEqual(lost, [])
-        self.assertGreater(sent, 100)
         self.assertEqual({e.slot for e in c.all("worker.exit")}, {3})
 
     def test_boot_failure_ends_with_the_reason(self):

@@ -255,7 +255,7 @@ class RowI(harness.TestCase):
               f"{1e3 * max(wait for wait, _ in waits):.0f} ms")
         self.assertGreater(len(waits), 3)
         for wait, wanted in waits:
-            self.assertGreater(wait, wanted - 0.05)
+            self.assertGreater(wait, wanted - 0.05 - slack)
             self.assertLess(wait, wanted + 0.05 * harness.SLOW + slack)
         c.baseline = None
 
@@ -282,9 +282,8 @@ class RowI(harness.TestCase):
         self.assertLess(time.monotonic() - begin, 0.1 * harness.SLOW + self.slack() - before)
         self.assertEqual(sorted(e.pid for e in ends), sorted(victims))
         c.wait_events(2, "worker.ready", since=mark)
-        sent, lost = load.stop()
+        sent, lost = load.stop(least=100)
         self.assertEqual(lost, [], f"of {sent}")
-        self.assertGreater(sent, 100)
         self.assertEqual(len(c.all("worker.exit")), 2)
 
     def test_I11_listen_pid_of_pid_1(self):
@@ -320,7 +319,7 @@ class RowI(harness.TestCase):
                     self.assertLess(abs(end.when - time.time() - seconds), 3600)
                     start = c.wait_event("worker.start", since=mark, slot=0)
                     waited = start.when - end.when
-                    self.assertGreater(waited, 0.15)
+                    self.assertGreater(waited, 0.15 - self.slack())
                     self.assertLess(waited, end.delay_ms / 1000 + 0.5 * harness.SLOW + self.slack())
                     self.assertEqual(len(c.all("worker.exit", since=mark)), 1)
                     c.wait_event("worker.ready", since=mark, slot=0)
