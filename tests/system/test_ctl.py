@@ -491,8 +491,9 @@ class Ctl(harness.TestCase):
     def test_another_request_undoes_what_is_waited_for(self):
         """Nobody waits for ever for what is not to come any more."""
         gate = self.gate()
-        c = self.cluster(harness.PROBE, f"until={gate}", "drain=1000", "ready", policy="[ready]\nwhen = notify\n",
+        c = self.cluster(harness.PROBE, f"until={gate}", "drain=600000", "ready", policy="[ready]\nwhen = notify\n",
                          flags=("-n", 2))
+        c.announce("worker.exit")
         c.ready(2)
         for words in ("drain", "0"), ("drain", "all"):
             mark = c.mark()
@@ -502,14 +503,17 @@ class Ctl(harness.TestCase):
             self.assertIn("another request has filled the slot again", drain.communicate(timeout=DEADLINE)[1])
             self.assertEqual(drain.returncode, 1)
             c.ctl("wait", "ready")
+            for event in c.all("worker.stop", since=mark):
+                c.kill(signal.SIGKILL, event.pid)
+                c.wait_event("worker.exit", pid=event.pid)
         gate.unlink()
         scale = self.background(c, "scale", "3")
         c.wait_event("worker.start", slot=2)
         c.ctl("drain", "2")
         self.assertIn("a slot does not get ready", scale.communicate(timeout=DEADLINE)[1])
         self.assertEqual(scale.returncode, 1)
-        gate.touch()
-        c.baseline = None
+        c.ctl("stop", "--now")
+        self.assertEqual(c.wait(), 0)
 
     def test_reload_check_and_diff(self):
         c = self.quick()

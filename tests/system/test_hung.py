@@ -232,7 +232,8 @@ while True:
         victim = c.pid_of(3)
         c.kill(signal.SIGSTOP, victim)
         c.wait_event("worker.exit", since=mark, pid=victim)
-        self.assertEqual({e.slot for e in c.all("health")}, {3})
+        self.assertEqual({e.slot for e in c.all("worker.hung")}, {3})
+        self.assertEqual([e.failures for e in c.all("health", pid=victim, since=mark)][:2], [1, 2])
         c.wait_event("worker.ready", since=mark, slot=3)
         self.assertEqual([e.pid for e in c.all("worker.exit")], [victim])
 

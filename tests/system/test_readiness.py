@@ -150,7 +150,7 @@ time.sleep(1000)
                               ("when = command\ncommand = /bin/sh -c 'kill $$'", "[ready] command = /bin/sh: SIGTERM"),
                               ("when = command\ncommand = /bin/sleep 9", "[ready] command = /bin/sleep: no answer")):
             with self.subTest(check=check):
-                c = self.cluster(harness.APP, policy=f"[ready]\n{check}\ntimeout = 700ms\n[restart]\nwhen = never\n",
+                c = self.cluster(harness.APP, policy=f"[ready]\n{check}\ntimeout = {1500 * harness.SLOW:g}ms\n[restart]\nwhen = never\n",
                                  flags=("-n", "1", "-b", "round-robin"))
                 c.announce("health", "worker.exit")
                 self.assertEqual(c.wait(20 * harness.SLOW), 0)
