@@ -16,6 +16,7 @@ import termios
 import time
 import unittest
 
+import clients
 import harness
 from harness import CLUSTERCTL, DEADLINE, SLOW, eventually
 
@@ -50,19 +51,9 @@ def socket_of(cluster):
     return f"{cluster.folder}/control.sock"
 
 
-def raw(cluster, request, deadline=DEADLINE):
+def raw(cluster, request):
     """One request on a connection of its own; the lines of the answer."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(deadline)
-        s.connect(socket_of(cluster))
-        s.sendall(request.encode() + b"\n")
-        data = b""
-        while not data.endswith(b'"done":true}\n'):
-            part = s.recv(65536)
-            if not part:
-                raise AssertionError(f"the answer ends early: {data!r}")
-            data += part
-    return [json.loads(line) for line in data.splitlines()]
+    return [json.loads(line) for line in clients.control(socket_of(cluster), request).splitlines()]
 
 
 class Ctl(harness.TestCase):
