@@ -308,6 +308,29 @@ while True:
         self.assertEqual(len(clients.answers(waiting)[0]), 40)
         self.assertEqual(c.all("worker.exit"), [])
 
+    def test_a_short_pause_of_all_is_no_hang_of_one(self):
+        """clusterd has seen a queue, and then nobody has run for a while: that is not the time in which it did not move."""
+        c = self.start()
+        victim = c.pid_of(2)
+        for _ in range(8):
+            c.kill(signal.SIGSTOP, victim)
+            waiting = clients.queue(c.port, 8)
+            begun = time.monotonic()
+            time.sleep(0.15)  # so that it has looked; three looks would be too many
+            c.kill(signal.SIGSTOP)
+            looked = time.monotonic() - begun
+            time.sleep(0.5)  # the pause itself
+            begun = time.monotonic()
+            c.kill(signal.SIGCONT)
+            c.kill(signal.SIGCONT, victim)
+            looked += time.monotonic() - begun
+            self.assertEqual(len(clients.answers(waiting)[0]), 8)
+            if looked > 0.2:  # this test had no CPU itself, and the worker had its time
+                c.announce("balance")
+                continue
+            self.assertEqual(c.all("balance"), [])
+            break
+
 
 class Shared(harness.TestCase):
     def test_others_take_all(self):
