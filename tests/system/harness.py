@@ -471,12 +471,11 @@ class Cluster:
 
     def _assert_sound(self):
         """What must hold of a clusterd that runs."""
-        eventually(lambda: "Z" not in children(self.pid).values(), "no zombie", 2 * SLOW)
+        eventually(lambda: "Z" not in children(self.pid).values(), "no zombie")
         if self.baseline and len(self.workers()) == self.baseline[0]:
             # Fewer is fine: what a readiness was asked with may have been open when they were counted.
             eventually(lambda: len(fds(self.pid)) <= self.baseline[1],
-                       f"{self.baseline[1]} descriptors as before, not {len(fds(self.pid))}: {fds(self.pid)}",
-                       3 * SLOW)
+                       f"{self.baseline[1]} descriptors as before, not {len(fds(self.pid))}: {fds(self.pid)}")
 
     def _assert_clean(self):
         """What must hold when clusterd has ended."""
@@ -490,7 +489,7 @@ class Cluster:
             if event["level"] in ("warn", "error") and event["event"] not in self.announced:
                 self.test.fail(f"not announced: {json.dumps(event)}")
         # What was killed with its process group may take an instant to go.
-        eventually(lambda: not self._left(), f"no process left behind: {self._left()}", 2 * SLOW)
+        eventually(lambda: not self._left(), f"no process left behind: {self._left()}")
 
     def _left(self):
         """{pid: command line} of processes that outlive clusterd."""

@@ -416,8 +416,7 @@ class Limits(Case):
         app = self.start(env={"APP_TIMEOUT_MS": "500"})
         with app.connect() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            s.settimeout(0.3)
-            with self.assertRaises(OSError):
+            with self.assertRaises(ConnectionError):
                 while True:
                     s.sendall((GET + "\r\n").encode() * 1000)
             wait_for(lambda: not sockets(app.pid), "the end of the connection")
@@ -474,7 +473,7 @@ class Limits(Case):
             self.assertLess(each, 8192)
             begin, used = time.monotonic(), cpu(app.pid)
             self.assertEqual(ask(app, GET + "\r\n").status, 200)
-            self.assertLess(time.monotonic() - begin, 1)
+            self.assertLess(time.monotonic() - begin, 5)
             self.assertLess(cpu(app.pid) - used, 20)
         finally:
             for s in held:

@@ -325,7 +325,7 @@ while True: time.sleep(1000)
                 with self.subTest(nonblock=nonblock, attack=attack):
                     self.ask(("127.0.0.1", c.port), attack)
                     self.wake(c, turn)
-                    harness.eventually(lambda c=c, expected=expected: self.look(c) == expected, "put back", 1 * harness.SLOW)
+                    harness.eventually(lambda c=c, expected=expected: self.look(c) == expected, "put back")
             # A word of it once a minute; none of the backlog, which a program may set and mean no harm.
             self.assertEqual(len(c.all("listen.kept")), nonblock != "keep")
 

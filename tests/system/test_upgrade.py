@@ -504,7 +504,7 @@ exec {"%s"} $0, @ARGV;
         for turn in range(3):
             harness.eventually(lambda turn=turn: len(asked()) == turn + 1, "the command once more")
             self.upgrade(c)
-            harness.eventually(lambda turn=turn: not harness.stat_of(asked()[turn]), "its end", 2 * harness.SLOW)
+            harness.eventually(lambda turn=turn: not harness.stat_of(asked()[turn]), "its end")
         self.assertEqual(c.all("stranger"), [])
 
     @unittest.skipUnless(os.geteuid() == 0, "round-robin needs rights")
