@@ -339,14 +339,16 @@ class Cluster:
                     if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
 
     def wait_events(self, count, name, since=0, deadline=DEADLINE, **fields):
-        """Waits until `count` events match and returns them."""
-        end = time.monotonic() + deadline
+        """Waits until `count` events match and returns them. The deadline is that of each."""
+        end, before = time.monotonic() + deadline, 0
         with self.changed:
             while True:
                 found = [e for e in self.events[since:]
                          if e["event"] == name and all(e.get(k) == v for k, v in fields.items())]
                 if len(found) >= count:
                     return found
+                if len(found) > before:
+                    end, before = time.monotonic() + deadline, len(found)
                 left = 0 if self.ended else end - time.monotonic()
                 if left <= 0:
                     raise AssertionError(

@@ -99,6 +99,19 @@ START_TEST(garbage)
 }
 END_TEST
 
+/* For how long, ever, somebody was ready to run and got no CPU (proc(5), pressure). */
+static uint64_t stalled_us(void)
+{
+	unsigned long long total = 0;
+	FILE *f = fopen("/proc/pressure/cpu", "re");
+
+	if (f && fscanf(f, "some %*s %*s %*s total=%llu", &total) != 1)
+		total = 0;
+	if (f)
+		fclose(f);
+	return total;
+}
+
 /* 1,000 that vanish at once, with half a request, or never say a word. */
 START_TEST(dead_connections)
 {
@@ -118,11 +131,11 @@ START_TEST(dead_connections)
 			fds[i] = -1;
 		}
 		if (i % 50 == 0) {
-			uint64_t start = sup_now_ms(s);
+			uint64_t start = sup_now_ms(s), stalled = stalled_us();
 
 			ask("status\n");
 			HAS("\"ok\":true");
-			ck_assert_uint_lt(sup_now_ms(s) - start, IDLE_MS / 5); /* of a busy machine */
+			ck_assert_uint_lt(sup_now_ms(s) - start, IDLE_MS / 5 + (stalled_us() - stalled) / 1000);
 		}
 	}
 	for (int i = 0; i < 1000; i++)
@@ -346,6 +359,7 @@ static int by_size(const void *a, const void *b)
 static void measure_with(bool attacked, uint64_t limit_us)
 {
 	static struct measure measure;
+	uint64_t stalled = stalled_us();
 	pthread_t client, attacker;
 
 	ck_assert_int_eq(pthread_create(&client, NULL, measure_status, &measure), 0);
@@ -364,10 +378,10 @@ static void measure_with(bool attacked, uint64_t limit_us)
 	       (unsigned long long)measure.took_us[measure.count / 2],
 	       (unsigned long long)measure.took_us[measure.count * 99 / 100],
 	       (unsigned long long)measure.took_us[measure.count - 1]);
-	ck_assert_uint_lt(measure.took_us[measure.count * 99 / 100], limit_us);
+	ck_assert_uint_lt(measure.took_us[measure.count * 99 / 100], limit_us + stalled_us() - stalled);
 }
 
-/* The limits are ten times the goals: this must not fail where the machine is busy. */
+/* Ten times the goals, and what is waited for a CPU: this must not fail where the machine is busy. */
 START_TEST(latency_idle)
 {
 	measure_with(false, 10000);

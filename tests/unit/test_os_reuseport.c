@@ -512,7 +512,8 @@ START_TEST(queue_moves_under_load)
 	pthread_create(&answering, NULL, answer_on, &crowd);
 	for (int i = 0; i < ASKING; i++)
 		pthread_create(&asking[i], NULL, ask_on, &crowd);
-	for (uint32_t i = 0; i < MOVES; i++) {
+	/* as many of both, whoever gets the CPU */
+	for (uint32_t i = 0; i < MOVES || __atomic_load_n(&crowd.answered, __ATOMIC_RELAXED) <= MOVES; i++) {
 		ck_assert_int_eq(reuseport_move_queue(crowd.group, i % 3, &failed), 0);
 		STEER(crowd.group, 0, 1, 2);
 		usleep(200);
@@ -522,7 +523,6 @@ START_TEST(queue_moves_under_load)
 		pthread_join(asking[i], NULL);
 	__atomic_store_n(&crowd.closed, true, __ATOMIC_RELEASE);
 	pthread_join(answering, NULL);
-	ck_assert_uint_gt(crowd.answered, MOVES);
 	ck_assert_uint_eq(crowd.lost, 0);
 	reuseport_destroy(crowd.group);
 }
