@@ -388,7 +388,7 @@ class Cluster:
     def rebase(self):
         """The number of workers is meant to be this from now on."""
         live = len(self.workers())
-        end = time.monotonic() + SLOW  # not for ever: where descriptors are short there may be none
+        end = time.monotonic() + 3 * SLOW  # not for ever: where descriptors are short there may be none
         while self._notify_sockets() <= live and time.monotonic() < end:
             time.sleep(0.001)
         self.baseline = (live, len(fds(self.pid)))

@@ -34,7 +34,7 @@ watchdog = 3s
 file = log
 """
 WORKERS = 3
-PATIENCE = 20 * harness.SLOW  # more than the trial run of a program that hangs is given
+PATIENCE = 2 * harness.DEADLINE  # more than the trial run of a program that hangs is given
 KINDS = {"empty": b"", "garbage": b"\x7fELF" + bytes(999), "ends": b"#!/bin/sh\nexit 3\n",
          "no interpreter": b"#!/nonexistent\n", "sleeps": b"#!/bin/sh\nexec sleep 3\n"}
 
