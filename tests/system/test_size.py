@@ -26,14 +26,15 @@ class RowO(harness.TestCase):
         begin = harness.time.monotonic()
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE + "[restart]\ndelay = 0\n", flags=("-n", count))
         c.announce("worker.exit")
-        c.ready(count, deadline=20 * harness.SLOW)
+        c.wait_events(count, "worker.start")  # all before the first is ready
+        c.ready(count)
         started = harness.time.monotonic() - begin
         rss = self.rss_kb(c)
         mark = c.mark()
         for pid in c.workers():
             c.kill(signal.SIGKILL, pid)
-        ends = c.wait_events(count, "worker.exit", since=mark, deadline=20 * harness.SLOW)
-        c.wait_events(count, "worker.ready", since=mark, deadline=20 * harness.SLOW)
+        ends = c.wait_events(count, "worker.exit", since=mark)
+        c.wait_events(count, "worker.ready", since=mark)
         self.assertEqual(len({e.pid for e in ends}), count)
         print(f"{count} workers: started in {started:.2f} s, RSS {rss} kB, all replaced in "
               f"{c.events[-1]['at'] - ends[0]['at']:.2f} s")
@@ -44,13 +45,14 @@ class RowO(harness.TestCase):
         """Each step of each worker is told, and the verdict behind them, although more than a socket takes is told at once."""
         count = 2000
         c = self.cluster("/bin/sleep", "1000", policy=AT_ONCE, flags=("-n", count))
-        c.ready(count, deadline=40 * harness.SLOW)
+        c.wait_events(count, "worker.start")  # all before the first is ready
+        c.ready(count)
         for request, stops, verdict in (("drain all", count, f"drain: done; 0 of {count} ready"),
                                          ("reset", 0, f"reset: done; {count} of {count} ready"),
                                          ("wait ready", 0, f"wait: done; {count} of {count} ready"),
                                          ("stop", count, "control: stopped, exit status 0")):
             with self.subTest(request=request):
-                said = c.ctl(*request.split(), deadline=40 * harness.SLOW).splitlines()
+                said = c.ctl(*request.split(), deadline=4 * harness.DEADLINE).splitlines()
                 self.assertEqual(said[-1], verdict)
                 self.assertEqual(sum(" gets SIGTERM (" in line for line in said), stops)
         self.assertEqual(c.wait(), 0)
