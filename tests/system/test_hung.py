@@ -323,6 +323,7 @@ while True:
             time.sleep(0.5)  # the pause itself
             begun = time.monotonic()
             c.kill(signal.SIGCONT)
+            clients.control(c.socket, "version")  # it has looked again
             c.kill(signal.SIGCONT, victim)
             self.assertEqual(len(clients.answers(waiting)[0]), 8)
             looked += time.monotonic() - begun
