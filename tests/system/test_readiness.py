@@ -150,7 +150,8 @@ time.sleep(1000)
                               ("when = command\ncommand = /bin/sh -c 'kill $$'", "[ready] command = /bin/sh: SIGTERM"),
                               ("when = command\ncommand = /bin/sleep 9", "[ready] command = /bin/sleep: no answer")):
             with self.subTest(check=check):
-                c = self.cluster(harness.APP, policy=f"[ready]\n{check}\ntimeout = {1500 * harness.SLOW:g}ms\n[restart]\nwhen = never\n",
+                c = self.cluster(harness.APP, policy=f"[ready]\n{check}\ntimeout = {1500 * harness.SLOW:g}ms\n[restart]\nwhen = never\n"
+                                 "[health]\ninterval = 1h\ntimeout = 1h\n",  # of one question
                                  flags=("-n", "1", "-b", "round-robin"))
                 c.announce("health", "worker.exit")
                 self.assertEqual(c.wait(20 * harness.SLOW), 0)
