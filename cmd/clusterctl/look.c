@@ -70,12 +70,16 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 	fprintf(out, "applied %s ago\n", duration_of(cluster, "policy_age_ms", age));
 	put_paused(cluster, out);
 	if (number_of(cluster, "roll"))
-		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s\n",
+		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s",
 		        (long long)number_of(cluster, "roll"),
 		        (long long)number_of(cluster, "roll_generation"),
 		        (long long)number_of(cluster, "roll_done"),
 		        (long long)number_of(cluster, "wanted"),
 		        flag_of(cluster, "roll_back") ? ", going back" : "");
+	if (json_object_get(cluster, "roll_pause_ms"))
+		fprintf(out, ", pauses %s more", duration_of(cluster, "roll_pause_ms", age));
+	if (number_of(cluster, "roll"))
+		putc('\n', out);
 }
 
 /* Who looks at the log would not see that nothing comes. */

@@ -260,6 +260,7 @@ struct pool_view {
 	uint32_t roll;      /* number of the roll under way, or 0 */
 	uint32_t roll_generation; /* its generation */
 	uint32_t roll_done; /* slots it is through with, of those that serve */
+	uint64_t roll_pause_ms; /* when its pause ends, or NEVER_MS */
 	bool roll_back;     /* it is on its way back */
 	bool stopping;
 	bool up;

@@ -89,13 +89,14 @@ static bool came_to_nothing(const struct pool *pool)
 void roll_forget(struct pool *pool, uint32_t s, enum end_cause cause)
 {
 	enum replace was = pool->slots[s].replace;
+	bool counted = roll_counts(pool, s);
 
-	if (roll_counts(pool, s))
+	if (counted)
 		pool->roll.done--;
 	replace_drop(pool, s, cause);
 	if (was == REPLACE_RESTART)
 		roll_restart_end(pool, s, VERDICT_STOPPED);
-	else if (was == REPLACE_ROLL && came_to_nothing(pool))
+	if ((was == REPLACE_ROLL || counted) && came_to_nothing(pool))
 		stopped(pool);
 }
 
@@ -412,8 +413,8 @@ void roll_switched(struct pool *pool)
 
 	roll->done++;
 	roll->proven = true;
-	/* It is for watching what is new; the way back is no time to wait. */
-	if (!roll->back && pool->policy->roll_pause && pool->queues[REPLACE_ROLL].first != NO_INDEX)
+	/* It is for watching what is new, the last one too; the way back is no time to wait. */
+	if (!roll->back && pool->policy->roll_pause)
 		roll_set_pause(pool, pool_after(pool, pool->policy->roll_pause));
 }
 
@@ -458,7 +459,7 @@ bool roll_finish(struct pool *pool)
 {
 	struct roll *roll = &pool->roll;
 
-	if (!roll->number || pool->replacing[REPLACE_ROLL] ||
+	if (!roll->number || pool->replacing[REPLACE_ROLL] || roll->pause_ms != NEVER_MS ||
 	    pool->queues[REPLACE_ROLL].first != NO_INDEX || pool->stopping)
 		return false;
 	pool->generation = roll->generation;

@@ -2,7 +2,7 @@
  * roll - every worker is replaced, and what comes of it.
  *
  * EV_ROLL of all slots: the first slot alone (the canary); when its new worker has
- * taken over, `surge` slots at a time with `pause` between. Workers that are already new
+ * taken over, `surge` slots at a time, with `pause` after each. Workers that are already new
  * are left alone. A slot that is in backoff, held, retired or drained gets its new
  * worker when its turn comes. The number of ready slots never drops because of a roll.
  *

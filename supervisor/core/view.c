@@ -12,6 +12,7 @@ void pool_view(const struct pool *pool, struct pool_view *ret)
 		.roll = pool->roll.number,
 		.roll_generation = pool->roll.generation,
 		.roll_done = pool->roll.done,
+		.roll_pause_ms = pool->roll.pause_ms,
 		.roll_back = pool->roll.back,
 		.stopping = pool->stopping,
 		.up = pool->up,

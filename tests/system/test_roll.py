@@ -278,6 +278,21 @@ class RowG(harness.TestCase):
         self.assertEqual(c.wait_event("roll.end").verdict, "rolled-back")
         self.assertEqual(c.pid_of(1), other)
 
+    def test_G9_the_last_one_is_watched_too(self):
+        """With one worker it is the only one: [roll] pause is what tells a roll that is done from one that is ready."""
+        c = self.start(workers=1, tries=1)
+        quick = c.policy_file.read_text()
+        c.policy_file.write_text(quick.replace("[roll]\n", "[roll]\npause = 1h\n"))
+        c.ctl("reload")
+        c.announce("worker.exit", "roll.slot", "roll.back", "roll.end", "note")
+        client = c.asked("roll")
+        c.wait_event("roll.slot", slot=0, ok=True)
+        self.assertRegex(c.ctl("status"), r"\nroll 1 to generation 2: 1 of 1 slots done, pauses \S+ more\n")
+        os.kill(c.pid_of(0), signal.SIGKILL)
+        said = client.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual(client.returncode, 1, said)
+        self.assertEqual(c.wait_event("roll.end").verdict, "rolled-back")
+
     def test_G10_everything_is_read_again(self):
         folder = self.folder()
         for version in ("1", "2"):
