@@ -62,6 +62,8 @@ static void put_cluster(struct client *client, const struct sup_view *view)
 	json_number(&j, "log_lines_lost", (int64_t)view->lines_lost);
 	json_number(&j, "output_lines_lost", (int64_t)view->output_lost);
 	json_word(&j, "log_problem", view->log_problem);
+	if (view->policy_back)
+		json_flag(&j, "policy_back", true);
 	if (pool->roll && pool->roll_pause_ms != NEVER_MS)
 		json_number(&j, "roll_pause_ms", pool->roll_pause_ms > now ? (int64_t)(pool->roll_pause_ms - now) : 0);
 	reply_end(client, &j);

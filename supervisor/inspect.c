@@ -33,6 +33,7 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.started_wall_ms = s->started_wall_ms,
 		.policy_wall_ms = s->policy_wall_ms,
 		.policy_age_ms = now - s->policy_ms,
+		.policy_back = s->policy_back,
 		.policy_changed_wall_ms = s->policy_changed_wall_ms,
 		.lines_lost = s->log.lost,
 		.log_problem = log_problem(&s->log),

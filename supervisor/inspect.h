@@ -50,6 +50,7 @@ struct sup_view {
 	pid_t pid;
 	uint64_t up_ms;           /* since this supervisor (or the first of its upgrades) started */
 	uint64_t policy_age_ms;   /* since the policy in force was applied */
+	bool policy_back;         /* by the way back of a roll, so that it is not what the file says */
 	uint64_t started_wall_ms, policy_wall_ms; /* the same two moments, since 1970 */
 	uint64_t policy_changed_wall_ms; /* since then it has been what it is */
 	uint32_t listeners;

@@ -302,6 +302,7 @@ struct supervisor {
 	bool begun;           /* start has been logged */
 	bool up;              /* the first start is over */
 	bool scaled;          /* the number of workers was set by hand */
+	bool policy_back;     /* the policy in force is the former one, since what came after it has failed */
 	const char *scaled_by; /* whom, the last time */
 	bool reloading;       /* a policy takes effect: that of a roll which ends by it does not come back */
 	struct by_hand { uint32_t known, file, workers; } by_hand; /* before another file's: note_count() */

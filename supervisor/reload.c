@@ -179,6 +179,7 @@ static void apply_live(struct supervisor *s, const struct policy *fresh)
 	sup_feed(s, &(struct event){ .what = EV_POLICY, .policy = &former });
 	s->policy = *fresh;
 	s->policy_ms = clock_ms();
+	s->policy_back = false;
 	s->policy_wall_ms = (uint64_t)log_wall_ms();
 	if (memcmp(&former, fresh, sizeof former) != 0)
 		s->policy_changed_wall_ms = s->policy_wall_ms;
@@ -378,6 +379,7 @@ void reload_settle(struct supervisor *s)
 			by_hand = true;
 		}
 		apply_live(s, &launch->policy);
+		s->policy_back = true;
 		if (apply_count(s, workers, by_hand, true, &failed) < 0)
 			sup_note(s, LOG_LEVEL_ERROR, "cluster.workers: %s", failed);
 		/* The generation that failed may have gone while its policy was still in force. */

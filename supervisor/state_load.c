@@ -80,6 +80,7 @@ static bool load_numbers(struct supervisor *s, const struct tlv *in)
 	s->up = flags & 1;
 	s->scaled = flags >> 1 & 1;
 	s->no_strangers = flags >> 2 & 1;
+	s->policy_back = flags >> 3 & 1;
 	return tlv_text(in, STATE_NAME, s->name, sizeof s->name) && state_get_policy(in, &s->policy, NULL);
 }
 

@@ -140,7 +140,8 @@ static void put_numbers(struct tlv_writer *w, struct supervisor *s)
 	tlv_put_number(w, STATE_POLICY_WALL_MS, s->policy_wall_ms);
 	tlv_put_number(w, STATE_POLICY_CHANGED_MS, s->policy_changed_wall_ms);
 	tlv_put_number(w, STATE_GENERATION, s->generation);
-	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1 | (uint64_t)s->no_strangers << 2);
+	tlv_put_number(w, STATE_FLAGS, (uint64_t)s->up | (uint64_t)s->scaled << 1 | (uint64_t)s->no_strangers << 2 |
+		       (uint64_t)s->policy_back << 3);
 	tlv_put_number(w, STATE_WORKERS_TOLD, s->told_workers);
 	tlv_put_number(w, STATE_OOM_KILLS, s->oom_kills);
 	tlv_put_number(w, STATE_OOM_FD, (uint64_t)s->oom_fd);

@@ -67,7 +67,8 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 		put_clean(out, file);
 		putc(' ', out);
 	}
-	fprintf(out, "applied %s ago\n", duration_of(cluster, "policy_age_ms", age));
+	fprintf(out, "%s %s ago\n", flag_of(cluster, "policy_back") ? "rolled back" : "applied",
+	        duration_of(cluster, "policy_age_ms", age));
 	put_paused(cluster, out);
 	if (number_of(cluster, "roll"))
 		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s",

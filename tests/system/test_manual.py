@@ -258,7 +258,7 @@ class Manual(harness.TestCase):
         told = {kind: set(re.findall(r"[a-z_]+", text)) for kinds, text in re.findall(r"^\.It Va (.*)\n((?:(?!\.It|\.El).*\n)+)", part, flags=re.M)
                 for kind in kinds.split(" , ")}
         sometimes = {"due_in_ms", "left_out_ms", "roll_waits", "roll_generation", "roll_done", "roll_back", "workers_policy",
-                     "roll_pause_ms"}
+                     "policy_back", "roll_pause_ms"}
         for kind in ("cluster", "listener", "slot", "end", "why", "version", "config", "metrics"):
             fields = set().union(*(line for line in lines if line.get("kind") == kind)) - {"v", "kind"}
             self.assertEqual(fields - told[kind] - (told["slot"] if kind in ("end", "why") else set()), set(), kind)
