@@ -4,6 +4,7 @@
 
 #include "supervisor/adoption.h"
 #include "supervisor/core/tlv.h"
+#include "supervisor/os/populate.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/state.h"
 
@@ -163,6 +164,7 @@ static bool load_pool(struct supervisor *s, const struct tlv *in)
 		free(memory);
 		return false;
 	}
+	populate(memory, pool_size(slots, instances));
 	s->slots_max = slots;
 	s->instances_max = instances;
 	s->pool = pool_load(record.bytes, record.size, memory, slots, instances, &s->policy);

@@ -7,6 +7,7 @@
 #include "supervisor/control.h"
 #include "supervisor/core/tlv.h"
 #include "supervisor/metrics.h"
+#include "supervisor/os/populate.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
@@ -224,6 +225,8 @@ int state_save(struct supervisor *s, uint8_t **ret, size_t *ret_size)
 	while (scratch && (w.out = malloc(w.size))) {
 		struct policy_text known = { .scratch = scratch };
 
+		if (needed > STATE_ROOM)
+			populate(w.out, needed);
 		put_all(&w, s, &known);
 		if (w.used <= w.size)
 			break;

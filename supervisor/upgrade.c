@@ -29,6 +29,7 @@
 #include "supervisor/os/clock.h"
 #include "supervisor/os/closer.h"
 #include "supervisor/os/notifysock.h"
+#include "supervisor/os/populate.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/probe.h"
 #include "supervisor/state.h"
@@ -395,6 +396,7 @@ static int read_state(int fd, uint8_t **ret, size_t *ret_size)
 	if (fstat(fd, &info) < 0 || info.st_size <= 0 || info.st_size > STATE_MAX)
 		return -EINVAL;
 	bytes = malloc((size_t)info.st_size);
+	populate(bytes, (size_t)info.st_size);
 	if (!bytes || pread(fd, bytes, (size_t)info.st_size, 0) != info.st_size) {
 		free(bytes);
 		return -EIO;

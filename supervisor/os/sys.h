@@ -7,7 +7,7 @@
  * (tests/fault): true means "fail here", with errno already set.
  *
  * Not in the list, because nothing can be done about their failure or they have
- * none: close, munmap, getpid, getppid, umask, clock_gettime, nanosleep, and the
+ * none: close, munmap, madvise, getpid, getppid, umask, clock_gettime, nanosleep, and the
  * unlink that clears up after another failure.
  *
  * Needs Linux 5.9 (close_range; P_PIDFD is 5.4, CLONE_PIDFD 5.2) and a 64-bit

@@ -291,7 +291,10 @@ static int inherit(const char **failed)
 		close(list[i].fd);
 	close(3);
 	close(4);
-	return count < 0 ? count : 0;
+	if (count < 0)
+		return count;
+	*failed = "inherit_no_more";
+	return inherit_no_more();
 }
 
 static int notify(const char **failed)
