@@ -86,10 +86,9 @@ int state_take_over(struct supervisor *s, const char **problem)
 		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
 			steer_restore(s, w);
 	vacancy_look(s); /* whose socket was left because it was the last of its group is not saved */
-	if (inherit_no_more() < 0) {
-		state_each_fd(s, close_on_exec, NULL);
-		close_on_exec(s->carried_control, NULL); /* who they are for has yet to begin */
-		close_on_exec(s->carried_metrics, NULL);
-	}
+	/* Not all there are: one that clusterd was started with, a lock say, stays for the next upgrade too. */
+	state_each_fd(s, close_on_exec, NULL);
+	close_on_exec(s->carried_control, NULL); /* who they are for has yet to begin */
+	close_on_exec(s->carried_metrics, NULL);
 	return rc;
 }

@@ -1,6 +1,5 @@
 #include "supervisor/os/inherit.h"
 
-#include <linux/close_range.h>
 #include <string.h>
 
 #include "supervisor/os/sys.h"
@@ -91,9 +90,4 @@ void inherit_standard(void)
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd > STDERR_FILENO)
 		close(fd);
-}
-
-int inherit_no_more(void)
-{
-	return sys_close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
 }

@@ -36,7 +36,4 @@ enum { INHERIT_BASE = 100 };
  */
 void inherit_standard(void);
 
-/* All but those are close-on-exec afterwards (close_range(2), since Linux 5.11). 0 or -errno. */
-int inherit_no_more(void);
-
 #endif

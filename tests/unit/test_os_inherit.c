@@ -86,20 +86,6 @@ static int ours_check(void)
 	return inherit_take(pid, "1", NULL, list, &failed) == 1 ? 0 : 3;
 }
 
-START_TEST(inherit_no_more_than_the_standard)
-{
-	int high = fcntl(0, F_DUPFD, 500), low = dup(0);
-
-	ck_assert_int_eq(inherit_no_more(), 0);
-	ck_assert_int_eq(fcntl(high, F_GETFD), FD_CLOEXEC);
-	ck_assert_int_eq(fcntl(low, F_GETFD), FD_CLOEXEC);
-	for (int fd = 0; fd <= 2; fd++)
-		ck_assert_int_eq(fcntl(fd, F_GETFD), 0);
-	close(high);
-	close(low);
-}
-END_TEST
-
 START_TEST(inherit_leaves_our_own)
 {
 	int status;
@@ -115,7 +101,6 @@ END_TEST
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, inherit_env, 0, sizeof inherit_rows / sizeof *inherit_rows);
-	tcase_add_test(tests, inherit_no_more_than_the_standard);
 	tcase_add_test(tests, inherit_leaves_our_own);
 }
 
