@@ -459,7 +459,10 @@ bool roll_finish(struct pool *pool)
 {
 	struct roll *roll = &pool->roll;
 
-	if (!roll->number || pool->replacing[REPLACE_ROLL] || roll->pause_ms != NEVER_MS ||
+	/* Where nothing new serves there is nothing to watch. */
+	bool paused = roll->pause_ms != NEVER_MS && roll->done > 0;
+
+	if (!roll->number || pool->replacing[REPLACE_ROLL] || paused ||
 	    pool->queues[REPLACE_ROLL].first != NO_INDEX || pool->stopping)
 		return false;
 	pool->generation = roll->generation;

@@ -22,6 +22,9 @@ static const struct story stories[] = {
 	{ "... not before it serves again", QUIET "roll.pause=1s", 0,
 	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101; end 1 0; at 1100; end 2 1; at 1103 > spawn 0#3g2; spawned 3; "
 	  "at 5000 > ; ready 3 > +0, generation 2, rolled done" },
+	{ "... nor where all have finished: nothing is left to watch", QUIET "restart.when=on-failure roll.pause=1h", 0,
+	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101 > term #1; end 1 0; at 60000; "
+	  "end 2 0 > -0, died #2 retire, generation 2, rolled done, giveup -1 exit, exit 0" },
 	{ "... unless it is drained", QUIET "roll.pause=1s", 0,
 	  "start 1; spawned 1; ready 1; roll 2; spawned 2; ready 2; at 101; end 1 0; drain 0 > generation 1, rolled stopped, -0, term #2" },
 	{ "a new version that is ready and dies at once: a failed try, the old one is untouched (G9)", QUIET, 0,
