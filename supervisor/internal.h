@@ -445,12 +445,14 @@ int watch_start(struct supervisor *s);
 void watch_stop(struct supervisor *s);
 void watch_wake(struct supervisor *s); /* who is on the list, or which sockets there are, has changed */
 
-/* A question that is put into a worker's queue: what comes before it, once its connection stands; and when there is
- * no answer, whether the worker takes connections, and has not come to it yet. */
+/* A question that is put into a worker's queue: before it connects, once its connection stands; and when there is
+ * no answer, whether the worker takes connections from that queue, and has not come to it yet. */
 struct turn {
-	uint64_t asked_ms, place;
+	struct taking taking;
+	uint64_t place;
 	bool queued;
 };
+void turn_begin(struct turn *turn, const struct worker *worker, const struct sock *sock);
 void turn_queued(struct turn *turn, const struct worker *worker, const struct sock *sock);
 bool turn_waits(const struct turn *turn, const struct worker *worker, const struct sock *sock);
 

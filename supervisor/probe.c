@@ -277,7 +277,7 @@ static int ask_http(struct probe *p, const char **failed)
 		return -ENOTCONN;
 	p->connected = false;
 	p->answer_size = 0;
-	p->turn = (struct turn){ .asked_ms = p->asked_ms };
+	turn_begin(&p->turn, p->worker, sock);
 	rc = probe_connect(&sock->bound.sa, (uint16_t)(sock->probe_base + p->worker->seat), &p->fd,
 	                   failed);
 	if (rc < 0)

@@ -60,6 +60,15 @@ static void see(const struct supervisor *s, const struct worker *worker, uint64_
 	}
 }
 
+void turn_begin(struct turn *turn, const struct worker *worker, const struct sock *sock)
+{
+	struct taking_seen seen;
+
+	*turn = (struct turn){ .place = 0 };
+	see_one(worker, sock, &seen);
+	(void)taking_look(&turn->taking, &seen, clock_ms());
+}
+
 /* What was handed out by now is before it in the queue, or comes next. */
 void turn_queued(struct turn *turn, const struct worker *worker, const struct sock *sock)
 {
@@ -72,12 +81,14 @@ void turn_queued(struct turn *turn, const struct worker *worker, const struct so
 
 bool turn_waits(const struct turn *turn, const struct worker *worker, const struct sock *sock)
 {
+	struct taking taking = turn->taking;
 	struct taking_seen seen;
 
-	if (worker->accepting.out || worker->accepting.taking.moved_ms <= turn->asked_ms)
+	if (worker->accepting.out || worker->accepting.taking.moved_ms <= taking.still_ms)
 		return false;
 	see_one(worker, sock, &seen);
-	return !turn->queued || taking_above(turn->place, taking_value(&seen));
+	(void)taking_look(&taking, &seen, clock_ms());
+	return taking.moved_ms > 0 && seen.queue > 0 && (!turn->queued || taking_above(turn->place, taking_value(&seen)));
 }
 
 static void tell(struct supervisor *s, const struct worker *worker, const char *state)

@@ -117,6 +117,23 @@ while True:
         self.assertEqual([e.result for e in c.all("health")], ["not counted"])
         self.assertEqual(c.all("worker.hung") + c.all("worker.exit"), [])
 
+    def test_life_in_another_queue_is_no_excuse(self):
+        """The worker takes connections, but not where it is asked."""
+        ports = [harness.free_port() for _ in range(2)]
+        script = self.SLOW.replace("fileno=3", "fileno=4").replace("0.02", "0")
+        c = self.cluster(sys.executable, "-c", script, flags=("-n", 1), listen=(), policy=POLICY +
+                         "".join(f"[listen {name}]\naddress = 127.0.0.1:{port}\nbalance = round-robin\n"
+                                 for name, port in zip("ab", ports)) +
+                         "[health]\nhttp = /\ninterval = 400ms\ntimeout = 300ms\nfailures = 2\n")
+        c.ready(1)
+        c.announce("health", "worker.hung", "worker.exit", "worker.escalate", "balance")
+
+        def hung():
+            clients.answers(clients.queue(ports[1], 4))
+            return c.all("worker.hung")
+
+        self.assertEqual(harness.eventually(hung, "the check finds it")[0].cause, "health")
+
     def test_left_out_still_after_upgrades(self):
         """Nobody waits for it anew, and its time runs on."""
         c = self.start(f"[health]\naccept = {3 * harness.SLOW:g}s\n")
