@@ -33,10 +33,17 @@ void put_workers_policy(struct client *client, struct json *json)
 		json_number(json, "workers_policy", workers);
 }
 
+/* How long until then, if it is to come. */
+static bool put_left(struct json *j, const char *key, uint64_t now_ms, uint64_t due_ms)
+{
+	if (due_ms != NEVER_MS)
+		json_number(j, key, due_ms > now_ms ? (int64_t)(due_ms - now_ms) : 0);
+	return due_ms != NEVER_MS;
+}
+
 static void put_cluster(struct client *client, const struct sup_view *view)
 {
 	const struct pool_view *pool = &view->pool;
-	uint64_t now = sup_now_ms(client->control->s);
 	struct json j;
 
 	reply_begin(client, &j, "cluster");
@@ -64,8 +71,8 @@ static void put_cluster(struct client *client, const struct sup_view *view)
 	json_word(&j, "log_problem", view->log_problem);
 	if (view->policy_back)
 		json_flag(&j, "policy_back", true);
-	if (pool->roll && pool->roll_pause_ms != NEVER_MS)
-		json_number(&j, "roll_pause_ms", pool->roll_pause_ms > now ? (int64_t)(pool->roll_pause_ms - now) : 0);
+	if (pool->roll)
+		put_left(&j, "roll_pause_ms", sup_now_ms(client->control->s), pool->roll_pause_ms);
 	reply_end(client, &j);
 }
 
@@ -106,14 +113,6 @@ static const char *slot_word(const struct sup_slot *slot)
 	                                     : name_slot_state(slot->slot.state);
 }
 
-/* When the next worker of a slot is to start, if one is. */
-static bool put_due(struct json *j, uint64_t now_ms, uint64_t due_ms)
-{
-	if (due_ms != NEVER_MS)
-		json_number(j, "due_in_ms", due_ms > now_ms ? (int64_t)(due_ms - now_ms) : 0);
-	return due_ms != NEVER_MS;
-}
-
 /* Why a slot is without a worker, if that could not be started. */
 static const char *problem_of(const struct sup_slot *slot)
 {
@@ -135,7 +134,7 @@ static void put_slot(struct client *client, uint32_t index, const struct sup_slo
 	json_number(&j, "old", slot->slot.old);
 	json_number(&j, "generation", slot->slot.generation);
 	json_number(&j, "for_ms", (int64_t)slot->state_ms);
-	put_due(&j, sup_now_ms(client->control->s), slot->slot.due_ms);
+	put_left(&j, "due_in_ms", sup_now_ms(client->control->s), slot->slot.due_ms);
 	if (slot->left_out_ms > 0)
 		json_number(&j, "left_out_ms", (int64_t)slot->left_out_ms);
 	if (slot->slot.awaited)
@@ -345,7 +344,7 @@ void serve_why(struct client *client)
 	if (sup_slot(s, slot, &view)) {
 		json_word(&j, "state", slot_word(&view));
 		json_number(&j, "for_ms", (int64_t)view.state_ms);
-		is_due = put_due(&j, sup_now_ms(s), view.slot.due_ms);
+		is_due = put_left(&j, "due_in_ms", sup_now_ms(s), view.slot.due_ms);
 		json_word(&j, "problem", problem_of(&view));
 		if (view.slot.awaited)
 			json_flag(&j, "roll_waits", true);

@@ -157,6 +157,8 @@ enum hue { HUE_NONE, HUE_GOOD, HUE_WARN, HUE_BAD, HUE_DIM, HUE_TITLE };
 enum hue state_hue(const char *state);
 /* Prints text that is not ours: control characters and what is no UTF-8 become '?'. */
 void put_clean(FILE *out, const char *text);
+/* A line of --json that is not clusterd's own. */
+void put_json(const json_t *line);
 /* One line on standard error, without its newline, cut to 2 KiB: such bytes are escaped, as in the log. */
 void ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The last such line, as it was printed; "" if there was none. */

@@ -45,8 +45,7 @@ static void put_cluster(struct list *list, const char *path, json_t *cluster)
 		return;
 	}
 	json_object_set_new(cluster, "socket", json_string(path));
-	json_dumpf(cluster, stdout, JSON_COMPACT);
-	putchar('\n');
+	put_json(cluster);
 }
 
 /* A cluster that is there and does not answer is the one that is looked for. */

@@ -50,6 +50,21 @@ void put_paused(const json_t *line, FILE *out)
 		fputs("+1\n", out);
 }
 
+static void put_roll(const json_t *cluster, FILE *out)
+{
+	char left[BRIEF_TEXT_MAX];
+
+	fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s",
+	        (long long)number_of(cluster, "roll"),
+	        (long long)number_of(cluster, "roll_generation"),
+	        (long long)number_of(cluster, "roll_done"),
+	        (long long)number_of(cluster, "wanted"),
+	        flag_of(cluster, "roll_back") ? ", going back" : "");
+	if (json_object_get(cluster, "roll_pause_ms"))
+		fprintf(out, ", pauses %s more", duration_of(cluster, "roll_pause_ms", left));
+	putc('\n', out);
+}
+
 static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 {
 	const char *state = text_of(cluster, "state"), *file = text_of(cluster, "policy_file");
@@ -71,16 +86,7 @@ static void put_cluster(const json_t *cluster, bool paint, FILE *out)
 	        duration_of(cluster, "policy_age_ms", age));
 	put_paused(cluster, out);
 	if (number_of(cluster, "roll"))
-		fprintf(out, "roll %lld to generation %lld: %lld of %lld slots done%s",
-		        (long long)number_of(cluster, "roll"),
-		        (long long)number_of(cluster, "roll_generation"),
-		        (long long)number_of(cluster, "roll_done"),
-		        (long long)number_of(cluster, "wanted"),
-		        flag_of(cluster, "roll_back") ? ", going back" : "");
-	if (json_object_get(cluster, "roll_pause_ms"))
-		fprintf(out, ", pauses %s more", duration_of(cluster, "roll_pause_ms", age));
-	if (number_of(cluster, "roll"))
-		putc('\n', out);
+		put_roll(cluster, out);
 }
 
 /* Who looks at the log would not see that nothing comes. */

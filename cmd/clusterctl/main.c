@@ -211,8 +211,7 @@ static void put_last(const struct ctl *ctl, int status)
 	                   ? json_pack("{s:i, s:b, s:b}", "v", 1, "ok", 1, "done", 1)
 	                   : json_pack("{s:i, s:i, s:s, s:b, s:b}", "v", 1, "code", status, "error", error, "ok", 0, "done", 1);
 
-	json_dumpf(line, stdout, JSON_COMPACT);
-	putchar('\n');
+	put_json(line);
 	json_decref(line);
 }
 

@@ -48,6 +48,12 @@ void put_clean(FILE *out, const char *text)
 	}
 }
 
+void put_json(const json_t *line)
+{
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+}
+
 static char said[LOG_ESCAPED_MAX(SAY_MAX) + 1];
 
 const char *ctl_said(void)

@@ -306,8 +306,7 @@ static void put_upgraded(void *context, json_t *line)
 	if (upgraded->refused)
 		ctl_say("%s: %s; the clusterd that runs goes on", upgraded->ctl->shown, problem);
 	if (upgraded->ctl->json) {
-		json_dumpf(line, stdout, JSON_COMPACT);
-		putchar('\n');
+		put_json(line);
 	} else if (!upgraded->refused)
 		printf("upgraded: clusterd %s, pid %lld; the workers run on\n", text_of(line, "version"),
 		       (long long)number_of(line, "pid"));
