@@ -11,6 +11,14 @@ import time
 DEADLINE = 20 * float(os.environ.get("SLOW", "1"))  # that of the harness
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 
+# Begins the script of a worker that is ready at once and has one listener; what it does with it comes behind.
+READY_WORKER = """
+import os, socket, time
+listener = socket.socket(fileno=%d)
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+"""
+
 
 def ask(port, host="127.0.0.1", timeout=DEADLINE, request=REQUEST):
     """The body of one answer; raises OSError if there is none."""

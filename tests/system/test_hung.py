@@ -24,11 +24,8 @@ class Hung(harness.TestCase):
         c.ready(workers)
         return c
 
-    HOARD = """
-import os, socket
-listener, held = socket.socket(fileno=3), []
-manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+    HOARD = clients.READY_WORKER % 3 + """
+held = []
 while True:
     held.append(listener.accept())
 """
@@ -91,10 +88,6 @@ while True:
         c.kill(signal.SIGCONT, victim)
 
     SLOW = """
-import os, socket, time
-listener = socket.socket(fileno=3)
-manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
 while True:
     client, _ = listener.accept()
     try:
@@ -108,7 +101,7 @@ while True:
 
     def test_too_much_to_do_is_not_hung(self):
         """A check that waits its turn in the queue says nothing of the worker, and killing it would only make it worse."""
-        c = self.cluster(sys.executable, "-c", self.SLOW, flags=("-n", 1, "-b", "round-robin"),
+        c = self.cluster(sys.executable, "-c", clients.READY_WORKER % 3 + self.SLOW, flags=("-n", 1, "-b", "round-robin"),
                          policy=POLICY + "[health]\nhttp = /\ninterval = 400ms\ntimeout = 300ms\nfailures = 2\naccept = 1s\n")
         c.ready(1)
         c.announce("health")
@@ -120,7 +113,7 @@ while True:
     def test_life_in_another_queue_is_no_excuse(self):
         """The worker takes connections, but not where it is asked."""
         ports = [harness.free_port() for _ in range(2)]
-        script = self.SLOW.replace("fileno=3", "fileno=4").replace("0.02", "0")
+        script = clients.READY_WORKER % 4 + self.SLOW.replace("0.02", "0")
         c = self.cluster(sys.executable, "-c", script, flags=("-n", 1), listen=(), policy=POLICY +
                          "".join(f"[listen {name}]\naddress = 127.0.0.1:{port}\nbalance = round-robin\n"
                                  for name, port in zip("ab", ports)) +

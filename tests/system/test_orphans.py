@@ -137,11 +137,7 @@ class RowN7(Case):
         for d in reversed(clusters):
             d.finish()
 
-    SUDDEN = """
-import os, socket, time
-listener = socket.socket(fileno=3)
-manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-manager.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1))
+    SUDDEN = clients.READY_WORKER % 3 + """
 while True:
     client, _ = listener.accept()
     client.recv(4096)
