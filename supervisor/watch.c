@@ -5,7 +5,8 @@
  * keep its share waiting. A worker that takes nothing off its queue (core/taking.h) leaves
  * the list and its queue goes to the siblings. It comes back on trial, at first after
  * TRIAL_MS, then after twice as long each time: what it gets then waits no longer
- * than before. It is never killed for that, unless [health] accept says after how long.
+ * than before. The trial ends when its queue is empty, or when it takes connections for
+ * longer than handshakes can feign. It is never killed for that, unless [health] accept says after how long.
  *
  * A seat is looked at only while connections may be waiting in it: the count of
  * those handed out is in memory shared with the kernel, and the queue is asked
@@ -149,6 +150,8 @@ static uint64_t look_at(struct supervisor *s, struct worker *worker, uint64_t no
 	}
 	if (taking_look(&a->taking, &seen, now))
 		leave_out(s, worker, now);
+	else if (a->taking.moved_ms > a->back_ms + TAKING_STILL_MS)
+		is_well(s, worker); /* its queue may never be empty */
 	return seen.full && !a->out ? TAKING_FULL_LOOK_MS : TAKING_LOOK_MS;
 }
 

@@ -217,6 +217,37 @@ while True:
         self.assertNotIn("left out", c.ctl("status"))
         self.assertEqual(c.all("worker.exit"), [])
 
+    def test_a_trial_ends_under_load(self):
+        """What it has taken for a while ends its trial, though its queue is never seen empty."""
+        c = self.cluster(sys.executable, "-c", clients.READY_WORKER % 3 + self.SLOW, policy=POLICY,
+                         flags=("-n", 2, "-b", "round-robin"))
+        c.ready(2)
+        c.announce("balance")
+        c.kill(signal.SIGSTOP, c.pid_of(1))
+        load = clients.queue(c.port, 20)
+        self.wait_left_out(c, 1)
+
+        def queues():
+            lines = map(json.loads, c.ctl("status", "--json").splitlines())
+            return {line["slot"]: line["queue"] for line in lines if line.get("kind") == "slot"}
+
+        def tried():
+            """Both have enough to do, but not more than they can do in a second."""
+            waiting = queues()
+            if min(waiting.values()) < 20 and sum(waiting.values()) < 60:
+                load.extend(clients.queue(c.port, 4))
+            return waiting[1] > 4
+
+        harness.eventually(tried, "it gets a trial")
+        c.kill(signal.SIGCONT, c.pid_of(1))
+
+        def told():
+            tried()
+            return c.all("balance", slot=1, state="takes connections again")
+
+        harness.eventually(told, "that it is well is told")
+        self.assertEqual(len(clients.answers(load)[0]), len(load))
+
     def test_accept_makes_it_end(self):
         c = self.start("[health]\naccept = 500ms\n")
         c.announce("balance", "worker.hung", "worker.exit", "worker.escalate")
