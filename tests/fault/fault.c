@@ -141,14 +141,18 @@ int fault_sweep(const struct fault_case *c)
 		   : 0;
 }
 
+void fault_begin(char **argv)
+{
+	if (getenv(tunables))
+		return;
+	setenv(tunables, no_cache, 1);
+	execv("/proc/self/exe", argv);
+}
+
 int fault_main(const struct fault_case *cases, size_t count, int argc, char **argv)
 {
 	int failures = 0, done = 0;
 
-	if (!getenv(tunables)) {
-		setenv(tunables, no_cache, 1);
-		execv("/proc/self/exe", argv);
-	}
 	for (size_t i = 0; i < count; i++) {
 		if (argc > 1 && strcmp(argv[1], cases[i].name) != 0)
 			continue;

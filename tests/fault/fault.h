@@ -26,6 +26,9 @@ struct fault_case {
 /* Prints one line; returns 0, or 1 after saying what was wrong. */
 int fault_sweep(const struct fault_case *fault_case);
 
+/* First of all in main(): it starts the program once more if libc is to be told something. */
+void fault_begin(char **argv);
+
 /* main() of a program of cases: sweeps the one that its argument names, without one all of them.
  * Returns what main() returns; a name that no case has is a failure. */
 int fault_main(const struct fault_case *cases, size_t count, int argc, char **argv);

@@ -436,6 +436,7 @@ int main(int argc, char **argv)
 {
 	int status;
 
+	fault_begin(argv);
 	if (!mkdtemp(folder))
 		return 1;
 	chmod(folder, 0755);

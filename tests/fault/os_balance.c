@@ -237,5 +237,6 @@ int main(int argc, char **argv)
 		printf("skipped: no CAP_BPF, or kernel before 5.14\n");
 		return 77;
 	}
+	fault_begin(argv);
 	return fault_main(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);
 }

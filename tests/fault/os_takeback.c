@@ -169,6 +169,7 @@ int main(int argc, char **argv)
 {
 	int status;
 
+	fault_begin(argv);
 	if (!mkdtemp(folder))
 		return 1;
 	snprintf(path, sizeof path, "%s/s", folder);

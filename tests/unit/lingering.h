@@ -21,8 +21,11 @@ static inline int lingering_fd(void)
 	socklen_t size = sizeof sin;
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int small = 1; /* soon full */
 	static char text[65536];
 
+	ck_assert_int_eq(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
 	ck_assert_int_eq(bind(listener, (struct sockaddr *)&sin, size), 0);
 	ck_assert_int_eq(listen(listener, 1), 0); /* it stays open, and nobody accepts */
 	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&sin, &size), 0);
