@@ -176,7 +176,7 @@ START_TEST(slow_reader)
 	struct rusage before, after;
 	int fd;
 
-	fake_destroy(s);
+	teardown();
 	begin(FAKE_SLOTS_MAX - 1);
 	getrusage(RUSAGE_SELF, &before);
 	fd = dial();
@@ -196,7 +196,7 @@ START_TEST(long_answer_is_whole)
 {
 	unsigned slots = 0;
 
-	fake_destroy(s);
+	teardown();
 	begin(FAKE_SLOTS_MAX - 1);
 	ask("status\n");
 	for (const char *at = answer; (at = strstr(at, "\"kind\":\"slot\"")); at++)
