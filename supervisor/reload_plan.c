@@ -137,6 +137,14 @@ static bool is_taken(struct reload *r, uint32_t index, const struct listener *wa
 	return false;
 }
 
+static void say_of(const struct reload *r, const struct listener *listener, const char *what)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	address_format(&listener->address, address);
+	reload_say(r, "[listen %s]: %s: %s", listener->name, address, what);
+}
+
 /* Workers that still leave may have it from a former policy: then it is that socket, as it is. */
 static void compare_new(struct reload *r, struct listener *fresh, const struct sock *sock)
 {
@@ -144,7 +152,7 @@ static void compare_new(struct reload *r, struct listener *fresh, const struct s
 		reload_say(r, "[listen %s]: is open still, for workers that leave; the new ones get it", fresh->name);
 		compare_open(r, fresh, &sock->config);
 	} else {
-		reload_say(r, "[listen %s]: opened, then the workers are replaced", fresh->name);
+		say_of(r, fresh, "opened, then the workers are replaced");
 	}
 	r->roll++;
 }
@@ -167,8 +175,7 @@ static void compare_listeners(struct reload *r)
 	for (uint32_t i = 0; i < old->listener_count; i++) {
 		if (listener_of(r->fresh, &old->listeners[i]))
 			continue;
-		reload_say(r, "[listen %s]: closed when the workers have been replaced",
-		    old->listeners[i].name);
+		say_of(r, &old->listeners[i], "closed when the workers have been replaced");
 		r->roll++;
 	}
 }

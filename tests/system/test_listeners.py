@@ -149,7 +149,7 @@ class Comings(harness.TestCase):
                 c.wait_event("worker.start", slot=2, generation=2)
                 self.write(c, base % (2, 22) + LISTEN % ("b", self.at(b), mode))
                 said = c.ctl("reload")
-                self.assertIn("[listen b]: opened", said)
+                self.assertRegex(said, r"\[listen b\]: 127\.0\.0\.1:\d+: opened")
                 clients.ask(b)
                 self.assertEqual([note.text for note in c.all("note") if "in force again" in note.text], [])
                 self.assertIn("interval = 22s", c.ctl("config"))

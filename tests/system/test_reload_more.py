@@ -100,6 +100,16 @@ reload: done
         self.assertEqual(self.in_force(c, "listen web.balance"), "shared")
         self.assertEqual(self.in_force(c, "listen web.backlog"), "128")
 
+    def test_a_plan_says_which_addresses(self):
+        ports = [harness.free_port() for _ in range(2)]
+        listen = "[listen web]\naddress = 127.0.0.1:%d\n"
+        c = self.start(GOOD % 2 + listen % ports[0], listen=False)
+        self.write(c, GOOD % 2 + listen % ports[1])
+        self.assertEqual(c.ctl("config", "--diff"), f"""\
+[listen web]: 127.0.0.1:{ports[1]}: opened, then the workers are replaced
+[listen web]: 127.0.0.1:{ports[0]}: closed when the workers have been replaced
+""")
+
     def test_F3_dry_run_touches_nothing(self):
         c = self.start()
         before = sorted(c.workers())
