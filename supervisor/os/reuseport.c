@@ -228,7 +228,7 @@ static uint64_t next_turn(const struct steer_list *old, const struct steer_list 
 	if (old->count == 0)
 		return 0;
 	due = old->slot[__atomic_load_n(&old->next, __ATOMIC_RELAXED) % old->count];
-	for (i = 0; i < new->count &&new->slot[i] < due; i++)
+	for (i = 0; i < new->count && new->slot[i] < due; i++)
 		continue;
 	return i < new->count ? i : 0;
 }

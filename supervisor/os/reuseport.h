@@ -32,7 +32,7 @@ struct reuseport_params {
 	uint32_t capacity;   /* slots ever: 0 ... capacity - 1; at most REUSEPORT_SLOTS_MAX */
 	bool steer;          /* eBPF; false: the kernel's hash */
 	uint16_t probe_base; /* steer: a source port of probe_base + slot on 127.0.0.0/8 or ::1
-				reaches that slot only; 0: no probes */
+				reaches that slot, if it has a socket; 0: no probes */
 };
 
 struct reuseport;

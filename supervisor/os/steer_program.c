@@ -21,8 +21,15 @@ struct assembler {
 	} fix[FIXES_MAX];
 };
 
-/* Stack of the program: the key of the sockarray, and room for an IPv6 address. */
+/*
+ * Registers that live on: r6 the context, r7 the list in force, r8 the slot that was chosen; r10 is the
+ * frame pointer, r0 to r5 are used up by each call. A probe has its slot in r7: it needs no list.
+ * Stack of the program: the key of the sockarray, and room for an IPv6 address.
+ */
 enum { KEY = -4, ADDRESS = -24 };
+
+/* Of the source address, in the header of IPv4 and of IPv6. */
+enum { SOURCE4 = 12, SOURCE6 = 8 };
 
 static_assert(sizeof(struct steer_control) == 64, "a cache line");
 static_assert(offsetof(struct steer_list, count) == 64, "next has a cache line of its own");
@@ -151,7 +158,7 @@ static void probe(struct assembler *a, const struct steer_params *p)
 	jump(a, BPF_JEQ | BPF_K, 4, 0, htons(ETH_P_IP), LABEL_PROBE4);
 	jump(a, BPF_JNE | BPF_K, 4, 0, htons(ETH_P_IPV6), LABEL_CHOOSE);
 
-	load_address(a, 8, 16);
+	load_address(a, SOURCE6, 16);
 	load(a, BPF_DW, 4, 10, ADDRESS);
 	jump(a, BPF_JNE | BPF_K, 4, 0, 0, LABEL_CHOOSE);
 	load(a, BPF_DW, 4, 10, ADDRESS + 8);
@@ -160,7 +167,7 @@ static void probe(struct assembler *a, const struct steer_params *p)
 	jump(a, BPF_JA, 0, 0, 0, LABEL_PROBE);
 
 	place(a, LABEL_PROBE4);
-	load_address(a, 12, 1);
+	load_address(a, SOURCE4, 1);
 	load(a, BPF_B, 4, 10, ADDRESS);
 	jump(a, BPF_JNE | BPF_K, 4, 0, 127, LABEL_CHOOSE);
 

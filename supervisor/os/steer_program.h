@@ -28,8 +28,9 @@
  * For datagrams the index is the packet's hash (source and destination address and port) modulo
  * list.count: a flow keeps its slot for as long as the list keeps its length.
  *
- * A packet from 127.0.0.0/8 or ::1 whose source port is probe_base + slot goes to that slot and to
- * no other; it is refused when the slot has no socket. Probes are not counted in handed.
+ * A packet from 127.0.0.0/8 or ::1 whose source port is probe_base + slot goes to that slot, and is
+ * not counted in handed. When the slot has no socket it is one like any other: nobody probes an empty
+ * slot, so it is a client that got that port.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_STEER_PROGRAM_H
 #define CLUSTERD_SUPERVISOR_OS_STEER_PROGRAM_H
@@ -39,7 +40,6 @@
 #include <stdint.h>
 
 enum {
-	STEER_CAPACITY_MAX = 16384, /* slots */
 	STEER_ROOM_MIN = 256,       /* entries of a list, see steer_layout() */
 	STEER_PROGRAM_MAX = 160,    /* instructions */
 	STEER_TRIES = 4,
@@ -72,7 +72,7 @@ struct steer_layout {
 	uint32_t size;
 };
 
-/* Computes the offsets. capacity is 1 ... STEER_CAPACITY_MAX. */
+/* Computes the offsets. capacity is 1 ... REUSEPORT_SLOTS_MAX (reuseport.h). */
 struct steer_layout steer_layout(uint32_t capacity);
 
 struct steer_params {
