@@ -45,7 +45,7 @@ struct config_origins {
 	struct origin env[ENV_MAX];
 };
 
-/* About 120 KiB: static or on the heap. */
+/* About 110 KiB: static or on the heap. */
 struct config {
 	struct policy policy;
 	struct config_origins origins;

@@ -2,7 +2,7 @@
  * policy - everything a user can decide, as plain values.
  *
  * Pure data without pointers: a policy is copied by assignment and compared by
- * memcmp (policy_defaults and the parser zero all padding). One is about 36 KiB,
+ * memcmp (policy_defaults and the parser zero all padding). One is about 35 KiB,
  * so it lives in static memory or on the heap, never on the stack.
  */
 #ifndef CLUSTERD_CONFIG_POLICY_H

@@ -7,7 +7,7 @@ _Static_assert(WORDS_MAX == 512, "a text says 512");
 const char word_too_long[] = "too long";
 const char word_not_closed[] = "a quote is not closed";
 
-enum { PIECE_MAX = 120 }; /* bytes of one quoted piece: a line of inih holds 198 */
+enum { PIECE_MAX = 120 }; /* bytes of one quoted piece, less its quotes: LINE_TEXT_MAX has room for a key and one */
 
 /* A cursor over the text, and where the bytes of the word go. */
 struct splitter {

@@ -8,6 +8,7 @@
  *   control_verbs.c  one function per request
  *   control_look.c   the requests that only look: status, ends, why, config
  *   control_wait.c   answers that come when something has happened
+ *   control_again.c  `wait`, which begins with waiting: for a state, or anew after an upgrade
  *   control_ring.c   the last lines of the log and of the workers
  */
 #ifndef CLUSTERD_SUPERVISOR_CONTROL_INTERNAL_H
@@ -33,7 +34,7 @@ enum {
 	GRACE_MS = 20, /* what a new client has to ask in before it may be asked to make room */
 };
 
-/* Exit statuses that clusterctl passes on (interface, section 5). */
+/* Exit statuses that clusterctl passes on (clusterctl(1), EXIT STATUS). */
 enum { CODE_DONE = 0, CODE_FAILED = 1, CODE_USAGE = 64, CODE_TIMEOUT = 75 };
 
 /* The last lines of something, for many readers with a place of their own each. */
@@ -133,6 +134,7 @@ void control_kick(struct control *control); /* there is something to do in the n
 void control_unref(struct control *control);
 void control_spare(struct control *control); /* has the spare fd back if there is one */
 unsigned control_waiters(const struct control *control);
+void control_swap(struct control *control, struct listening *fresh); /* accepts there from now on */
 
 /* control_client.c */
 bool client_pending(const struct client *client);
@@ -154,8 +156,6 @@ void client_done(struct client *client, struct json *json, bool ok);
 void client_fail(struct client *client, int code, const char *error);
 void client_ok(struct client *client);
 
-void control_swap(struct control *control, struct listening *fresh); /* accepts there from now on */
-
 /* control_path.c */
 int control_open(struct control *control, const struct policy *policy, const char *name,
                  char problem[CONTROL_PROBLEM_MAX]);
@@ -170,7 +170,8 @@ uid_t peer_uid(int fd);
 /* control_verbs.c */
 void request_serve(struct client *client);
 void request_failed(const struct client *client, const char *error); /* tells the log */
-bool slot_argument(struct client *client, const char *word, uint32_t *ret);
+bool slot_argument(struct client *client, const char *word, uint32_t *ret); /* false: refused and answered */
+void put_note(void *context, const char *line); /* context: the client; see sup_tell */
 
 /* control_look.c */
 void put_workers_policy(struct client *client, struct json *json); /* where another number is wanted */
@@ -187,15 +188,13 @@ void serve_logs(struct client *client);
 bool wait_begin(struct client *client, enum wait_what what); /* false: refused and answered */
 void wait_join(struct client *client, const struct pool_view *pool); /* the roll under way */
 void wait_report(struct client *client, const struct report *report);
-
-/* Refuses where what is asked for waits for a roll that can not even go back. */
-bool wait_is_vain(struct client *client);
-#define WAIT_STUCK "the roll failed, and the old program does not get ready either; clusterd tries on; see: clusterctl status"
-void put_note(void *context, const char *line); /* control_verbs.c */
-
 void wait_check(struct client *client); /* has it come? */
 void wait_roll_ended(struct client *client, const struct report *report); /* the verdict */
 void wait_ended(struct client *client, int status);
+#define WAIT_STUCK "the roll failed, and the old program does not get ready either; clusterd tries on; see: clusterctl status"
+
+/* control_again.c */
+bool wait_is_vain(struct client *client); /* refuses what would wait for a roll that can not even go back */
 void serve_wait(struct client *client);
 
 #endif

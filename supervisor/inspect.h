@@ -25,7 +25,7 @@ struct uv_loop_s;
 /* Death history: the last ENDS_MAX of each slot. */
 enum { ENDS_MAX = 100 };
 
-/* How one process ended and what was decided; 64 bytes, plain, as an upgrade hands it on. */
+/* How one process ended and what was decided; plain, as an upgrade hands it on. memory.c keeps it packed. */
 struct end_record {
 	int64_t wall_ms; /* Unix time of its end */
 	uint64_t lived_ms;

@@ -5,8 +5,8 @@
  * (sup_feed); the core answers with actions, carried out in actions.c; everything
  * that is decided is told in reports.c. Nothing else decides.
  *
- * Lifetimes  struct supervisor lives on the stack of supervisor_run's caller side
- *            until the loop has closed every handle. A struct worker lives from
+ * Lifetimes  struct supervisor lives in supervisor_run(), until the loop has closed
+ *            every handle. A struct worker lives from
  *            ACT_SPAWN until it was reaped and told, and nothing of it is under way.
  *            A struct launch lives while any slot may still be started from it.
  */
@@ -73,7 +73,7 @@ enum {
 	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */
 };
 
-/* Exit status of clusterd (interface, section 1; sysexits(3)). */
+/* Exit status of clusterd: clusterd(8), EXIT STATUS; as in sysexits(3). */
 enum {
 	EXIT_GAVE_UP = 69,
 	EXIT_BUG = 70,

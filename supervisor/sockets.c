@@ -228,7 +228,7 @@ int sock_open(struct supervisor *s, struct sock *sock, uint32_t workers, const c
 	return rc;
 }
 
-/* The exit status of a socket that could not be opened (interface, section 1). */
+/* The exit status of a socket that could not be opened (clusterd(8), EXIT STATUS). */
 static int status_of(struct sock *sock, const char *step, int error)
 {
 	if (error == -EPERM && sock->config.balance == BALANCE_ROUND_ROBIN &&

@@ -1,8 +1,8 @@
 /*
  * start - everything that must work once, in the order in which it can fail.
  *
- * GLUE. Each step logs its own error and names the exit status (interface,
- * section 1). Nothing is started before all of it has succeeded.
+ * GLUE. Each step logs its own error and names the exit status (clusterd(8), EXIT STATUS).
+ * Nothing is started before all of it has succeeded.
  */
 #include <errno.h>
 #include <fcntl.h>

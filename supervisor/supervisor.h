@@ -33,7 +33,7 @@ struct supervisor_options {
 	const char *self;            /* the path it was started by, absolute */
 };
 
-/* Returns the exit status of clusterd (interface, section 1). Every error has been logged. */
+/* Returns the exit status of clusterd (clusterd(8), EXIT STATUS). Every error has been logged. */
 int supervisor_run(const struct supervisor_options *options);
 
 /* The trial run: reads the state and touches nothing. An exit status; a refusal is one line on

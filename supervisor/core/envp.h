@@ -42,8 +42,7 @@ struct envp_input {
 	size_t socket_count;
 	const struct address *first;   /* of the first listener, whether its socket is passed or
 	                                  adopted: PORT, %{port}, %{address}; NULL: none */
-	uint32_t styles;               /* enum style bits; systemd's variables are always there
-	                                  when STYLE_SYSTEMD is set */
+	uint32_t styles;               /* enum style bits; without a socket none of them counts */
 	const char *notify_socket;     /* NULL: none */
 	uint64_t watchdog_ms;          /* 0: none */
 	int ready_fd;                  /* number in the worker; -1: none */

@@ -45,7 +45,7 @@ struct log_field {
 	size_t size;      /* of the text, or SIZE_MAX: up to its NUL */
 };
 
-/* Each is one struct log_field. F_NONE leaves a field out: F_IF(signal, F_TEXT("signal", name)). */
+/* Each is one struct log_field. */
 #define F_NUM(field, value) { .name = (field), .kind = LOG_KIND_NUMBER, .number = (int64_t)(value) }
 #define F_MS(field, value) { .name = (field), .kind = LOG_KIND_MS, .number = (int64_t)(value) }
 #define F_FLAG(field, value) { .name = (field), .kind = LOG_KIND_FLAG, .number = (value) ? 1 : 0 }

@@ -120,7 +120,7 @@ enum end_cause {
 	END_WATCHDOG, /* did not say WATCHDOG=1 in time */
 	END_HEALTH,   /* failed its health checks */
 	END_HUNG,     /* does not take connections off its queue */
-	END_RSS,      /* recycled: memory */
+	END_RSS,      /* recycled: memory; from here on it is we who ask (decide_asked) */
 	END_LIFETIME, /* recycled: age */
 	END_ROLL,     /* replaced by a roll or a restart */
 	END_SCALE,    /* its slot is no longer wanted */
@@ -173,8 +173,7 @@ enum report_what {
 	REPORT_SCALE,     /* ALL_SLOTS, count, other (before) */
 	REPORT_GIVE_UP,   /* slot or ALL_SLOTS, next, why, delay_ms, ok = a planned end */
 	REPORT_RECYCLE,   /* cookie, cause */
-	REPORT_RECYCLE_HELD, /* cookie, cause, delay_ms: over its limit again, not replaced before
-			      */
+	REPORT_RECYCLE_HELD, /* cookie, cause, delay_ms: over its limit again, not replaced before */
 	REPORT_DRAINED,      /* slot */
 };
 
@@ -209,7 +208,7 @@ struct action {
 	uint32_t cookie;
 	uint32_t generation;
 	int signal;
-	int status; /* ACT_EXIT: exit status of clusterd (interface: 0, 69, 126, 127, 71) */
+	int status; /* ACT_EXIT: exit status of clusterd, 0, 69, 71, 126 or 127: clusterd(8) */
 	bool group;
 	bool cont;
 	bool on;
@@ -288,11 +287,15 @@ struct instance_view {
 };
 
 void pool_view(const struct pool *pool, struct pool_view *ret);
+
+/* False, and *ret as it was: there is no such slot (it is below slots_max, wanted or not), or instance. */
 bool pool_slot(const struct pool *pool, uint32_t slot, struct slot_view *ret);
+bool pool_instance(const struct pool *pool, uint32_t cookie, struct instance_view *ret);
 
 /* Generations of which a worker drains, or would if another roll began now: beside the one that counts. */
 uint32_t pool_draining(const struct pool *pool);
-bool pool_instance(const struct pool *pool, uint32_t cookie, struct instance_view *ret);
+
+/* Something runs it, or may yet be started from it: its program is still needed. */
 bool pool_generation_used(const struct pool *pool, uint32_t generation);
 
 /*

@@ -1,4 +1,4 @@
-/* Runs between vfork and execve: no memory but the stack, no stdio, no locks. */
+/* Up to adopt_spawn_hook() it runs between vfork and execve: no memory but the stack, no stdio, no locks. */
 #include "supervisor/os/adopt.h"
 
 #include <linux/audit.h>

@@ -19,7 +19,7 @@
 
 enum { PATH_SIZE = 64, TEXT_SIZE = 4096 };
 
-/* The number after "\nNAME:" in a small file of /proc, or -1. */
+/* The number behind the first `name` in a small file of /proc, or -1. */
 static long field(const char *path, const char *name, int base)
 {
 	char text[TEXT_SIZE];

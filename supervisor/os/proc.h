@@ -1,5 +1,5 @@
 /*
- * proc - what /proc says of one process (proc(5): stat, statm, fd), and the lines of its tables.
+ * proc - what /proc says of one process (proc(5): stat, environ, fd), and the lines of its tables.
  *
  * `root` is "/proc" or a made-up tree. -ENOENT or -ESRCH: no such process;
  * -EBADMSG: the text is not what proc(5) promises. A pid may be recycled between
