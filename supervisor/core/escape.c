@@ -74,6 +74,16 @@ size_t number_text(int64_t value, char text[NUMBER_TEXT_MAX])
 	return size;
 }
 
+char *amount_text(char *at, uint64_t value, const char *unit)
+{
+	char digits[NUMBER_TEXT_MAX];
+	size_t size = number_text((int64_t)value, digits), length = strlen(unit);
+
+	memcpy(at, digits, size);
+	memcpy(at + size, unit, length + 1);
+	return at + size + length;
+}
+
 /* ---- what a terminal may see ---- */
 
 static size_t escape_byte(char *out, unsigned char c)

@@ -20,4 +20,7 @@ size_t utf8_cut(const char *text, size_t size);
 /* Writes the digits, without NUL; returns how many. */
 size_t number_text(int64_t value, char text[NUMBER_TEXT_MAX]);
 
+/* Writes "12ms", and returns where its NUL is. `value` is at most INT64_MAX. */
+char *amount_text(char *at, uint64_t value, const char *unit);
+
 #endif

@@ -18,23 +18,13 @@ static char *put_digits(char *at, unsigned value, unsigned width)
 	return at + width;
 }
 
-static char *put_amount(char *at, uint64_t value, const char *unit)
-{
-	char digits[NUMBER_TEXT_MAX];
-	size_t size = number_text((int64_t)value, digits);
-
-	memcpy(at, digits, size);
-	memcpy(at + size, unit, strlen(unit) + 1);
-	return at + size + strlen(unit);
-}
-
 /* Two units are enough to judge a duration by; the smaller one is left out when it is 0. */
 static void two_units(char *text, uint64_t big, const char *big_unit, uint64_t small,
                       const char *small_unit)
 {
-	text = put_amount(text, big, big_unit);
+	text = amount_text(text, big, big_unit);
 	if (small)
-		put_amount(text, small, small_unit);
+		amount_text(text, small, small_unit);
 }
 
 const char *duration_text(uint64_t ms, char text[DURATION_TEXT_MAX])
@@ -42,11 +32,11 @@ const char *duration_text(uint64_t ms, char text[DURATION_TEXT_MAX])
 	uint64_t s = ms / 1000, minutes = s / 60, hours = minutes / 60, tenths = ms % 1000 / 100;
 
 	if (ms < 1000)
-		put_amount(text, ms, "ms");
+		amount_text(text, ms, "ms");
 	else if (ms < 10000 && tenths)
-		put_amount(put_amount(text, s, "."), tenths, "s");
+		amount_text(amount_text(text, s, "."), tenths, "s");
 	else if (s < 60)
-		put_amount(text, s, "s");
+		amount_text(text, s, "s");
 	else if (hours == 0)
 		two_units(text, minutes, "m", s % 60, "s");
 	else if (hours < 24)
