@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "supervisor/core/escape.h"
 #include "supervisor/log_sink.h"
 #include "supervisor/os/logsink.h"
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "supervisor/core/escape.h"
 #include "supervisor/core/json.h"
 #include "supervisor/output.h"
 

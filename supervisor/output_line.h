@@ -6,6 +6,7 @@
 #ifndef CLUSTERD_SUPERVISOR_OUTPUT_LINE_H
 #define CLUSTERD_SUPERVISOR_OUTPUT_LINE_H
 
+#include "supervisor/core/moment.h"
 #include "supervisor/log.h"
 
 struct output_batch {

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "supervisor/core/escape.h"
-#include "supervisor/core/logline.h"
 
 enum { LAST_LINE_SHOWN = 512 };
 

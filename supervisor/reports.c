@@ -13,6 +13,7 @@
 #include "config/signals.h"
 #include "supervisor/adoption.h"
 #include "supervisor/core/brief.h"
+#include "supervisor/core/moment.h"
 #include "supervisor/core/names.h"
 #include "supervisor/explain.h"
 #include "supervisor/os/clock.h"

@@ -4,7 +4,6 @@
 #include "cmd/clusterctl/ctl.h"
 #include "supervisor/core/brief.h"
 #include "supervisor/core/escape.h"
-#include "supervisor/core/logline.h"
 
 enum { SAY_MAX = 2048 };
 

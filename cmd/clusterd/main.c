@@ -11,7 +11,7 @@
 
 #include "cmd/clusterd/features.h"
 #include "cmd/clusterd/options.h"
-#include "supervisor/core/logline.h"
+#include "supervisor/core/escape.h"
 #include "supervisor/os/inherit.h"
 #include "supervisor/supervisor.h"
 

@@ -1,9 +1,6 @@
 #include "supervisor/core/escape.h"
 
-#include <stdbool.h>
 #include <string.h>
-
-#include "supervisor/core/logline.h"
 
 static bool follows(unsigned char c)
 {

@@ -6,6 +6,7 @@
 #ifndef CLUSTERD_CORE_ESCAPE_H
 #define CLUSTERD_CORE_ESCAPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,5 +23,17 @@ size_t number_text(int64_t value, char text[NUMBER_TEXT_MAX]);
 
 /* Writes "12ms", and returns where its NUL is. `value` is at most INT64_MAX. */
 char *amount_text(char *at, uint64_t value, const char *unit);
+
+/*
+ * Copies at most `size` bytes of input that a terminal can show: control
+ * characters except tab, and bytes that are not UTF-8, become \r, \x1b, … With
+ * `quoted` also tab, " and \ are escaped. Returns the length; out needs
+ * LOG_ESCAPED_MAX(in_size).
+ */
+#define LOG_ESCAPED_MAX(size) ((size) * 4)
+size_t log_escape(char *out, const char *in, size_t in_size, bool quoted);
+
+/* True if log_escape(…, false) would copy the bytes as they are; '\n' counts as plain here. */
+bool log_plain(const char *in, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "supervisor/core/escape.h"
 #include "supervisor/core/json.h"
+#include "supervisor/core/moment.h"
 
 static const struct log_event_info events[] = {
 #define LOG_EVENT(id, name, level, fields, text, help)                                             \

@@ -31,8 +31,6 @@ enum log_id {
 enum {
 	LOGLINE_MAX = 8192,      /* a line is never longer, newline included */
 	LOGLINE_TEXT_MAX = 1024, /* of a text value; what is beyond is cut, and "…" shows it */
-	DURATION_TEXT_MAX = 24,
-	STAMP_TEXT_MAX = 48,
 };
 
 enum log_kind { LOG_KIND_NONE, LOG_KIND_NUMBER, LOG_KIND_MS, LOG_KIND_FLAG, LOG_KIND_TEXT };
@@ -83,23 +81,5 @@ struct log_event_info {
 	const char *help;
 };
 const struct log_event_info *log_event_info(enum log_id id);
-
-/* "250ms", "1.6s", "12s", "1m12s", "2h14m", "3d4h". */
-const char *duration_text(uint64_t ms, char text[DURATION_TEXT_MAX]);
-
-/* "2026-11-23T01:02:03.123Z" (RFC 3339, UTC). */
-const char *stamp_text(int64_t wall_ms, char text[STAMP_TEXT_MAX]);
-
-/*
- * Copies at most `size` bytes of input that a terminal can show: control
- * characters except tab, and bytes that are not UTF-8, become \r, \x1b, … With
- * `quoted` also tab, " and \ are escaped. Returns the length; out needs
- * LOG_ESCAPED_MAX(in_size).
- */
-#define LOG_ESCAPED_MAX(size) ((size) * 4)
-size_t log_escape(char *out, const char *in, size_t in_size, bool quoted);
-
-/* True if log_escape(…, false) would copy the bytes as they are; '\n' counts as plain here. */
-bool log_plain(const char *in, size_t size);
 
 #endif

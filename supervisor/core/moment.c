@@ -1,11 +1,9 @@
-/*
- * moment - durations and the time of day as text.
- */
+#include "supervisor/core/moment.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "supervisor/core/escape.h"
-#include "supervisor/core/logline.h"
 
 /*
  * By hand, as every line begins with a time stamp and the end of a worker is answered only after

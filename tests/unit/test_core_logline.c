@@ -8,6 +8,7 @@
 
 #include "supervisor/core/escape.h"
 #include "supervisor/core/logline.h"
+#include "supervisor/core/moment.h"
 #include "tests/unit/suite.h"
 
 static const struct {
