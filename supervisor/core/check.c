@@ -169,11 +169,6 @@ static bool held_by(const struct pool *pool, uint32_t s, uint32_t index, enum ro
 	       (pool->instances[index].slot == s && pool->instances[index].role == role);
 }
 
-static bool serves(const struct pool *pool, uint32_t index)
-{
-	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY;
-}
-
 /* What is not wanted is empty; what stops waits for nothing. */
 static bool slot_fits_pool(const struct pool *pool, uint32_t s)
 {
@@ -195,7 +190,7 @@ static bool slot_valid(const struct pool *pool, uint32_t s)
 		return false;
 	if ((slot->state == SLOT_LIVE) != (slot->current != NO_INDEX))
 		return false;
-	if (slot->steered != (serves(pool, slot->current) || serves(pool, slot->next)))
+	if (slot->steered != (instance_serves(pool, slot->current) || instance_serves(pool, slot->next)))
 		return false;
 	return timer_valid(slot) && replace_kind_valid(pool, slot) && replace_valid(pool, slot) &&
 	       olds_valid(pool, s) &&

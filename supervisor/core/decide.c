@@ -7,7 +7,7 @@ bool decide_asked(enum end_cause cause)
 	return cause >= END_RSS;
 }
 
-static bool decide_hung(enum end_cause cause)
+bool decide_hung(enum end_cause cause)
 {
 	return cause == END_WATCHDOG || cause == END_HEALTH || cause == END_HUNG;
 }

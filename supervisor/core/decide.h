@@ -53,6 +53,9 @@ struct decision {
 /* Causes by which we stop a worker although nothing is wrong with it. */
 bool decide_asked(enum end_cause cause);
 
+/* Causes by which a worker that serves no more, though it runs, is stopped. */
+bool decide_hung(enum end_cause cause);
+
 /* delay·2^streak, at most delay_max, minus up to a quarter by `dice`. */
 uint64_t decide_backoff(const struct policy *policy, uint32_t streak, uint32_t dice);
 

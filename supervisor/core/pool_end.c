@@ -93,7 +93,7 @@ static struct decision decide_current(struct pool *pool, const struct slot *slot
 	life.lived_ms = pool->now_ms - i->spawned_ms;
 	if (pool->stopping)
 		return (struct decision){ .next = NEXT_NONE, .why = WHY_ASKED };
-	if (slot->next != NO_INDEX && pool->instances[slot->next].state == INSTANCE_READY)
+	if (instance_serves(pool, slot->next))
 		return (struct decision){ .next = NEXT_NONE, .why = WHY_SPARE };
 	if (i->cause == END_KILL)
 		return (struct decision){ .next = NEXT_RESPAWN, .why = WHY_REQUEST };

@@ -166,6 +166,8 @@ uint64_t instance_due(const struct instance *instance);
 /* Puts its earliest deadline in the heap. */
 void instance_arm(struct pool *pool, uint32_t index);
 bool instance_leaving(const struct instance *instance);
+/* It is there (not NO_INDEX) and ready. */
+bool instance_serves(const struct pool *pool, uint32_t index);
 
 /* ---- pool_slot.c ---- */
 

@@ -196,6 +196,11 @@ void instance_set_state(struct pool *pool, uint32_t index, enum instance_state s
 	slot_steer(pool, pool->instances[index].slot);
 }
 
+bool instance_serves(const struct pool *pool, uint32_t index)
+{
+	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY;
+}
+
 /* Leaving because we asked; a worker that only said that it stops does not count. */
 bool instance_leaving(const struct instance *instance)
 {

@@ -170,13 +170,12 @@ void on_ping(struct pool *pool, const struct event *event)
 void on_unhealthy(struct pool *pool, const struct event *event)
 {
 	uint32_t index = instance_find(pool, event->cookie);
-	bool known = event->cause == END_WATCHDOG || event->cause == END_HEALTH ||
-		     event->cause == END_HUNG;
+	enum end_cause cause = (enum end_cause)event->cause;
 
-	if (index == NO_INDEX || !known)
+	if (index == NO_INDEX || !decide_hung(cause))
 		return;
 	if (pool->instances[index].state <= INSTANCE_READY && pool->instances[index].spawned)
-		ready_lost(pool, index, (enum end_cause)event->cause);
+		ready_lost(pool, index, cause);
 }
 
 void on_recycle(struct pool *pool, const struct event *event)

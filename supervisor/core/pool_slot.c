@@ -151,12 +151,6 @@ void slot_spawn_waiting(struct pool *pool)
 	}
 }
 
-static bool serves(const struct pool *pool, uint32_t index)
-{
-	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY &&
-	       pool->instances[index].pending == PENDING_NOTHING;
-}
-
 /*
  * A slot is steered to while its current worker or the replacement is ready. When the
  * last one goes, what waits in its queue moves to the siblings, if there are any; while
@@ -165,7 +159,7 @@ static bool serves(const struct pool *pool, uint32_t index)
 void slot_steer(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
-	bool on = serves(pool, slot->current) || serves(pool, slot->next);
+	bool on = instance_serves(pool, slot->current) || instance_serves(pool, slot->next);
 
 	if (on == slot->steered)
 		return;

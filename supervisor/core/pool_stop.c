@@ -9,11 +9,6 @@ static bool drains(enum end_cause cause)
 	return decide_asked(cause) && cause != END_KILL;
 }
 
-static bool hung(enum end_cause cause)
-{
-	return cause == END_WATCHDOG || cause == END_HEALTH || cause == END_HUNG;
-}
-
 static void send_signal(struct pool *pool, const struct instance *instance, int signal, bool group)
 {
 	pool_emit(pool, &(struct action){ .what = ACT_SIGNAL,
@@ -57,7 +52,7 @@ void stop_kill(struct pool *pool, uint32_t index)
 static void stop_signal(struct pool *pool, uint32_t index)
 {
 	struct instance *instance = &pool->instances[index];
-	int signal = hung(instance->cause) ? pool->policy->health_signal : pool->policy->stop_signal;
+	int signal = decide_hung(instance->cause) ? pool->policy->health_signal : pool->policy->stop_signal;
 
 	if (pool->policy->stop_timeout == 0) {
 		report_stop(pool, instance, SIGKILL, REPORT_STOP);

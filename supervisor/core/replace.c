@@ -116,8 +116,7 @@ void replace_ready(struct pool *pool, uint32_t next, enum ready_how how)
 	uint32_t current = pool->slots[instance->slot].current;
 	uint64_t from_ms = how == HOW_ALIVE ? instance->spawned_ms : instance->ready_ms;
 
-	if (current == NO_INDEX || pool->instances[current].state != INSTANCE_READY ||
-	    from_ms + MIN_STABLE_MS <= pool->now_ms)
+	if (!instance_serves(pool, current) || from_ms + MIN_STABLE_MS <= pool->now_ms)
 		replace_proven(pool, instance->slot);
 	else
 		instance_set_due(pool, next, DUE_PROVEN, from_ms + MIN_STABLE_MS);
@@ -175,15 +174,9 @@ void replace_proven(struct pool *pool, uint32_t s)
 		stop_begin(pool, old, cause);
 }
 
-/* Who is recycled does; one that does not is another, or on its way out. */
-static bool serves(const struct pool *pool, uint32_t index)
-{
-	return index != NO_INDEX && pool->instances[index].state == INSTANCE_READY;
-}
-
 void replace_unserved(struct pool *pool, uint32_t s)
 {
-	if (serves(pool, pool->slots[s].next))
+	if (instance_serves(pool, pool->slots[s].next))
 		replace_proven(pool, s);
 }
 
@@ -196,7 +189,8 @@ void replace_failed(struct pool *pool, uint32_t s, uint32_t cookie)
 	if (slot->replace_tries < UINT32_MAX)
 		slot->replace_tries++;
 	replace_report_failed(pool, s, cookie);
-	if (slot->replace == REPLACE_RECYCLE && !serves(pool, slot->current)) {
+	/* Who is recycled serves; one that does not is another, or on its way out. */
+	if (slot->replace == REPLACE_RECYCLE && !instance_serves(pool, slot->current)) {
 		done(pool, s);
 		return;
 	}
