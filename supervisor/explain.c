@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/keys.h"
+#include "config/rules.h"
 #include "config/signals.h"
 #include "supervisor/core/brief.h"
 #include "supervisor/core/names.h"
@@ -91,24 +92,15 @@ static const char *word_of(const struct type *type, int value)
 static void say_rule(struct text *text, const struct policy *p, const struct end_record *end)
 {
 	const struct exit_rule *rule;
-	char signal[SIGNAL_TEXT_MAX];
+	char word[RULE_TEXT_MAX];
 
 	if (end->rule == 0 || end->rule > p->rule_count) {
 		say(text, "a rule that the policy no longer has decided");
 		return;
 	}
 	rule = &p->rules[end->rule - 1];
-	switch (rule->kind) {
-	case EXIT_CODES:
-		say(text, rule->low == rule->high ? "[exit %d]" : "[exit %d-%d]", rule->low,
-		    rule->high);
-		break;
-	case EXIT_SIGNAL: say(text, "[exit %s]", signal_name(rule->low, signal)); break;
-	case EXIT_OOM: say(text, "[exit oom]"); break;
-	case EXIT_TIMEOUT: say(text, "[exit timeout]"); break;
-	case EXIT_WATCHDOG: say(text, "[exit watchdog]"); break;
-	}
-	say(text, " says %s", word_of(&type_exit_action, (int)rule->action));
+	rule_format(rule, word);
+	say(text, "[exit %s] says %s", word, word_of(&type_exit_action, (int)rule->action));
 }
 
 static void say_backoff(struct text *text, const struct policy *p, const struct end_record *end)
