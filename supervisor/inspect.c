@@ -299,10 +299,9 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
 {
 	uint32_t sent = 0;
 
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if ((slot == ALL_SLOTS || w->slot == slot) && w->end.open)
-				sent += reap_signal(w->pidfd, signo) == 0;
+	FOR_EACH_WORKER (s, w)
+		if ((slot == ALL_SLOTS || w->slot == slot) && w->end.open)
+			sent += reap_signal(w->pidfd, signo) == 0;
 	return sent;
 }
 

@@ -351,6 +351,11 @@ void sup_stranger(void *context, const struct reaped *end);
 void sup_note(struct supervisor *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Each worker, in no order. The body adds and takes out none, and does not `break`: that leaves a bucket only. */
+#define FOR_EACH_WORKER(s, w)                                                                      \
+	for (uint32_t bucket_ = 0; bucket_ < WORKER_HASH; bucket_++)                               \
+		for (struct worker *w = (s)->workers[bucket_]; w; w = w->hash_next)
+
 /* worker.c */
 struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie);
 int worker_watch(struct worker *worker, const char **failed);

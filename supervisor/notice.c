@@ -222,10 +222,9 @@ void notices_read_all(struct supervisor *s)
 
 static struct worker *find_by_pid(struct supervisor *s, pid_t pid, pid_t group)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->end.open && (w->pid == pid || w->pid == group))
-				return w;
+	FOR_EACH_WORKER (s, w)
+		if (w->end.open && (w->pid == pid || w->pid == group))
+			return w;
 	return NULL;
 }
 

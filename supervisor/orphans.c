@@ -376,12 +376,11 @@ static void on_found_again(struct supervisor *s, uint32_t row, const struct reco
 		record_gone(s, row);
 		return;
 	}
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->pid == is->pid) {
-				w->record_row = row;
-				return;
-			}
+	FOR_EACH_WORKER (s, w)
+		if (w->pid == is->pid) {
+			w->record_row = row;
+			return;
+		}
 	on_found(s, row, is);
 }
 

@@ -449,12 +449,11 @@ pid_t probe_command(const struct worker *worker)
 
 void probes_interrupt(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (probe_command(w) > 0) {
-				end_question(w->probe);
-				again(w->probe);
-			}
+	FOR_EACH_WORKER (s, w)
+		if (probe_command(w) > 0) {
+			end_question(w->probe);
+			again(w->probe);
+		}
 }
 
 static void ask_from_now_on(struct supervisor *s, struct worker *worker)
@@ -471,9 +470,8 @@ static void ask_from_now_on(struct supervisor *s, struct worker *worker)
 
 void probe_policy(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			ask_from_now_on(s, w);
+	FOR_EACH_WORKER (s, w)
+		ask_from_now_on(s, w);
 }
 
 bool probe_possible(struct supervisor *s, const struct policy *policy, char *problem, size_t size)

@@ -238,9 +238,8 @@ bool record_open(struct supervisor *s, record_found *found)
 /* The clusterd before the upgrade kept none. */
 static void record_all(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			record_worker(w);
+	FOR_EACH_WORKER (s, w)
+		record_worker(w);
 }
 
 static void forget_rows(struct supervisor *s)
@@ -250,9 +249,8 @@ static void forget_rows(struct supervisor *s)
 	free(record->free);
 	record->free = NULL;
 	record->free_count = record->size = record->rows = record->starting = 0;
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			w->record_row = 0;
+	FOR_EACH_WORKER (s, w)
+		w->record_row = 0;
 }
 
 /* The disk may have had no room; it was said that nothing is kept, so it is that it is. */

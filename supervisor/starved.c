@@ -78,7 +78,6 @@ void starved_spare(struct supervisor *s)
 
 	if (s->policy.health_watchdog == 0)
 		return;
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next)
-			look(s, w, now);
+	FOR_EACH_WORKER (s, w)
+		look(s, w, now);
 }

@@ -125,10 +125,9 @@ static void put_adoption(struct tlv_writer *w, const struct adoption *a)
 
 static void put_workers(struct tlv_writer *w, struct supervisor *s)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *worker = s->workers[i]; worker; worker = worker->hash_next)
-			if (!worker->gone)
-				put_worker(w, worker);
+	FOR_EACH_WORKER (s, worker)
+		if (!worker->gone)
+			put_worker(w, worker);
 }
 
 static void put_numbers(struct tlv_writer *w, struct supervisor *s)
@@ -299,8 +298,7 @@ void state_each_fd(struct supervisor *s, void (*visit)(int fd, void *context), v
 	}
 	for (const struct adoption *a = s->adoptions; a; a = a->next)
 		visit(a->notify_fd, context);
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *worker = s->workers[i]; worker; worker = worker->hash_next)
-			each_of_worker(worker, visit, context);
+	FOR_EACH_WORKER (s, worker)
+		each_of_worker(worker, visit, context);
 	outputs_left(&s->log, each_of_output, &(struct visitor){ visit, context });
 }

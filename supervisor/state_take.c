@@ -82,9 +82,8 @@ int state_take_over(struct supervisor *s, const char **problem)
 	state_take_left(s);
 	for (struct adoption *a = s->adoptions; rc == 0 && a; a = a->next)
 		rc = adoption_watch(s, a);
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			steer_restore(s, w);
+	FOR_EACH_WORKER (s, w)
+		steer_restore(s, w);
 	vacancy_look(s); /* whose socket was left because it was the last of its group is not saved */
 	/* Not all there are: one that clusterd was started with, a lock say, stays for the next upgrade too. */
 	state_each_fd(s, close_on_exec, NULL);

@@ -263,11 +263,10 @@ void steer_leave_seat(struct supervisor *s, struct worker *worker)
 /* The counts of the listener go with it; what it has handed out so far must not. */
 void steer_forget(struct supervisor *s, const struct sock *sock)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (struct worker *w = s->workers[i]; w; w = w->hash_next) {
-			credit(s, w);
-			w->handed_before -= reuseport_handed(sock->group, w->seat);
-		}
+	FOR_EACH_WORKER (s, w) {
+		credit(s, w);
+		w->handed_before -= reuseport_handed(sock->group, w->seat);
+	}
 }
 
 /* ---- the list ---- */
@@ -382,10 +381,9 @@ void steer_off(struct supervisor *s, uint32_t slot)
 /* Of the slot's workers, wherever they sit. */
 static void move_owned(struct supervisor *s, uint32_t slot)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->slot == slot && w->seat < s->steer.size && s->steer.owner[w->seat] == w->cookie)
-				move_queue(s, w->seat);
+	FOR_EACH_WORKER (s, w)
+		if (w->slot == slot && w->seat < s->steer.size && s->steer.owner[w->seat] == w->cookie)
+			move_queue(s, w->seat);
 }
 
 /*

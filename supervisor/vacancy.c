@@ -54,14 +54,13 @@ static bool lacks(const struct supervisor *s, uint32_t slot, const struct sock *
 
 	if (reload_all_name(s, sock))
 		return false;
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next) {
-			if (w->slot != slot || !pool_instance(s->pool, w->cookie, &view))
-				continue;
-			if (reload_names(&w->launch->policy, sock))
-				return false;
-			any = true;
-		}
+	FOR_EACH_WORKER (s, w) {
+		if (w->slot != slot || !pool_instance(s->pool, w->cookie, &view))
+			continue;
+		if (reload_names(&w->launch->policy, sock))
+			return false;
+		any = true;
+	}
 	return any;
 }
 

@@ -263,10 +263,9 @@ void workers_abandon(struct supervisor *s)
 
 void workers_policy(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if (w->output)
-				output_set_overflow(w->output, s->policy.log_overflow);
+	FOR_EACH_WORKER (s, w)
+		if (w->output)
+			output_set_overflow(w->output, s->policy.log_overflow);
 }
 
 /* Children that somebody here waits for by their pidfd. */
@@ -276,10 +275,9 @@ static bool is_ours(void *context, pid_t pid)
 
 	if (pid == upgrade_trial(s))
 		return true;
-	for (uint32_t i = 0; i < WORKER_HASH; i++)
-		for (const struct worker *w = s->workers[i]; w; w = w->hash_next)
-			if ((w->pid == pid && w->end.open) || probe_command(w) == pid)
-				return true;
+	FOR_EACH_WORKER (s, w)
+		if ((w->pid == pid && w->end.open) || probe_command(w) == pid)
+			return true;
 	return false;
 }
 
