@@ -9,9 +9,10 @@
  * Bounded: CLIENTS_MAX connections of at most 4 KiB in and 256 KiB out. Of those
  * that wait for something long there are at most WAITERS_MAX, so a short request
  * is always served: when all places are taken the oldest that neither waits nor is
- * owed its first answer makes room, and others wait in the backlog. A client that sends no whole line for IDLE_MS, or takes
- * nothing of its answer for that long, is dropped. A turn of the loop serves at
- * most one request, or one 16 KiB part of a long answer.
+ * owed its first answer makes room, and others wait in the backlog. A client that
+ * sends no whole line for IDLE_MS, or takes nothing of its answer for that long, is
+ * dropped. A turn of the loop serves at most one request, or one 16 KiB part of a
+ * long answer.
  *
  * GLUE; logs nothing itself. Everything but control_start takes NULL.
  */
@@ -72,6 +73,13 @@ void control_output_line(struct control *control, uint32_t slot, bool is_error, 
 /* Path of the socket, and the fd that an upgrade passes on (-1 for NULL). */
 const char *control_path(const struct control *control);
 int control_fd(const struct control *control);
+
+/*
+ * Where a file lies that goes with the control socket, beside it and named like it: NAME`suffix`, also
+ * where the socket is switched off. Makes the folder. 0, or -errno with `problem` a sentence.
+ */
+int control_beside(const struct policy *policy, const char *name, const char *suffix, char *ret,
+                   size_t size, char problem[CONTROL_PROBLEM_MAX]);
 
 /* An upgrade is about to execute the new program: tells all clients to connect again. */
 void control_reconnect(struct control *control);

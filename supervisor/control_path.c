@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "supervisor/control_internal.h"
-#include "supervisor/orphans.h"
 #include "supervisor/os/clock.h"
 #include "supervisor/os/folder.h"
 #include "supervisor/owner.h"

@@ -15,7 +15,6 @@
 #ifndef CLUSTERD_SUPERVISOR_ORPHANS_H
 #define CLUSTERD_SUPERVISOR_ORPHANS_H
 
-#include "supervisor/control.h"
 #include "supervisor/core/record.h"
 #include "supervisor/internal.h"
 #include "supervisor/os/takeback.h"
@@ -85,9 +84,5 @@ void orphans_resume(struct supervisor *s); /* after an upgrade */
 void orphans_stop(struct supervisor *s, bool fast); /* clusterd was asked to stop */
 bool orphans_hold(struct supervisor *s); /* all else has ended: true while clusterd waits for them */
 void orphans_finish(struct supervisor *s);
-
-/* control_path.c: where the file NAME`suffix` beside the control socket lies. */
-int control_beside(const struct policy *policy, const char *name, const char *suffix, char *ret,
-                   size_t size, char problem[CONTROL_PROBLEM_MAX]);
 
 #endif

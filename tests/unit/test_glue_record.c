@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "supervisor/control.h"
 #include "supervisor/orphans.h"
 #include "supervisor/os/proc.h"
 #include "tests/unit/suite.h"
