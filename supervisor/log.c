@@ -201,13 +201,12 @@ void log_event(struct log *log, enum log_id id, const struct log_field *fields, 
 	log_event_at(log, id, log_event_info(id)->level, fields, count);
 }
 
-void log_early(enum log_level level, const char *format, ...)
+void log_early(const char *format, ...)
 {
 	char text[NOTE_MAX], shown[LOG_ESCAPED_MAX(NOTE_MAX) + 1];
 	va_list list;
 	size_t size;
 
-	(void)level;
 	va_start(list, format);
 	vsnprintf(text, sizeof text, format, list);
 	va_end(list);

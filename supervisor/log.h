@@ -18,10 +18,11 @@
  *   other devices     written at once (/dev/null, /dev/full)
  *
  * What can be written at once is: in the first turn of the loop and before it always,
- * so that errors of the start are seen; on standard error if the file does not take them, and also if it does,
- * until log_started(), for whoever starts clusterd does not look into the file. log_open() sets SIGPIPE and SIGXFSZ to be
- * ignored. Time stamps are left out, and sd-daemon(3) priorities put in front, when
- * JOURNAL_STREAM says that standard error is the journal (systemd.exec(5)).
+ * so that errors of the start are seen; on standard error if the file does not take
+ * them, and also if it does, until log_started(), for whoever starts clusterd does not
+ * look into the file. log_open() sets SIGPIPE and SIGXFSZ to be ignored. Time stamps are
+ * left out, and sd-daemon(3) priorities put in front, when JOURNAL_STREAM says that
+ * standard error is the journal (systemd.exec(5)).
  */
 #ifndef CLUSTERD_SUPERVISOR_LOG_H
 #define CLUSTERD_SUPERVISOR_LOG_H
@@ -194,8 +195,8 @@ void log_event_at(struct log *log, enum log_id id, enum log_level level,
 #define LOG_AT(log, id, level, ...)                                                                \
 	log_event_at(log, id, level, LOG_FIELDS(__VA_ARGS__), LOG_COUNT(__VA_ARGS__))
 
-/* For errors before there is a log: one line on standard error, as it is. */
-void log_early(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* For errors before there is a log: one line on standard error, escaped. */
+void log_early(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 uint64_t log_lost(const struct log *log);
 

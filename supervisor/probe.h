@@ -27,7 +27,7 @@ void probe_resume(struct worker *worker, const struct probe_image *image);
 /* It is stopped because it was not ready in time: tells what was asked, and the last answer. */
 void probe_too_late(const struct worker *worker);
 
-/* Takes a worker without a probe. */
+/* Ends what is asked of the worker, its command included; nothing where it has no probe. */
 void probe_stop(struct worker *worker);
 
 /* The command that is being run about the worker: its pid, or -1. */

@@ -54,7 +54,7 @@ static int start_log(struct supervisor *s)
 
 	if (rc == 0)
 		return 0;
-	log_early(LOG_LEVEL_ERROR, "clusterd: log.file %s: %s", p->log_file, log_error(rc));
+	log_early("clusterd: log.file %s: %s", p->log_file, log_error(rc));
 	return status_of(rc, EXIT_SYSTEM);
 }
 
@@ -360,7 +360,7 @@ int start_load(struct supervisor *s)
 	if (s->options->state_fd < 0)
 		return 0;
 	if (upgrade_load(s, s->options->state_fd, &problem) < 0) {
-		log_early(LOG_LEVEL_ERROR, "clusterd: upgrade: %s", problem);
+		log_early("clusterd: upgrade: %s", problem);
 		return EXIT_BUG;
 	}
 	close(s->options->state_fd);

@@ -297,7 +297,7 @@ static int start_signals(struct supervisor *s)
 	int rc = signals_start(s);
 
 	if (rc < 0)
-		log_early(LOG_LEVEL_ERROR, "clusterd: signals: %s", uv_strerror(rc));
+		log_early("clusterd: signals: %s", uv_strerror(rc));
 	return rc < 0 ? EXIT_SYSTEM : 0;
 }
 
@@ -306,7 +306,7 @@ static int run(struct supervisor *s)
 	int rc = loop_open(s);
 
 	if (rc < 0) {
-		log_early(LOG_LEVEL_ERROR, "clusterd: event loop: %s", uv_strerror(rc));
+		log_early("clusterd: event loop: %s", uv_strerror(rc));
 		return EXIT_SYSTEM;
 	}
 	rc = start_load(s);
@@ -330,7 +330,7 @@ static struct supervisor *supervisor_new(void)
 	struct supervisor *s = calloc(1, sizeof *s);
 
 	if (!s) {
-		log_early(LOG_LEVEL_ERROR, "clusterd: no memory");
+		log_early("clusterd: no memory");
 		return NULL;
 	}
 	s->generation = 1;
@@ -371,7 +371,7 @@ int supervisor_check_state(int state_fd)
 		return EXIT_SYSTEM;
 	rc = upgrade_load(s, state_fd, &problem);
 	if (rc < 0)
-		log_early(LOG_LEVEL_ERROR, "clusterd " CLUSTERD_VERSION ": %s", problem);
+		log_early("clusterd " CLUSTERD_VERSION ": %s", problem);
 	else
 		upgrade_agree(state_fd);
 	state_forget(s);
