@@ -73,18 +73,6 @@ enum {
 	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */
 };
 
-/* Exit status of clusterd: clusterd(8), EXIT STATUS; as in sysexits(3). */
-enum {
-	EXIT_GAVE_UP = 69,
-	EXIT_BUG = 70,
-	EXIT_SYSTEM = 71,
-	EXIT_SOCKET = 73,
-	EXIT_NOT_PERMITTED = 77,
-	EXIT_POLICY = 78,
-	EXIT_CANNOT_EXECUTE = 126,
-	EXIT_NOT_FOUND = 127,
-};
-
 /* What the workers of one generation are started from. */
 struct launch {
 	struct launch *next;

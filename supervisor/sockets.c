@@ -233,8 +233,8 @@ static int status_of(struct sock *sock, const char *step, int error)
 {
 	if (error == -EPERM && sock->config.balance == BALANCE_ROUND_ROBIN &&
 	    strncmp(step, "bpf", 3) == 0)
-		return EXIT_NOT_PERMITTED;
-	return error == -EACCES || error == -EPERM ? EXIT_NOT_PERMITTED : EXIT_SOCKET;
+		return STATUS_NOT_PERMITTED;
+	return error == -EACCES || error == -EPERM ? STATUS_NOT_PERMITTED : STATUS_SOCKET;
 }
 
 static void explain(struct supervisor *s, struct sock *sock, const char *step, int error)
@@ -286,7 +286,7 @@ int sockets_add(struct supervisor *s, const struct listener *config, uint32_t wo
 	if (!sock) {
 		note(s, "listener %s: %d sockets are open, as many as there can be, until the workers of former "
 		     "policies have ended", config->name, SOCKS_MAX);
-		return EXIT_SOCKET;
+		return STATUS_SOCKET;
 	}
 	*sock = (struct sock){ .config = *config, .form = config->address, .fresh = true };
 	rc = sock_open(s, sock, workers, &failed);

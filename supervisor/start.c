@@ -44,7 +44,7 @@ uint32_t workers_wanted(const struct policy *policy)
 /* Of a socket or a file that could not be had. */
 static int status_of(int rc, int otherwise)
 {
-	return rc == -EACCES || rc == -EPERM ? EXIT_NOT_PERMITTED : otherwise;
+	return rc == -EACCES || rc == -EPERM ? STATUS_NOT_PERMITTED : otherwise;
 }
 
 static int start_log(struct supervisor *s)
@@ -55,7 +55,7 @@ static int start_log(struct supervisor *s)
 	if (rc == 0)
 		return 0;
 	log_early("clusterd: log.file %s: %s", p->log_file, log_error(rc));
-	return status_of(rc, EXIT_SYSTEM);
+	return status_of(rc, STATUS_SYSTEM);
 }
 
 static int start_inherited(struct supervisor *s)
@@ -70,7 +70,7 @@ static int start_inherited(struct supervisor *s)
 	unsetenv("LISTEN_FDNAMES");
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "inherited sockets: %s: %s", failed, strerror(-rc));
-		return EXIT_SOCKET;
+		return STATUS_SOCKET;
 	}
 	s->inherited_count = rc;
 	return 0;
@@ -92,7 +92,7 @@ static int start_pidfile(struct supervisor *s)
 		         path, (int)owner);
 	else
 		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: %s: %s", path, failed, strerror(-rc));
-	return rc == -EWOULDBLOCK ? EXIT_SOCKET : status_of(rc, EXIT_SYSTEM);
+	return rc == -EWOULDBLOCK ? STATUS_SOCKET : status_of(rc, STATUS_SYSTEM);
 }
 
 /* The generation that is found among the orphans comes before the first of ours. */
@@ -110,11 +110,11 @@ static int start_program(struct supervisor *s)
 	}
 	sup_note(s, LOG_LEVEL_ERROR, "%s", problem);
 	switch (-rc) {
-	case ENOENT: return EXIT_NOT_FOUND;
-	case EPERM: return EXIT_NOT_PERMITTED;
-	case EINVAL: return EXIT_POLICY;
-	case ENOMEM: return EXIT_SYSTEM;
-	default: return EXIT_CANNOT_EXECUTE;
+	case ENOENT: return STATUS_NOT_FOUND;
+	case EPERM: return STATUS_NOT_PERMITTED;
+	case EINVAL: return STATUS_POLICY;
+	case ENOMEM: return STATUS_SYSTEM;
+	default: return STATUS_NOT_EXECUTABLE;
 	}
 }
 
@@ -141,7 +141,7 @@ static int start_control(struct supervisor *s)
 
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "control socket: %s", problem);
-		return status_of(rc, EXIT_SOCKET);
+		return status_of(rc, STATUS_SOCKET);
 	}
 	s->tap = (struct log_tap){ .line = on_log_line, .output = on_output_line, .context = s };
 	if (s->control)
@@ -151,7 +151,7 @@ static int start_control(struct supervisor *s)
 	state_forget_counts(s);
 	if (rc < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "metrics: %s", problem);
-		return status_of(rc, EXIT_SOCKET);
+		return status_of(rc, STATUS_SOCKET);
 	}
 	return 0;
 }
@@ -163,7 +163,7 @@ static int start_probes(struct supervisor *s)
 	if (probe_possible(s, &s->policy, problem, sizeof problem))
 		return 0;
 	sup_note(s, LOG_LEVEL_ERROR, "%s", problem);
-	return EXIT_POLICY;
+	return STATUS_POLICY;
 }
 
 static const char *last_part(const char *path)
@@ -260,7 +260,7 @@ static int start_pool(struct supervisor *s, uint32_t workers)
 	if (sup_pool_grow(s, workers) == 0)
 		return 0;
 	sup_note(s, LOG_LEVEL_ERROR, "no memory for %u workers", workers);
-	return EXIT_SYSTEM;
+	return STATUS_SYSTEM;
 }
 
 /* What every start of a worker needs, so that none has to look for it. */
@@ -282,7 +282,7 @@ static int start_loop(struct supervisor *s)
 	if (rc == 0)
 		return 0;
 	sup_note(s, LOG_LEVEL_ERROR, "event loop: %s", uv_strerror(rc));
-	return EXIT_SYSTEM;
+	return STATUS_SYSTEM;
 }
 
 static void open_oom_counter(struct supervisor *s)
@@ -361,7 +361,7 @@ int start_load(struct supervisor *s)
 		return 0;
 	if (upgrade_load(s, s->options->state_fd, &problem) < 0) {
 		log_early("clusterd: upgrade: %s", problem);
-		return EXIT_BUG;
+		return STATUS_BUG;
 	}
 	close(s->options->state_fd);
 	return 0;
@@ -378,7 +378,7 @@ int start_upgraded(struct supervisor *s)
 	status = resume_log(s);
 	if (status == 0 && state_take_over(s, &problem) < 0) {
 		sup_note(s, LOG_LEVEL_ERROR, "upgrade: %s", problem);
-		status = EXIT_BUG;
+		status = STATUS_BUG;
 	}
 	if (status == 0)
 		status = start_control(s);

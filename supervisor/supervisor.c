@@ -298,7 +298,7 @@ static int start_signals(struct supervisor *s)
 
 	if (rc < 0)
 		log_early("clusterd: signals: %s", uv_strerror(rc));
-	return rc < 0 ? EXIT_SYSTEM : 0;
+	return rc < 0 ? STATUS_SYSTEM : 0;
 }
 
 static int run(struct supervisor *s)
@@ -307,7 +307,7 @@ static int run(struct supervisor *s)
 
 	if (rc < 0) {
 		log_early("clusterd: event loop: %s", uv_strerror(rc));
-		return EXIT_SYSTEM;
+		return STATUS_SYSTEM;
 	}
 	rc = start_load(s);
 	/* From here on no signal can end us by accident; what comes early is heard when the loop runs. */
@@ -347,7 +347,7 @@ int supervisor_run(const struct supervisor_options *options)
 	int status;
 
 	if (!s)
-		return EXIT_SYSTEM;
+		return STATUS_SYSTEM;
 	s->options = options;
 	snprintf(s->self, sizeof s->self, "%s", options->self);
 	if (options->policy) {
@@ -368,7 +368,7 @@ int supervisor_check_state(int state_fd)
 	int rc;
 
 	if (!s)
-		return EXIT_SYSTEM;
+		return STATUS_SYSTEM;
 	rc = upgrade_load(s, state_fd, &problem);
 	if (rc < 0)
 		log_early("clusterd " CLUSTERD_VERSION ": %s", problem);
@@ -376,5 +376,5 @@ int supervisor_check_state(int state_fd)
 		upgrade_agree(state_fd);
 	state_forget(s);
 	free(s);
-	return rc < 0 ? EXIT_SYSTEM : 0;
+	return rc < 0 ? STATUS_SYSTEM : 0;
 }

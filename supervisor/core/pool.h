@@ -45,6 +45,19 @@ enum {
 	UNKILLABLE_TRIES = 3,    /* reports after which a stopping cluster leaves it behind */
 };
 
+/* Exit status of clusterd: clusterd(8), EXIT STATUS; as in sysexits(3). The core gives four of them. */
+enum {
+	STATUS_GAVE_UP = 69,
+	STATUS_BUG = 70,
+	STATUS_SYSTEM = 71,
+	STATUS_LEFT_BEHIND = STATUS_SYSTEM, /* processes that survive SIGKILL */
+	STATUS_SOCKET = 73,
+	STATUS_NOT_PERMITTED = 77,
+	STATUS_POLICY = 78,
+	STATUS_NOT_EXECUTABLE = 126,
+	STATUS_NOT_FOUND = 127,
+};
+
 /* ---- what happens ---- */
 
 enum event_what {
@@ -208,7 +221,7 @@ struct action {
 	uint32_t cookie;
 	uint32_t generation;
 	int signal;
-	int status; /* ACT_EXIT: exit status of clusterd, 0, 69, 71, 126 or 127: clusterd(8) */
+	int status; /* ACT_EXIT: 0 or STATUS_… */
 	bool group;
 	bool cont;
 	bool on;

@@ -14,13 +14,6 @@
 #include "supervisor/core/pool.h"
 #include "supervisor/core/slot.h"
 
-enum {
-	STATUS_GAVE_UP = 69,
-	STATUS_LEFT_BEHIND = 71,
-	STATUS_NOT_EXECUTABLE = 126,
-	STATUS_NOT_FOUND = 127,
-};
-
 /* ---- instances ---- */
 
 enum role { ROLE_CURRENT, ROLE_NEXT, ROLE_OLD, ROLES };
