@@ -25,6 +25,7 @@ enum {
 	ENV_MAX = 256,
 	BURST_MAX = 64,           /* = max of [restart] burst */
 	CLUSTER_BURST_MAX = 1024, /* = max of [restart] cluster_burst */
+	WORKERS_MAX = 16384,      /* = max of [cluster] workers */
 };
 
 enum restart_when { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_ON_ABNORMAL, RESTART_NEVER };

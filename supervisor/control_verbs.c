@@ -6,8 +6,6 @@
 #include "supervisor/control_internal.h"
 #include "supervisor/log.h"
 
-enum { SCALE_MAX = 16384 }; /* = max of [cluster] workers */
-
 /* The work goes on; whoever did not want to wait is done. */
 static void begun(struct client *client)
 {
@@ -47,14 +45,14 @@ static void serve_scale(struct client *client)
 	uint32_t count;
 
 	sup_look(s, &view);
-	if (!proto_count(client->request.words[0], view.pool.wanted, SCALE_MAX, &count)) {
+	if (!proto_count(client->request.words[0], view.pool.wanted, WORKERS_MAX, &count)) {
 		char problem[CONTROL_PROBLEM_MAX];
 
 		snprintf(
 		    problem, sizeof problem,
 		    "the number of workers is given as N, +N or -N and must then be 0 (paused) to "
 		    "%d; it is %" PRIu32 " now",
-		    SCALE_MAX, view.pool.wanted);
+		    WORKERS_MAX, view.pool.wanted);
 		client_fail(client, CODE_USAGE, problem);
 		return;
 	}

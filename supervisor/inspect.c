@@ -256,6 +256,8 @@ void sup_request(struct supervisor *s, const struct event *event)
 	sup_feed(s, event);
 }
 
+_Static_assert(WORKERS_MAX == 16384, "a text says 16384");
+
 static int scale(struct supervisor *s, uint32_t count, bool keep, const char *by, const char **failed)
 {
 	struct pool_view view;
@@ -266,7 +268,7 @@ static int scale(struct supervisor *s, uint32_t count, bool keep, const char *by
 		return -ECANCELED;
 	pool_view(s->pool, &view);
 	*failed = "more workers than 16384";
-	if (count > SLOTS_LIMIT)
+	if (count > WORKERS_MAX)
 		return -EINVAL;
 	*failed = STEER_NO_ROOM;
 	if (count > view.wanted && count > steer_room(s))

@@ -67,7 +67,6 @@ enum {
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
 	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
 	PROBE_WORKERS_MAX = 1024, /* they have 4096 seats, and the next number has too many (steer_seats) */
-	SLOTS_LIMIT = 16384,     /* = max of cluster.workers */
 	ENDS_CHUNK = 25,         /* records of a death history that are allocated together */
 	ENDS_CHUNKS = ENDS_MAX / ENDS_CHUNK,
 	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */

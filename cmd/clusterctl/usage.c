@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "cmd/clusterctl/ctl.h"
+#include "config/policy.h"
 #include "config/signals.h"
 #include "supervisor/core/proto.h"
-
-enum { WORKERS_MAX = 16384 }; /* = max of [cluster] workers */
 
 static bool is_state(const char *word)
 {

@@ -20,7 +20,7 @@ enum {
 	MAGIC_SIZE = 8,
 	HEAD_SIZE = MAGIC_SIZE + 4 + 4 + 8 + 8 + 4 + 4,
 	CHECKED_FROM = HEAD_SIZE - 8, /* the checksum covers the counts and all records */
-	SLOTS_LIMIT = 1 << 20,
+	SLOTS_LIMIT = 1 << 20, /* what no state of ours comes near */
 };
 
 static const char magic[MAGIC_SIZE + 1] = "CLDPOOL\n";

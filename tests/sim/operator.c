@@ -196,7 +196,7 @@ static void deed_resize(struct world *world)
 {
 	struct pool *old = world->pool;
 
-	if (world->slots_max + 2 >= WORKERS_MAX || world->instances_max > PROCESSES_MAX / 2)
+	if (world->slots_max + 2 >= WORLD_WORKERS_MAX || world->instances_max > PROCESSES_MAX / 2)
 		return;
 	deed_forget_twin(world);
 	memset(&world->seen[world->slots_max], 0, 2 * sizeof(world->seen[0]));

@@ -37,7 +37,7 @@ static int parse(int argc, char **argv, struct options *options)
 			return -1;
 		*known[k].value = strtoull(argv[n + 1], NULL, 10);
 	}
-	return options->workers + 64 <= WORKERS_MAX ? 0 : -1;
+	return options->workers + 64 <= WORLD_WORKERS_MAX ? 0 : -1;
 }
 
 static double seconds(void)
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 
 	if (parse(argc, argv, &options) < 0) {
 		fprintf(stderr, "usage: sim [--seed N] [--events N] [--workers N (at most %d)] [--start MS]\n",
-			WORKERS_MAX - 64);
+			WORLD_WORKERS_MAX - 64);
 		return 64;
 	}
 	world = world_create();

@@ -16,10 +16,10 @@
 #include "supervisor/core/pool.h"
 
 enum {
-	WORKERS_MAX = 1024,
-	PROCESSES_MAX = 8 * WORKERS_MAX,
+	WORLD_WORKERS_MAX = 1024,
+	PROCESSES_MAX = 8 * WORLD_WORKERS_MAX,
 	COMING_MAX = 8 * PROCESSES_MAX,
-	TOUCHED_MAX = WORKERS_MAX,
+	TOUCHED_MAX = WORLD_WORKERS_MAX,
 	LAST_EVENTS = 40,
 	POLICIES = 4,
 };
@@ -77,7 +77,7 @@ struct world {
 	const struct event *event;
 	uint32_t touched_count;
 	uint32_t touched[TOUCHED_MAX];
-	struct seen seen[WORKERS_MAX];
+	struct seen seen[WORLD_WORKERS_MAX];
 	struct process processes[PROCESSES_MAX]; /* by cookie, modulo */
 	uint32_t coming_count;
 	struct coming coming[COMING_MAX];

@@ -173,6 +173,14 @@ START_TEST(range_is_told_in_the_form_of_the_key)
 }
 END_TEST
 
+START_TEST(limits_are_those_of_the_table)
+{
+	ck_assert_int_eq(key_find("cluster.workers")->max, WORKERS_MAX);
+	ck_assert_int_eq(key_find("restart.burst")->max, BURST_MAX);
+	ck_assert_int_eq(key_find("restart.cluster_burst")->max, CLUSTER_BURST_MAX);
+}
+END_TEST
+
 START_TEST(every_fallback_parses)
 {
 	_Alignas(max_align_t) static char field[sizeof(struct words)];
@@ -427,6 +435,7 @@ static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, value_is_read_and_written, 0, COUNT(rows));
 	tcase_add_test(tests, range_is_told_in_the_form_of_the_key);
+	tcase_add_test(tests, limits_are_those_of_the_table);
 	tcase_add_test(tests, every_fallback_parses);
 	tcase_add_test(tests, defaults_leave_nothing_behind);
 	tcase_add_loop_test(tests, words_stand_for_their_values, 0, COUNT(choices));
