@@ -2,13 +2,16 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
+enum { DIGITS_MIN = 15, DIGITS_MAX = 17 }; /* what 19.99 keeps, what 0.1 + 0.2 needs */
+
 /*
- * The parser and the writer both recurse, so the depth is checked before either
- * runs. Brackets inside strings do not count; whether they match is the parser's
+ * The parser, digits_of() and the writer recurse, so the depth is checked before any
+ * of them runs. Brackets inside strings do not count; whether they match is the parser's
  * business.
  */
 static bool too_deep(const char *text, size_t size)
@@ -52,6 +55,41 @@ static const char *reason(enum json_error_code code)
 	return "syntax error";
 }
 
+/* The fewest digits that read back as this very number: every double has one of at most 17. */
+static int digits_of_number(double number)
+{
+	char text[32];
+	int digits;
+
+	for (digits = DIGITS_MIN; digits < DIGITS_MAX; digits++) {
+		snprintf(text, sizeof text, "%.*g", digits, number);
+		if (strtod(text, NULL) == number)
+			break;
+	}
+	return digits;
+}
+
+/* The same for all numbers in it: jansson writes a whole document in one precision. */
+static int digits_of(json_t *value)
+{
+	int digits = json_is_real(value) ? digits_of_number(json_real_value(value)) : DIGITS_MIN;
+	const char *key;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(value, i, item) {
+		int needed = digits < DIGITS_MAX ? digits_of(item) : digits;
+
+		digits = needed > digits ? needed : digits;
+	}
+	json_object_foreach(value, key, item) {
+		int needed = digits < DIGITS_MAX ? digits_of(item) : digits;
+
+		digits = needed > digits ? needed : digits;
+	}
+	return digits;
+}
+
 static int append(const char *text, size_t size, void *out)
 {
 	buffer_append(out, text, size);
@@ -85,7 +123,9 @@ unsigned json_echo(const char *text, size_t size, struct buffer *out,
 			 error.line, error.column, reason(json_error_code(&error)));
 		return 400;
 	}
-	failed = json_dump_callback(document, append, out, JSON_COMPACT | JSON_ENCODE_ANY);
+	failed = json_dump_callback(document, append, out,
+				    JSON_COMPACT | JSON_ENCODE_ANY |
+					(size_t)JSON_REAL_PRECISION(digits_of(document)));
 	json_decref(document);
 	if (failed || out->failed) {
 		snprintf(complaint, JSON_COMPLAINT_MAX, "out of memory");
