@@ -55,7 +55,7 @@ static void serve_wait_scale(struct client *client)
 	}
 	if (!wait_begin(client, WAIT_SCALE))
 		return;
-	client->wait.count = count;
+	wait_scale(client, count);
 	wait_check(client);
 }
 

@@ -71,6 +71,7 @@ enum wait_what {
 struct wait {
 	enum wait_what what;
 	uint32_t slot, roll, count;
+	uint32_t given_up;    /* slots that were, when count was asked for */
 	uint32_t failed_slot; /* where a roll failed, or ALL_SLOTS; not on its way back */
 	uint32_t skipped;     /* steps left out since the last one that was told */
 	bool back;
@@ -187,6 +188,7 @@ void serve_logs(struct client *client);
 /* control_wait.c */
 bool wait_begin(struct client *client, enum wait_what what); /* false: refused and answered */
 void wait_join(struct client *client, const struct pool_view *pool); /* the roll under way */
+void wait_scale(struct client *client, uint32_t count); /* which is wanted already */
 void wait_report(struct client *client, const struct report *report);
 void wait_check(struct client *client); /* has it come? */
 void wait_roll_ended(struct client *client, const struct report *report); /* the verdict */

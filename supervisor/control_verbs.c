@@ -58,11 +58,12 @@ static void serve_scale(struct client *client)
 	}
 	if (!wait_begin(client, WAIT_SCALE))
 		return;
-	client->wait.count = count;
-	if (sup_scale(s, count, "clusterctl", &failed) < 0)
+	if (sup_scale(s, count, "clusterctl", &failed) < 0) {
 		client_fail(client, CODE_FAILED, failed);
-	else
-		begun(client);
+		return;
+	}
+	wait_scale(client, count);
+	begun(client);
 }
 
 void put_note(void *context, const char *line)
@@ -182,8 +183,7 @@ static void serve_reload(struct client *client)
 	if (!dry_run && roll == 0 && after.pool.roll)
 		join(client, &after.pool);
 	else if (roll == 0 && after.pool.wanted != before.pool.wanted) {
-		client->wait.what = WAIT_SCALE;
-		client->wait.count = after.pool.wanted;
+		wait_scale(client, after.pool.wanted);
 		begun(client);
 	} else if (client->busy && roll == 0)
 		client_ok(client);

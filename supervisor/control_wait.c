@@ -322,9 +322,27 @@ static bool is_filled_again(struct supervisor *s, const struct pool_view *pool, 
 	return !pool->stopping && slot < pool->wanted && sup_slot(s, slot, &view) && view.slot.state != SLOT_DRAINED;
 }
 
+static uint32_t given_up(struct supervisor *s, uint32_t wanted)
+{
+	uint32_t count = 0;
+
+	for (uint32_t slot = 0; slot < wanted; slot++)
+		count += is_given_up(s, slot);
+	return count;
+}
+
+/* What was given up before is not what was asked for. */
+void wait_scale(struct client *client, uint32_t count)
+{
+	client->wait.what = WAIT_SCALE;
+	client->wait.count = count;
+	client->wait.given_up = given_up(client->control->s, count);
+}
+
 static void check_scale(struct client *client, const struct pool_view *pool)
 {
 	struct supervisor *s = client->control->s;
+	uint32_t given = given_up(s, pool->wanted);
 
 	if (pool->wanted != client->wait.count) {
 		client_fail(client, CODE_FAILED, "another request changed the number of workers");
@@ -333,16 +351,10 @@ static void check_scale(struct client *client, const struct pool_view *pool)
 	for (uint32_t i = pool->wanted; i < pool->slots_max; i++)
 		if (!is_empty(s, i))
 			return;
-	if (pool->ready >= pool->wanted) {
+	if (given > client->wait.given_up)
+		client_fail(client, CODE_FAILED, "a slot does not get ready; see: clusterctl status");
+	else if (pool->ready + given >= pool->wanted)
 		verdict(client);
-		return;
-	}
-	for (uint32_t i = 0; i < pool->wanted; i++) {
-		if (is_given_up(s, i)) {
-			client_fail(client, CODE_FAILED, "a slot does not get ready; see: clusterctl status");
-			return;
-		}
-	}
 }
 
 static bool is_ready(struct supervisor *s, uint32_t slot)

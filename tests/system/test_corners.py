@@ -323,6 +323,21 @@ class Corners(harness.TestCase):
         self.assertTrue(c.ctl("reset").endswith("reset: done; 2 of 2 ready\n"))
         self.assertEqual(c.ctl("reset"), "reset: done; 2 of 2 ready\n")
 
+    def test_scale_waits_for_what_it_has_started(self):
+        """Not for a slot that was given up before: that is not what was asked for."""
+        folder = self.scratch()
+        c = self.cluster("/bin/sh", "-c", f'[ -e {folder}/$CLUSTERD_SLOT ] && exit 3; exec {harness.PROBE} ready',
+                         policy="[cluster]\nworkers = 2\n[ready]\nwhen = notify\n[exit 3]\naction = retire\n")
+        c.ready(2)
+        c.announce("worker.exit", "slot.give_up")
+        (folder / "0").touch()
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("worker.exit", action="retire")
+        self.assertRegex(c.ctl("scale", "+1"), r"^  slot 2  \d+ ready after .*\nscale: done; 2 of 3 ready\n$")
+        self.assertTrue(c.ctl("scale", "2").endswith("\nscale: done; 1 of 2 ready\n"))
+        (folder / "2").touch()
+        self.assertIn("a slot does not get ready", self.refused(c, "scale", "3"))
+
     def test_a_slot_that_is_not_in_use_is_called_so(self):
         c = self.cluster(harness.PROBE, "ready", policy="[cluster]\nworkers = 3\n[ready]\nwhen = notify\n")
         c.ready(3)
