@@ -73,8 +73,6 @@ void explain_end(const struct end_record *end, char *buffer, size_t size)
 static const char *asked_words(int cause)
 {
 	switch (cause) {
-	case END_RSS: return "[recycle] max_rss was passed";
-	case END_LIFETIME: return "[recycle] max_lifetime was reached";
 	case END_ROLL: return "it was replaced by a roll or a restart";
 	case END_SCALE: return "the cluster was scaled down";
 	case END_DRAIN: return "the slot was drained";
@@ -82,6 +80,31 @@ static const char *asked_words(int cause)
 	case END_STOP: return "the cluster stops";
 	default: return "clusterd ended it";
 	}
+}
+
+/* Without its limit if that is not known any more. */
+static void say_recycle(struct text *text, const struct policy *p, const struct end_record *end)
+{
+	char limit[BRIEF_TEXT_MAX] = "", most[BRIEF_TEXT_MAX];
+
+	if (end->cause == END_LIFETIME) {
+		if (p)
+			brief_duration(p->recycle_max_lifetime, limit);
+		say(text, "[recycle] max_lifetime%s%s, less its jitter, was reached", p ? " " : "", limit);
+		return;
+	}
+	if (p)
+		brief_size(p->recycle_max_rss / 1024, limit);
+	say(text, "[recycle] max_rss%s%s was passed (%s at the most)", p ? " " : "", limit,
+	    brief_size(end->max_rss_kb, most));
+}
+
+static void say_asked(struct text *text, const struct policy *p, const struct end_record *end)
+{
+	if (end->cause == END_RSS || end->cause == END_LIFETIME)
+		say_recycle(text, p, end);
+	else
+		say(text, "%s", asked_words(end->cause));
 }
 
 static const char *word_of(const struct type *type, int value)
@@ -157,7 +180,7 @@ static void say_reason(struct text *text, const struct policy *p, const struct e
 	char stable[BRIEF_TEXT_MAX];
 
 	switch ((enum why)end->why) {
-	case WHY_ASKED: say(text, "%s", asked_words(end->cause)); break;
+	case WHY_ASKED: say_asked(text, p, end); break;
 	case WHY_STABLE:
 		say(text, "it had lived at least [restart] stable %s",
 		    brief_duration(p->restart_stable, stable));

@@ -441,6 +441,8 @@ class RowG(harness.TestCase):
         self.assertEqual(stop.why, "rss")
         self.assertIn(recycled.pid, (fat, c.all("worker.start", slot=1)[0].pid))
         c.wait_event("worker.exit", pid=recycled.pid, asked=True)
+        self.assertRegex(c.ctl("why", str(recycled.slot)),
+                         r"; \[recycle\] max_rss 40M was passed \([67]\dM at the most\), so nothing had to follow\n")
 
     def test_a_limit_below_what_the_program_needs(self):
         """Replaced once in restart.stable, the figures in each line, and one warning."""
