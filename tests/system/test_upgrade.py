@@ -318,6 +318,7 @@ exec {"%s"} $0, @ARGV;
             inode = os.stat(f"{c.folder}/control.sock").st_ino
             out = c.ctl("upgrade")
             self.assertIn("upgrade", out)
+            self.assertEqual(s.makefile().read(), '{"v":1,"kind":"reconnect","begun":false}\n')
             self.assertEqual(os.stat(f"{c.folder}/control.sock").st_ino, inode)
         for _ in range(10):
             c.kill(signal.SIGUSR2)
