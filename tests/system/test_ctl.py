@@ -44,6 +44,9 @@ GOLDEN = {
     "config": {"text": str},
     "metrics": {"text": str},
     "progress": {"what": str, "ms": int},
+    "event": {"time": str, "level": str, "event": str, "name": str},
+    "output": {"slot": int, "stream": str, "text": str},
+    "note": {"text": str},
 }
 
 
@@ -184,12 +187,12 @@ class Ctl(harness.TestCase):
         os.unlink(path)
 
     def test_json_schema(self):
-        c = self.quick()
+        c = self.quick(policy="[log]\noutput = capture\n")
         c.ctl("kill", "1")
         c.ctl("wait", "ready")
         lines = []
         for words in (("status",), ("ends",), ("why", "1"), ("version",), ("config",), ("metrics",),
-                      ("restart", "0")):
+                      ("restart", "0"), ("events",), ("logs",), ("reload",)):
             answer = [json.loads(line) for line in c.ctl("--json", *words).splitlines()]
             self.assertTrue(all(line["v"] == 1 for line in answer))
             self.assertEqual([line for line in answer if line.get("done")], answer[-1:])
