@@ -224,6 +224,15 @@ static const char *given(bool narrowed, bool lost)
 	return lost ? "gets our socket, but not all of its options" : "gets our socket";
 }
 
+static void tell_deaf(struct adoption *a)
+{
+	if (!a->s->adopt_deaf)
+		sup_note(a->s, LOG_LEVEL_WARN, "adopt: worker %u waited for connections (epoll) before it bound, and "
+		         "will hear of none: let clusterd have CAP_SYS_PTRACE, or let it listen on fd 3, and leave "
+		         "out adopt", a->slot);
+	a->s->adopt_deaf = true;
+}
+
 /* Called for a bind that a listener of ours covers. */
 static void give(struct adoption *a, struct adopt_request *request, struct sock *of)
 {
@@ -259,6 +268,8 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	if (adopts_path(sock))
 		adopt_link_publish(s, sock);
 	tell(a, request, given(narrowed, lost));
+	if (request->deaf)
+		tell_deaf(a);
 }
 
 /* Any other error is one of the program's own, and the kernel will tell it. */

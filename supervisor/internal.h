@@ -261,6 +261,7 @@ struct supervisor {
 
 	struct adoption *adoptions;
 	bool adopt_blind;     /* it was said that binds can not be read */
+	bool adopt_deaf;      /* it was said that one will not hear of connections */
 	bool adopt_missed;    /* it was said that binds may not be seen */
 	bool adopt_keeps_setuid; /* the filter needs no no_new_privs here */
 	struct trial *trial;  /* of an upgrade, or NULL */

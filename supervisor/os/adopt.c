@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "supervisor/os/adopt_epoll.h"
 #include "supervisor/os/adopt_option.h"
 #include "supervisor/os/adopt_peer.h"
 #include "supervisor/os/closer.h"
@@ -116,7 +117,7 @@ static int raise_nonblock(int fd, const char **failed)
 }
 
 /* ADDFD with FLAG_SEND would make bind return the fd number instead of 0; so two steps. */
-int adopt_replace(int notify_fd, const struct adopt_request *request, int socket_fd,
+int adopt_replace(int notify_fd, struct adopt_request *request, int socket_fd,
 		  const char **ret_lost, const char **failed)
 {
 	struct seccomp_notif_addfd over = {
@@ -134,6 +135,7 @@ int adopt_replace(int notify_fd, const struct adopt_request *request, int socket
 	*failed = "ioctl(NOTIF_ADDFD)";
 	if (sys_ioctl(notify_fd, SECCOMP_IOCTL_NOTIF_ADDFD, &over) < 0)
 		return -errno;
+	request->deaf = !adopt_epoll_join(request, socket_fd);
 	error = answer(notify_fd, request->id, 0, 0, failed);
 	if (error == 0)
 		*ret_lost = lost;

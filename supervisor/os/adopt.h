@@ -17,7 +17,6 @@
  *
  * Not seen: binds of io_uring, of 32-bit programs on a 64-bit kernel (they run unhindered), and
  * where the runtime has a notifying filter of its own (-EBUSY: the kernel allows one a process).
- * A program that puts its socket in an epoll set before it binds never hears of ours.
  * It is no security boundary: a call that goes on is read again by the kernel.
  *
  * Source  seccomp(2), seccomp_unotify(2), pidfd_getfd(2). Linux 5.9 (ADDFD); x86-64 and aarch64.
@@ -79,6 +78,15 @@ struct adopt_option {
 	unsigned char value[ADOPT_OPTION_SIZE];
 };
 
+enum { ADOPT_EPOLLS_MAX = 4 };
+
+/* An epoll set in which the worker's socket is already. */
+struct adopt_epoll {
+	int fd; /* the worker's number */
+	uint32_t events;
+	uint64_t data;
+};
+
 /* A call that waits for our answer. A plain value; no fd in it. */
 struct adopt_request {
 	/* Set by adopt_receive(). */
@@ -105,6 +113,11 @@ struct adopt_request {
 			       are true; else v6only is net.ipv6.bindv6only and there are none */
 	unsigned options;
 	struct adopt_option option[ADOPT_OPTIONS_MAX];
+	unsigned epolls; /* of a bind */
+	struct adopt_epoll epoll[ADOPT_EPOLLS_MAX];
+
+	bool deaf; /* set by adopt_replace(): an epoll set could not be told of our socket, so the worker
+		      will not hear of connections */
 };
 
 /*
@@ -123,12 +136,13 @@ int adopt_look(int notify_fd, struct adopt_request *request, const char **failed
 /*
  * Copies the options onto socket_fd where they differ, raises O_NONBLOCK if the worker's fd has it
  * (never clears it: the socket may be shared, and its users hang or spin if it changes), puts the
- * socket over the worker's fd and answers 0. socket_fd stays the caller's. *ret_lost is NULL or
- * the name of an option that could not be carried over ("TCP_CONGESTION").
+ * socket over the worker's fd and into the epoll sets that had its own, and answers 0. socket_fd
+ * stays the caller's. *ret_lost is NULL or the name of an option that could not be carried over
+ * ("TCP_CONGESTION").
  *
  * On error nothing was answered: adopt_answer() the errno. -ENOENT: the caller is gone.
  */
-int adopt_replace(int notify_fd, const struct adopt_request *request, int socket_fd,
+int adopt_replace(int notify_fd, struct adopt_request *request, int socket_fd,
 		  const char **ret_lost, const char **failed);
 
 /* Lets the call run as it is; makes it fail, without running, with errno `error` (a positive

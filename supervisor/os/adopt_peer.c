@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "supervisor/os/adopt_epoll.h"
 #include "supervisor/os/adopt_option.h"
 #include "supervisor/os/closer.h"
 #include "supervisor/os/proc.h"
@@ -52,14 +53,14 @@ static pid_t process_of(pid_t tid)
 	return pid > 0 ? (pid_t)pid : tid;
 }
 
-/* A duplicate of the worker's fd, or -1. Before Linux 6.9 a pidfd is for a process only. */
-static int duplicate(const struct adopt_request *request)
+/* Before Linux 6.9 a pidfd is for a process only. */
+int adopt_peer_fd(const struct adopt_request *request, int fd)
 {
 	scoped_fd pidfd = sys_pidfd_open(request->tid, PIDFD_THREAD);
 
 	if (pidfd < 0)
 		pidfd = sys_pidfd_open(request->pid, 0);
-	return pidfd < 0 ? -1 : sys_pidfd_getfd(pidfd, request->fd, 0);
+	return pidfd < 0 ? -1 : sys_pidfd_getfd(pidfd, fd, 0);
 }
 
 static int option(int fd, int level, int name)
@@ -145,7 +146,9 @@ void adopt_peer_look(struct adopt_request *request)
 		return;
 	if (is_socket > 0)
 		request->inode = inode;
-	fd = duplicate(request);
+	if (is_socket > 0 && request->call == ADOPT_BIND)
+		adopt_epoll_look(request);
+	fd = adopt_peer_fd(request, request->fd);
 	if (fd < 0) {
 		look_outside(request, path);
 		return;

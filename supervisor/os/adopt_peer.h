@@ -13,6 +13,9 @@
  */
 void adopt_peer_look(struct adopt_request *request);
 
+/* A duplicate of an fd of the caller's, or -1. */
+int adopt_peer_fd(const struct adopt_request *request, int fd);
+
 /* Copies the socket address at `at` in the caller's memory. Sets address and length, or error. */
 void adopt_peer_address(struct adopt_request *request, uint64_t at, uint64_t length);
 

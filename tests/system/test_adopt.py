@@ -20,9 +20,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 POLICY = "[restart]\ndelay = 50ms\n[stop]\ntimeout = 5s\n"
 EVEN = "round-robin" if clients.has_bpf() else "hash"
 
-# The number of process_vm_readv(2), and a filter that makes it fail before the program is executed.
-VM_READV = {"x86_64": 310, "aarch64": 270}
-FORBIDS_THE_LOOK = """
+# Numbers of system calls, and a filter that makes one fail before the program is executed.
+VM_READV, PIDFD_GETFD = {"x86_64": 310, "aarch64": 270}, 438
+FORBIDS = """
 import ctypes, os, struct, sys
 code = b"".join(struct.pack("=HBBI", *line) for line in (
     (0x20, 0, 0, 0), (0x15, 0, 1, int(sys.argv[1])), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)))
@@ -88,6 +88,27 @@ attacker.start()
 attacker.join(5)
 open("done", "w").close()
 signal.pause()
+"""
+
+# Boost.Asio and others put their socket into an epoll set before they bind it.
+EARLY = """
+import os, select, socket, sys
+s = socket.socket()
+s.setblocking(False)
+waits = select.epoll()
+waits.register(s, select.EPOLLIN | select.EPOLLET)
+s.bind(("127.0.0.1", int(sys.argv[1])))
+s.listen(100)
+while True:
+    waits.poll()
+    while True:
+        try: c, _ = s.accept()
+        except BlockingIOError: break
+        with c:
+            c.setblocking(True)
+            c.recv(4096)
+            body = str(os.getpid()).encode()
+            c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s" % (len(body), body))
 """
 
 GO = """
@@ -184,6 +205,18 @@ time.sleep(1000)
         c = self.start(*python(form="prefork"), workers=2)
         bodies, _ = clients.answers(clients.queue(c.port, 100))
         self.assertEqual(len(bodies), 100)
+
+    def test_who_waits_before_it_binds(self):
+        self.even(self.start(sys.executable, "-c", EARLY, "%{port}"))
+
+    def test_who_waits_before_it_binds_and_can_not_be_helped(self):
+        """Docker's default: pidfd_getfd(2) says EPERM."""
+        c = self.cluster(sys.executable, "-c", EARLY, "%{port}", flags=("-a", "-n", 2), policy=POLICY,
+                         prefix=(sys.executable, "-c", FORBIDS, str(PIDFD_GETFD)))
+        c.announce("note")
+        c.ready(2)
+        (note,) = [e.text for e in c.all("note") if "adopt" in e.text]
+        self.assertRegex(note, "will hear of none: .*CAP_SYS_PTRACE.*fd 3")
 
     def test_the_app_alone(self):
         c = self.cluster(harness.APP, policy=POLICY, flags=("-a", "-n", 2), env={})
@@ -307,7 +340,7 @@ time.sleep(1000)
     def test_a_filter_that_forbids_the_look_is_said_clearly(self):
         """Docker 20.10's default: of the same user, and yet process_vm_readv(2) says EPERM."""
         c = self.cluster(*python(), flags=("-a", "-n", 1), policy=POLICY,
-                         prefix=(sys.executable, "-c", FORBIDS_THE_LOOK, str(VM_READV[platform.machine()])))
+                         prefix=(sys.executable, "-c", FORBIDS, str(VM_READV[platform.machine()])))
         c.announce("note", "worker.exit", "give_up", "stop")
         c.expected_status = 69
         c.wait_event("stop")

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -215,6 +216,26 @@ static int options_then_serve(void)
 	return 0;
 }
 
+/* As Boost.Asio does it. */
+static int waits_before_it_binds(void)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = 0x0123456789abcdef };
+	struct sockaddr_in in = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int set = epoll_create1(0), client;
+
+	NEED(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+	NEED(bind(fd, (void *)&in, sizeof(in)) == 0);
+	NEED(listen(fd, 7) == 0);
+	while (epoll_wait(set, &event, 1, WAIT_MS) == 1 && event.events != EPOLLIN)
+		continue; /* EPOLLHUP: of the one that was not bound yet */
+	NEED(event.data.u64 == 0x0123456789abcdef);
+	client = accept(fd, NULL, NULL);
+	NEED(write(client, "hello", 5) == 5 && close(client) == 0);
+	NEED(epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL) == 0);
+	return 0;
+}
+
 static int others(void)
 {
 	struct sockaddr_nl nl = { .nl_family = AF_NETLINK };
@@ -363,6 +384,30 @@ START_TEST(worker_serves_on_our_socket)
 	ck_assert(adopt_same_socket(&r, ours));
 	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), 0);
 	ck_assert_int_eq(adopt_receive(w.notify, &r, &failed), -EAGAIN);
+	hear("", "hello");
+	ck_assert_int_eq(next(&w, &r), -EPIPE);
+	ck_assert_int_eq(exit_of(&w), 0);
+	close(ours);
+}
+END_TEST
+
+START_TEST(who_waits_before_it_binds_hears_of_ours)
+{
+	struct worker w;
+	struct adopt_request r;
+	const char *lost;
+	int ours;
+
+	conditions[_i]();
+	ours = our_listener(AF_INET);
+	w = start(&plain, waits_before_it_binds);
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_uint_eq(r.epolls, 1);
+	ck_assert_int_eq(adopt_replace(w.notify, &r, ours, &lost, &failed), 0);
+	ck_assert(!r.deaf);
+	expect(&w, ADOPT_LISTEN, &r);
+	ck_assert_uint_eq(r.epolls, 0);
+	ck_assert_int_eq(adopt_answer(w.notify, &r, 0, &failed), 0);
 	hear("", "hello");
 	ck_assert_int_eq(next(&w, &r), -EPIPE);
 	ck_assert_int_eq(exit_of(&w), 0);
@@ -730,6 +775,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, worker_serves_on_our_socket, 0, COUNT(conditions));
+	tcase_add_loop_test(tests, who_waits_before_it_binds_hears_of_ours, 0, COUNT(conditions));
 	tcase_add_test(tests, type_is_known_without_getfd);
 	tcase_add_loop_test(tests, unrelated_binds_go_through, 0, 2);
 	tcase_add_test(tests, thread_is_traced_to_its_process);
