@@ -91,7 +91,7 @@ static int start_pidfile(struct supervisor *s)
 		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: held by process %d, which is running",
 		         path, (int)owner);
 	else
-		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: %s: %s", path, failed, strerror(-rc));
+		sup_note(s, LOG_LEVEL_ERROR, "pid file %s: %s: %s", path, failed, pidfile_reason(rc));
 	return rc == -EWOULDBLOCK ? STATUS_SOCKET : status_of(rc, STATUS_SYSTEM);
 }
 

@@ -13,6 +13,7 @@
 #include "supervisor/os/cpus.h"
 #include "supervisor/os/filelimit.h"
 #include "supervisor/os/folder.h"
+#include "supervisor/os/pidfile.h"
 
 static void verify_folder(struct verifier *v, const struct origin *origin, const char *what,
 			  const char *path)
@@ -41,6 +42,23 @@ static void verify_file(struct verifier *v, const char *key, const char *what, c
 		verify_complain(v, verify_origin(v, key), "%s: %s%.200s: %s%s", what,
 				strcmp(looked, path) == 0 ? "" : "the folder ", looked, strerror(error),
 				error == ENOENT ? "; create it, it is not made" : "");
+}
+
+static void verify_pid_file(struct verifier *v, const char *path)
+{
+	struct stat status;
+	int error = 0;
+
+	verify_file(v, "supervisor.pid_file", "[supervisor] pid_file", path);
+	if (!path[0] || lstat(path, &status) < 0 || S_ISDIR(status.st_mode))
+		return;
+	if (!S_ISREG(status.st_mode))
+		error = S_ISLNK(status.st_mode) ? -ELOOP : -EINVAL;
+	else if (status.st_nlink > 1)
+		error = -EMLINK;
+	if (error != 0)
+		verify_complain(v, verify_origin(v, "supervisor.pid_file"), "[supervisor] pid_file %.200s: %s", path,
+				pidfile_reason(error));
 }
 
 /* Its folder is made, but not the one that is in. */
@@ -92,7 +110,7 @@ void verify_sockets(struct verifier *v)
 	verify_file(v, "log.file", "[log] file", policy->log_file);
 	if (lstat(policy->log_file, &status) == 0 && S_ISLNK(status.st_mode))
 		verify_complain(v, verify_origin(v, "log.file"), "[log] file %.200s: %s", policy->log_file, log_error(-ELOOP));
-	verify_file(v, "supervisor.pid_file", "[supervisor] pid_file", policy->supervisor_pid_file);
+	verify_pid_file(v, policy->supervisor_pid_file);
 }
 
 /* Tried, not computed; and undone, since the workers get the limits that clusterd was started with. */

@@ -21,7 +21,7 @@ static int open_plain(const char *path, mode_t mode, struct stat *info, int *ret
 	*failed = "fstat";
 	if (sys_fstat(fd, info) < 0)
 		return -errno;
-	*failed = "not a plain file";
+	*failed = "open";
 	if (!S_ISREG(info->st_mode))
 		return -EINVAL;
 	if (info->st_nlink > 1)
@@ -96,6 +96,16 @@ int pidfile_lock(const char *path, mode_t mode, struct pidfile *ret, pid_t *ret_
 	for (int i = 0; i < 10 && error == -ESTALE; i++)
 		error = try_lock(path, mode, ret, ret_owner, failed);
 	return error;
+}
+
+const char *pidfile_reason(int error)
+{
+	switch (error) {
+	case -ELOOP: return "it is a symbolic link, which is not followed";
+	case -EMLINK: return "it has a second name, a hard link";
+	case -EINVAL: return "it is no plain file";
+	default: return strerror(-error);
+	}
 }
 
 int pidfile_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const char **failed)

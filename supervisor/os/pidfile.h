@@ -21,7 +21,10 @@ struct pidfile {
  * -ELOOP, -EMLINK, -EISDIR, -EINVAL: not a plain file of one name. */
 int pidfile_open(const char *path, struct pidfile *ret, pid_t *ret_owner, const char **failed);
 
-/* The same for another kind of file: it is made with this mode if it is missing, locked, and left as
+/* Why it is none, from -errno: a sentence where the kernel's word would puzzle. */
+const char *pidfile_reason(int error);
+
+/* As pidfile_open() for another kind of file: it is made with this mode if it is missing, locked, and left as
  * it is. *ret_owner: the number it begins with, if any. */
 int pidfile_lock(const char *path, mode_t mode, struct pidfile *ret, pid_t *ret_owner,
 		 const char **failed);

@@ -195,6 +195,8 @@ class Night(harness.TestCase):
     def test_owners_and_links_are_looked_at_before(self):
         folder = self.scratch()
         (folder / "link").symlink_to("log")
+        (folder / "name").touch()
+        (folder / "second").hardlink_to(folder / "name")
         words = ("-t", "--set", "control.socket=off", "-l", f"a=unix:{folder}/a")
         for more, said in ((("--set", "listen.a.group=nosuch"), "listener a: group nosuch: no such group\n"),
                            (("--set", "listen.a.owner=nosuch"), "listener a: owner nosuch: no such user\n"),
@@ -206,6 +208,14 @@ class Night(harness.TestCase):
             self.assertTrue(done.stderr.endswith(said), done.stderr)
         done = self.run_clusterd("--set", "control.socket=off", "--set", f"log.file={folder}/link", "--", "/bin/true")
         self.assertIn("it is a symbolic link", done.stderr)
+        for path, said in ((f"{folder}/link", "it is a symbolic link, which is not followed"), ("/dev/null", "it is no plain file"),
+                           (f"{folder}/name", "it has a second name, a hard link")):
+            more = ("--set", f"supervisor.pid_file={path}", "--", "/bin/true")
+            done = self.run_clusterd(*words, *more)
+            self.assertEqual((done.returncode, done.stderr), (78, f"clusterd: --set: [supervisor] pid_file {path}: {said}\n"))
+            done = self.run_clusterd(*words[1:], *more)
+            self.assertEqual(done.returncode, 71)
+            self.assertIn(f"pid file {path}: open: {said}\n", done.stderr)
         self.assertEqual(self.run_clusterd(*words, "--set", "listen.a.group=12345", "--", "/bin/true").returncode, 0)
         done = self.run_clusterd(*words[1:], "--set", "listen.a.group=nosuch", "--", "/bin/true")
         self.assertIn("group: no such group", done.stderr)
