@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+import unittest
 
 import harness
 
@@ -53,6 +54,15 @@ class RowN7(harness.TestCase):
         c = self.start("stop")
         c.kill(signal.SIGUSR2)
         c.wait_event("upgrade", result="done")
+        workers = self.murder(c)
+        harness.eventually(lambda: not any(harness.stat_of(pid) and harness.stat_of(pid)[0] not in "ZX"
+                                           for pid in workers), "no orphan")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may run workers as another user")
+    def test_N7_stop_of_another_user(self):
+        """The kernel forgets the wish when a process changes its user, so it is told after that."""
+        c = self.cluster("/bin/sleep", "1000", flags=("-n", "2"), policy="[cluster]\nuser = nobody\n[ready]\nafter = 0\n")
+        c.ready(2)
         workers = self.murder(c)
         harness.eventually(lambda: not any(harness.stat_of(pid) and harness.stat_of(pid)[0] not in "ZX"
                                            for pid in workers), "no orphan")
