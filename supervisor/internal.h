@@ -67,6 +67,7 @@ enum {
 	PROBE_BASE = 61000,      /* above the default net.ipv4.ip_local_port_range */
 	PROBE_SEATS_MAX = 65536 - PROBE_BASE,
 	PROBE_WORKERS_MAX = 1024, /* they have 4096 seats, and the next number has too many (steer_seats) */
+	LOGIN_NAMES = 3,         /* variables that tell who somebody is */
 	ENDS_CHUNK = 25,         /* records of a death history that are allocated together */
 	ENDS_CHUNKS = ENDS_MAX / ENDS_CHUNK,
 	SOCKS_MAX = 2 * LISTENERS_MAX, /* those of two policies, while a roll is under way */
@@ -81,6 +82,7 @@ struct launch {
 	struct spawn_identity identity;
 	struct spawn_limit limits[8];
 	size_t limit_count;
+	char *login[LOGIN_NAMES]; /* HOME=... and so on of [cluster] user; owned, NULL without one */
 	char **inherited; /* of clusterd's environment, by its workers; owned */
 	size_t inherited_count;
 };

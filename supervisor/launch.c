@@ -17,6 +17,8 @@
 #include "supervisor/internal.h"
 #include "supervisor/owner.h"
 
+static const char *const login_names[LOGIN_NAMES] = { "HOME", "LOGNAME", "USER" };
+
 /* As execve(2) would answer: it runs no folder, which access(2) allows. */
 static int may_run(const char *path)
 {
@@ -118,27 +120,78 @@ static void add_limits(const struct supervisor *s, struct launch *launch)
 	add_limit(launch, RLIMIT_STACK, &p->limit_stack, "setrlimit stack");
 }
 
-int launch_derive(const struct supervisor *s, struct launch *launch)
+static bool is_login(const char *variable)
+{
+	for (size_t i = 0; i < LOGIN_NAMES; i++) {
+		size_t size = strlen(login_names[i]);
+
+		if (strncmp(variable, login_names[i], size) == 0 && variable[size] == '=')
+			return true;
+	}
+	return false;
+}
+
+/* Who has no such user is told by find_identity(). */
+static int find_login(struct launch *launch)
+{
+	const char *name = launch->policy.cluster_user;
+	const struct passwd *user = name[0] ? getpwnam(name) : NULL;
+
+	for (size_t i = 0; user && i < LOGIN_NAMES; i++) {
+		const char *value = i == 0 ? user->pw_dir : user->pw_name;
+		size_t size = strlen(login_names[i]) + strlen(value) + 2;
+
+		launch->login[i] = malloc(size);
+		if (!launch->login[i])
+			return -ENOMEM;
+		snprintf(launch->login[i], size, "%s=%s", login_names[i], value);
+	}
+	return 0;
+}
+
+/* As systemd.exec(5) has it: the home is that of who runs, and not of who started clusterd. */
+static int find_environment(struct launch *launch)
 {
 	const struct policy *p = &launch->policy;
-	size_t count = 0;
+	size_t count = 0, kept = 0;
+	char **outer;
+	int rc = find_login(launch);
 
-	add_limits(s, launch);
-	if (p->cluster_env_clear)
-		return 0;
+	if (rc < 0)
+		return rc;
 	while (environ[count])
 		count++;
-	launch->inherited = calloc(count + 1, sizeof *launch->inherited);
-	if (!launch->inherited)
+	count += LOGIN_NAMES + 1;
+	outer = calloc(count, sizeof *outer);
+	launch->inherited = calloc(count, sizeof *launch->inherited);
+	if (!outer || !launch->inherited) {
+		free(outer);
 		return -ENOMEM;
-	launch->inherited_count = envp_inherit(environ, p->env, p->env_count, launch->inherited);
+	}
+	for (size_t i = 0; i < LOGIN_NAMES && launch->login[i]; i++)
+		outer[kept++] = launch->login[i];
+	for (char **v = environ; *v; v++) {
+		if (!launch->login[0] || !is_login(*v))
+			outer[kept++] = *v;
+	}
+	launch->inherited_count = envp_inherit(outer, p->env, p->env_count, launch->inherited);
+	free(outer);
 	return 0;
+}
+
+int launch_derive(const struct supervisor *s, struct launch *launch)
+{
+	add_limits(s, launch);
+	return launch->policy.cluster_env_clear ? 0 : find_environment(launch);
 }
 
 void launch_free(struct launch *launch)
 {
-	if (launch)
-		free(launch->inherited);
+	if (!launch)
+		return;
+	for (size_t i = 0; i < LOGIN_NAMES; i++)
+		free(launch->login[i]);
+	free(launch->inherited);
 	free(launch);
 }
 

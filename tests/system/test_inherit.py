@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pwd
 import signal
 import socket
 import stat
@@ -202,6 +203,25 @@ class RowJ(harness.TestCase):
             for capability in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
                 self.assertEqual(int(harness.status_field(pid, capability), 16), 0, capability)
             self.assertEqual(harness.status_field(pid, "NoNewPrivs"), "1")
+
+    @unittest.skipUnless(ROOT, "changing the user takes root")
+    def test_J6_the_home_is_that_of_the_user(self):
+        """As systemd.exec(5) has it. What [env] says wins, and env_clear leaves nothing of it."""
+        home = pwd.getpwnam("nobody").pw_dir
+        ours = {"env": {"HOME": "/root", "USER": "root", "LOGNAME": "root", "HOMES": "kept"}}
+        for policy, names in (("", ("/root", "root", "root", "kept")), ("user = nobody\n", (home, "nobody", "nobody", "kept")),
+                              ("user = nobody\n[env]\nHOME = /srv\n", ("/srv", "nobody", "nobody", "kept")),
+                              ("user = nobody\nenv_clear = yes\n", (None,) * 4)):
+            with self.subTest(policy=policy):
+                c = self.sleepers("[cluster]\n" + policy, **ours)
+                for upgraded in (False, True):
+                    if upgraded:
+                        c.ctl("upgrade")
+                        c.ctl("restart", "0")
+                    e = harness.environ(c.pid_of(0))
+                    self.assertEqual([e.get(name) and e[name].decode() for name in (b"HOME", b"USER", b"LOGNAME", b"HOMES")],
+                                     list(names))
+                self.assertEqual(c.stop(), 0)
 
     def test_J7_umask_directory_nice_limits(self):
         c = self.sleepers("[cluster]\numask = 0027\nnice = 5\ndirectory = /usr\n"
