@@ -29,7 +29,7 @@ enum {
 	REPLY_SIZE = 8192, /* room for one line that holds no long text */
 	ACCEPTS_TURN = 4,
 	TICK_MS = 250,
-	CONTROL_PATH_MAX = 108, /* a unix socket's, with its NUL */
+	CONTROL_PATH_MAX = LISTEN_PATH_MAX,
 	FAREWELL_MS = 1000, /* for all who wait for the end, together, to read what they have not yet */
 	GRACE_MS = 20, /* what a new client has to ask in before it may be asked to make room */
 };

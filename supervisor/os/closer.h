@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 enum {
-	CLOSER_FDS_MAX = 253, /* in one lot: SCM_MAX_FD */
+	CLOSER_FDS_MAX = 253, /* in one lot: SCM_MAX_FD, more than which no message brings */
 	CLOSER_LOTS = 16,     /* at a time */
 	CLOSER_OWN = 3,       /* of these for what came by one socket */
 	CLOSER_FDS = 64,      /* of these in all, so that they do not use up what a process may open */

@@ -95,6 +95,12 @@ static int open_any(const struct listen_spec *spec, struct listening *ret, const
 	return open_inet(&again, ret, failed);
 }
 
+int listen_lock_filter(int fd, const char **failed)
+{
+	*failed = "SO_LOCK_FILTER";
+	return set_flag(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
+}
+
 int listen_open(const struct listen_spec *spec, struct listening *ret, const char **failed)
 {
 	switch (spec->address->kind) {

@@ -21,6 +21,8 @@
 #define LISTEN_KEEP_UID ((uid_t)-1)
 #define LISTEN_KEEP_GID ((gid_t)-1)
 
+enum { LISTEN_PATH_MAX = 108 }; /* of a unix socket, sun_path, its NUL included */
+
 struct listen_spec {
 	const struct address *address; /* TCP, UDP or UNIX */
 	int backlog;                   /* cut to net.core.somaxconn by the kernel; not for UDP */
@@ -42,7 +44,7 @@ struct listening {
 	struct sockaddr_storage sa; /* as bound: with the port the kernel chose */
 	dev_t dev;                  /* the unix path that we made; ino 0 = none */
 	ino_t ino;
-	char path[108]; /* "" unless a unix path */
+	char path[LISTEN_PATH_MAX]; /* "" unless a unix path */
 };
 
 /*
@@ -53,9 +55,9 @@ struct listening {
  *
  * A unix path that exists: a socket nobody listens on (connect says
  * ECONNREFUSED) is replaced by rename(2), so that at no instant the path is
- * missing, unless PATH.PID is too long or taken; a live one is -EADDRINUSE; anything else (file, directory, symbolic
- * link) is -ENOTSOCK and left alone. The new file has no permission bits until
- * owner and mode are right.
+ * missing, unless PATH.PID is too long or taken; a live one is -EADDRINUSE;
+ * anything else (file, directory, symbolic link) is -ENOTSOCK and left alone. The
+ * new file has no permission bits until owner and mode are right.
  */
 int listen_open(const struct listen_spec *spec, struct listening *ret, const char **failed);
 
@@ -115,7 +117,7 @@ bool listen_path_own(struct listening *listening, const char *path, const struct
 
 /* The path of such a socket, whether it can be claimed or not: one that replaced a dead one was made
  * beside it, and goes on being called that. */
-void listen_path_made(const struct listening *listening, char ret[108]);
+void listen_path_made(const struct listening *listening, char ret[LISTEN_PATH_MAX]);
 
 /*
  * 1 after a worker's shutdown(2) or connect(AF_UNSPEC), 0 while it listens, or -errno. poll(2)
@@ -160,6 +162,10 @@ int listen_keep_init(int fd, int backlog, bool buffers, struct listen_keep *ret,
  * time that clusterd wakes up. A backlog of another size than the last time is taken for a change.
  */
 int listen_keep(int fd, struct listen_keep *keep, enum listen_blocking blocking, const char **failed);
+
+/* Forbids to attach filters and reuseport programs to a listening socket, for good; accepted
+ * connections inherit that. SO_LOCK_FILTER, socket(7). */
+int listen_lock_filter(int fd, const char **failed);
 
 /* Connections that wait for accept(2), and the limit (TCP_INFO of a listener: tcp(7),
  * net/ipv4/tcp.c tcp_get_info). -EOPNOTSUPP for other sockets. */

@@ -337,10 +337,10 @@ bool listen_path_own(struct listening *listening, const char *path, const struct
 	return there->st_dev == listening->dev && there->st_ino == listening->ino;
 }
 
-void listen_path_made(const struct listening *listening, char ret[sizeof listening->path])
+void listen_path_made(const struct listening *listening, char ret[LISTEN_PATH_MAX])
 {
 	const struct sockaddr_un *address = (const struct sockaddr_un *)&listening->sa;
 
-	snprintf(ret, sizeof listening->path, "%.*s", (int)sizeof address->sun_path, address->sun_path);
+	snprintf(ret, LISTEN_PATH_MAX, "%.*s", (int)sizeof address->sun_path, address->sun_path);
 	cut_beside(ret);
 }

@@ -7,10 +7,6 @@
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
 
-enum {
-	FDS_MAX = 253, /* SCM_MAX_FD: no message can bring more */
-};
-
 /* The kernel picks five hex digits when bind(2) gets a family and nothing else. */
 static int bind_anywhere(int fd, struct sockaddr_un *ret, socklen_t *size)
 {
@@ -57,10 +53,10 @@ int notifysock_open(char name[NOTIFYSOCK_NAME_MAX], int *ret_fd, const char **fa
 static int close_fds(int socket, const struct cmsghdr *control)
 {
 	size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	int fds[FDS_MAX];
+	int fds[CLOSER_FDS_MAX];
 
-	if (count > FDS_MAX)
-		count = FDS_MAX;
+	if (count > CLOSER_FDS_MAX)
+		count = CLOSER_FDS_MAX;
 	memcpy(fds, CMSG_DATA(control), count * sizeof *fds);
 	closer_close(socket, fds, count);
 	return (int)count;
@@ -87,7 +83,7 @@ int notifysock_receive(int fd, struct notifysock_message *ret)
 {
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(FDS_MAX * sizeof(int))];
+		char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(CLOSER_FDS_MAX * sizeof(int))];
 	} control;
 	struct iovec text = { .iov_base = ret->text, .iov_len = NOTIFYSOCK_TEXT_MAX };
 	struct msghdr message = {

@@ -8,8 +8,7 @@
  * The address is an abstract name that the kernel picks (unix(7), autobind): it
  * needs no directory, leaves nothing behind, and a worker of any uid can send to
  * it. So can any local process, as with /run/systemd/notify; therefore the
- * sender's uid and pid are handed over for the caller to refuse strangers, and
- * the caller handles at most NOTIFYSOCK_TURN messages per turn of its loop.
+ * sender's uid and pid are handed over for the caller to refuse strangers.
  */
 #ifndef CLUSTERD_SUPERVISOR_OS_NOTIFYSOCK_H
 #define CLUSTERD_SUPERVISOR_OS_NOTIFYSOCK_H
@@ -21,7 +20,6 @@
 enum {
 	NOTIFYSOCK_TEXT_MAX = 4096,
 	NOTIFYSOCK_NAME_MAX = 32,
-	NOTIFYSOCK_TURN = 32,
 };
 
 struct notifysock_message {

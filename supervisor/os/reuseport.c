@@ -6,6 +6,7 @@
 
 #include "supervisor/os/bpf_map.h"
 #include "supervisor/os/clock.h"
+#include "supervisor/os/listen.h"
 #include "supervisor/os/reuseport_group.h"
 #include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
@@ -17,11 +18,6 @@ static int set_option(int fd, int level, int option, int value, const char *step
 		return 0;
 	*failed = step;
 	return -errno;
-}
-
-int listen_lock_filter(int fd, const char **failed)
-{
-	return set_option(fd, SOL_SOCKET, SO_LOCK_FILTER, 1, "SO_LOCK_FILTER", failed);
 }
 
 /* Sockets of the group ----------------------------------------------------------------------- */

@@ -163,8 +163,4 @@ enum reuseport_support {
 };
 enum reuseport_support reuseport_probe_kernel(void);
 
-/* Forbids to attach filters and reuseport programs to any listening socket, for good; accepted
- * connections inherit that. SO_LOCK_FILTER, socket(7). */
-int listen_lock_filter(int fd, const char **failed);
-
 #endif

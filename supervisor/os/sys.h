@@ -7,8 +7,10 @@
  * (tests/fault): true means "fail here", with errno already set.
  *
  * Not in the list, because nothing can be done about their failure or they have
- * none: close, munmap, madvise, getpid, getppid, umask, clock_gettime, nanosleep, and the
- * unlink that clears up after another failure.
+ * none: close, munmap, madvise, getpid, getppid, umask, clock_gettime, nanosleep, the
+ * unlink that clears up after another failure, and all that only smooths the way to a
+ * close(2) (closer.c, listen_let_go(), notifysock_close(), peersock.c) or is made by
+ * another thread (spawnguard.c).
  *
  * Needs Linux 5.9 (close_range; P_PIDFD is 5.4, CLONE_PIDFD 5.2) and a 64-bit
  * machine: the 32-bit ones have other numbers for the uid calls.
@@ -18,7 +20,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
