@@ -79,6 +79,8 @@ static void start(struct pool *pool, uint32_t s)
 	list_remove(pool, LINK_REPLACE, &pool->queues[kind], s);
 	slot->replacing = true;
 	pool->replacing[kind]++;
+	if (kind == REPLACE_ROLL)
+		roll_unswitch(pool, s);
 	if (kind == REPLACE_ROLL && !roll_needs(pool, s)) {
 		done(pool, s);
 		roll_left(pool, s);

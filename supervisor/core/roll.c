@@ -332,10 +332,12 @@ static void begin_all(struct pool *pool, uint32_t generation)
 static void begin_one(struct pool *pool, uint32_t s)
 {
 	struct slot *slot = &pool->slots[s];
-	bool rolled = slot->replace == REPLACE_ROLL;
-	/* On the way back a slot may be queued that stays as it is. */
-	bool covered = rolled && (!pool->roll.back || roll_needs(pool, s));
+	bool rolled = slot->replace == REPLACE_ROLL, covered;
 
+	if (rolled)
+		roll_unswitch(pool, s);
+	/* On the way back a slot may be queued that stays as it is. */
+	covered = rolled && (!pool->roll.back || roll_needs(pool, s));
 	if (slot->replace == REPLACE_RESTART) {
 		replace_drop(pool, s, END_ROLL);
 		roll_restart_end(pool, s, VERDICT_SUPERSEDED);
@@ -388,23 +390,30 @@ static bool older(uint32_t a, uint32_t b)
 /*
  * On the way forward everything that was spawned before the roll, or runs another
  * generation, is replaced, and what is empty is filled. On the way back only what was
- * switched is; an empty slot that does not try again by itself just forgets.
+ * switched is.
  */
 bool roll_needs(const struct pool *pool, uint32_t s)
 {
 	const struct roll *roll = &pool->roll;
-	struct slot *slot = &pool->slots[s];
+	const struct slot *slot = &pool->slots[s];
 	const struct instance *i;
 
-	if (roll->back) {
-		if (slot->state == SLOT_RETIRED || slot->state == SLOT_DRAINED)
-			slot->generation = roll->generation;
+	if (roll->back)
 		return slot->generation != roll->generation;
-	}
 	if (slot->current == NO_INDEX)
 		return true;
 	i = &pool->instances[slot->current];
 	return i->generation != roll->generation || older(i->cookie, roll->cookie);
+}
+
+void roll_unswitch(struct pool *pool, uint32_t s)
+{
+	struct slot *slot = &pool->slots[s];
+
+	if (!pool->roll.back)
+		return;
+	if (slot->state == SLOT_RETIRED || slot->state == SLOT_DRAINED)
+		slot->generation = pool->roll.generation;
 }
 
 void roll_switched(struct pool *pool)

@@ -18,9 +18,10 @@
  * again until it serves, and the roll does not come to its end before. Each end by itself
  * before [restart] stable is a failed try of that slot, also where a rule, [restart] when or
  * give_up would retire the slot or end the cluster: it is respawned instead (WHY_ROLL). One
- * that uses up a burst is the last try. An [exit RULE] that ends the cluster does. A stable life forgets the tries. What was queued
- * for the slot behind the roll is given up; a restart of it starts a NEXT at once. On the
- * way back the slots have only to be switched; until one is, what is new in it is respawned likewise.
+ * that uses up a burst is the last try. Only an [exit RULE] that says exit ends the cluster
+ * all the same. A stable life forgets the tries. What was queued for the slot behind the
+ * roll is given up; a restart of it starts a NEXT at once. On the way back the slots have
+ * only to be switched; until one is, what is new in it is respawned likewise.
  *
  * A second roll of all supersedes the first; the generation that counts changes only
  * when a roll is done. EV_ROLL of one slot restarts it with the generation that counts,
@@ -49,7 +50,10 @@ void roll_forget(struct pool *pool, uint32_t s, enum end_cause cause);
 void roll_include(struct pool *pool, uint32_t s);
 
 bool roll_may_start(const struct pool *pool, uint32_t busy);
+/* The roll has yet to replace what the slot holds, or to fill it. */
 bool roll_needs(const struct pool *pool, uint32_t s);
+/* On the way back an empty slot that does not try again by itself has nothing to be replaced: it just forgets. */
+void roll_unswitch(struct pool *pool, uint32_t s);
 void roll_switched(struct pool *pool);
 /* The slot has failed `tries` times, not on the way back. */
 void roll_failed(struct pool *pool, uint32_t s);
