@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "supervisor/os/scope.h"
 #include "supervisor/os/sys.h"
 
 enum { LINE_TEXT_MAX = 4096, OOM_TEXT_MAX = 1024 };
@@ -26,23 +27,25 @@ static bool lists(const char *list, const char *word)
 	return false;
 }
 
+static FILE *open_text(const char *path)
+{
+	int fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+	FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (fd >= 0 && !stream)
+		fd_close(&fd);
+	return stream;
+}
+
 static FILE *open_proc(const char *root, const char *process, const char *file)
 {
 	char path[PATH_MAX];
-	int fd;
-	FILE *stream;
 
 	if (snprintf(path, sizeof path, "%s/proc/%s/%s", root, process, file) >= (int)sizeof path) {
 		errno = ENAMETOOLONG;
 		return NULL;
 	}
-	fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return NULL;
-	stream = fdopen(fd, "r");
-	if (!stream)
-		close(fd);
-	return stream;
+	return open_text(path);
 }
 
 /* `ID:CONTROLLERS:PATH`; v2 is `0::PATH` (cgroups(7)). Returns PATH if the line is the tree's. */
@@ -176,17 +179,9 @@ bool cgroup_parent(struct cgroup_dir *dir)
 static FILE *open_file(const struct cgroup_dir *dir, const char *name)
 {
 	char path[PATH_MAX];
-	FILE *stream;
-	int fd;
 
 	snprintf(path, sizeof path, "%s/%s", dir->path, name);
-	fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return NULL;
-	stream = fdopen(fd, "r");
-	if (!stream)
-		close(fd);
-	return stream;
+	return open_text(path);
 }
 
 int cgroup_read(const struct cgroup_dir *dir, const char *name, char *ret, size_t size)

@@ -1,6 +1,5 @@
 #include "supervisor/os/holder.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -150,16 +149,13 @@ static int has_one(struct search *search, pid_t pid)
 {
 	char path[PATH_SIZE + 32];
 	const struct dirent *entry;
-	int fd, found = 0;
+	int found = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof path, "%.256s/%d/fd", search->root, (int)pid);
-	fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		fd_close(&fd);
+	dir = proc_folder(path);
+	if (!dir)
 		return 0;
-	}
 	while (!found && search->links < HOLDER_LINKS_MAX && (entry = readdir(dir))) {
 		snprintf(path, sizeof path, "%.256s/%d/fd/%.20s", search->root, (int)pid, entry->d_name);
 		found = entry->d_name[0] != '.' && leads_there(search, path);
@@ -196,14 +192,11 @@ int holder_find(const char *root, const ino_t *inodes, size_t count, uint64_t si
 	struct search search = { .root = root, .inodes = inodes, .count = count, .found = ret };
 	const struct dirent *entry;
 	size_t which = 0;
-	int fd = sys_open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), error = -ENOENT;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int error = -ENOENT;
+	DIR *dir = proc_folder(root);
 
-	if (!dir) {
-		error = -errno;
-		fd_close(&fd);
-		return error;
-	}
+	if (!dir)
+		return -errno;
 	ret->more_count = 0;
 	while (ret->more_count < HOLDER_MORE_MAX && search.links < HOLDER_LINKS_MAX && (entry = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);

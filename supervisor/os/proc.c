@@ -1,6 +1,5 @@
 #include "supervisor/os/proc.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,17 +117,15 @@ int proc_find(const char *root, const char *const *variables, uint64_t since, pi
 	      uint64_t *ret_started)
 {
 	uint64_t eldest = UINT64_MAX;
-	int fd = sys_open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	char *text = fd < 0 ? NULL : malloc(ENVIRON_MAX);
-	DIR *dir = text ? fdopendir(fd) : NULL;
+	char *text;
+	DIR *dir = proc_folder(root);
 
-	if (!dir) {
-		int error = -errno;
-
-		if (fd >= 0)
-			close(fd);
-		free(text);
-		return error;
+	if (!dir)
+		return -errno;
+	text = malloc(ENVIRON_MAX);
+	if (!text) {
+		closedir(dir);
+		return -ENOMEM;
 	}
 	pick(root, dir, variables, since, text, ret_pid, &eldest);
 	closedir(dir);
@@ -181,24 +178,26 @@ int proc_socket(const char *link, ino_t *ret)
 	return 1;
 }
 
+DIR *proc_folder(const char *path)
+{
+	int fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd >= 0 && !dir)
+		fd_close(&fd);
+	return dir;
+}
+
 int proc_fd_count(const char *root, pid_t pid)
 {
 	char path[FOLDER_MAX + 32];
 	int count = 0;
-	int fd;
 	DIR *dir;
 
 	snprintf(path, sizeof path, "%.*s/%d/fd", FOLDER_MAX, root, (int)pid);
-	fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (fd < 0)
+	dir = proc_folder(path);
+	if (!dir)
 		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		int error = -errno;
-
-		close(fd);
-		return error;
-	}
 	for (const struct dirent *entry; (entry = readdir(dir));)
 		count += entry->d_name[0] != '.';
 	closedir(dir);

@@ -8,6 +8,7 @@
 #ifndef CLUSTERD_SUPERVISOR_OS_PROC_H
 #define CLUSTERD_SUPERVISOR_OS_PROC_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,6 +41,9 @@ int proc_socket(const char *link, ino_t *ret);
 
 /* Each line of a file, without its newline, until `see` answers true. 0 or -errno. */
 int proc_lines(const char *path, bool (*see)(void *context, const char *line), void *context);
+
+/* Opens a folder to be read, or NULL and errno. closedir(3) it. */
+DIR *proc_folder(const char *path);
 
 /* How many fds it has open, or -errno; -EACCES for a process of another user. */
 int proc_fd_count(const char *root, pid_t pid);

@@ -1,6 +1,5 @@
 #include "supervisor/os/takeback.h"
 
-#include <dirent.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
@@ -148,20 +147,14 @@ static int collect(struct takeback *set, int pidfd, pid_t pid, const char **fail
 {
 	char path[PATH_SIZE];
 	const struct dirent *entry;
-	int error = 0, fd;
+	int error = 0;
 	DIR *dir;
 
 	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
 	*failed = "/proc/PID/fd";
-	fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (fd < 0)
+	dir = proc_folder(path);
+	if (!dir)
 		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		error = -errno;
-		close(fd);
-		return error;
-	}
 	while (!error && (entry = readdir(dir))) {
 		char *end;
 		long number = strtol(entry->d_name, &end, 10);
