@@ -172,8 +172,7 @@ def check_complete(problems):
         told = re.findall(r"^\.It Ev (.*)", part(page, "ENVIRONMENT"), flags=re.M)
         checked += compare(f"{page} ENVIRONMENT", set(" , ".join(told).split(" , ")), names)
     statuses = {"0", "64"}
-    for path in ("supervisor/internal.h", "supervisor/core/pool_impl.h"):
-        statuses |= set(re.findall(r"^\s+(?:EXIT|STATUS)_\w+ = (\d+)", (repo.ROOT / path).read_text(), flags=re.M))
+    statuses |= set(re.findall(r"^\s+STATUS_\w+ = (\d+)", (repo.ROOT / "supervisor/core/pool.h").read_text(), flags=re.M))
     checked += compare("clusterd.8 EXIT STATUS",
                        set(re.findall(r"^\.It (\d+)", part("clusterd.8", "EXIT STATUS"), flags=re.M)), statuses)
     worker = (repo.ROOT / "man/clusterd-worker.7").read_text()
