@@ -206,10 +206,23 @@ static bool is_shell_script(const char *text)
 	return word && is_one_of(shells, last_part(word));
 }
 
+/* The script of `sh -e SCRIPT`, or "". */
+static const char *first_operand(const struct words *command)
+{
+	const char *word = command->text;
+
+	for (uint16_t i = 1; i < command->count; i++) {
+		word += strlen(word) + 1;
+		if (word[0] != '-')
+			return word;
+	}
+	return "";
+}
+
 /* Whether what it starts becomes another program as far as its words, or its script, can tell. */
 static bool is_wrapper(const struct supervisor *s, const char *program)
 {
-	static const char *const wrappers[] = { "sh", "bash", "dash", "npm", "npx", "yarn", "bundle", NULL };
+	static const char *const wrappers[] = { "sh", "bash", "dash", "npm", "npx", "pnpm", "yarn", "bundle", NULL };
 	const struct words *command = &s->policy.cluster_command;
 	const char *word = command->text;
 	static char script[65536];
@@ -222,8 +235,8 @@ static bool is_wrapper(const struct supervisor *s, const char *program)
 		read_head(s->launches->path, script, sizeof script);
 		if (!is_shell_script(script))
 			return false;
-	} else if (command->count > 1) {
-		read_head(command->text + strlen(command->text) + 1, script, sizeof script);
+	} else {
+		read_head(first_operand(command), script, sizeof script);
 	}
 	return !strstr(script, "exec ");
 }
@@ -231,18 +244,23 @@ static bool is_wrapper(const struct supervisor *s, const char *program)
 /*
  * LISTEN_PID names the process we start. A shell or a package runner that starts the
  * program as its child instead of becoming it makes the program ignore its sockets, silently.
+ * With adopt it serves, until the wrapper is asked to end.
  */
 static void name_wrapper(struct supervisor *s)
 {
 	const struct policy *policy = &s->policy;
 	const char *program = last_part(policy->cluster_command.text);
 
-	if (policy->listener_count == 0 || policy_adopts(policy) ||
-	    !(policy->cluster_activation & STYLE_SYSTEMD) || !is_wrapper(s, program))
+	if (policy->listener_count == 0 || !is_wrapper(s, program))
 		return;
-	sup_note(s, LOG_LEVEL_INFO,
-	         "%s: a program that it starts as a child has another pid than LISTEN_PID says, and ignores "
-	         "its sockets: write `exec PROGRAM` or `clusterd-exec PROGRAM`", program);
+	if (policy_adopts(policy))
+		sup_note(s, LOG_LEVEL_INFO,
+		         "%s: it gets the signals, and when it ends a program that it started as a child is killed, "
+		         "whatever it has under way: write `exec PROGRAM`, or start PROGRAM itself", program);
+	else if (policy->cluster_activation & STYLE_SYSTEMD)
+		sup_note(s, LOG_LEVEL_INFO,
+		         "%s: a program that it starts as a child has another pid than LISTEN_PID says, and ignores "
+		         "its sockets: write `exec PROGRAM` or `clusterd-exec PROGRAM`", program);
 }
 
 /* Without this a socket of the service manager waits for ever, beside the one that is served. */

@@ -200,6 +200,11 @@ time.sleep(1000)
     def test_through_a_shell_that_does_not_exec(self):
         c = self.start("/bin/sh", "-c", '"$@"; echo ended >&2', "sh", *python(), workers=2)
         self.assertEqual(len(clients.count(c.port, 40)), 2)
+        self.assertEqual(len([e for e in c.all("note") if e.text.startswith("sh: it gets the signals")]), 1)
+
+    def test_a_shell_that_does_is_not_told_of(self):
+        c = self.start("/bin/sh", "-c", 'exec "$@"', "sh", *python(), workers=1)
+        self.assertEqual(c.all("note"), [])
 
     def test_prefork(self):
         c = self.start(*python(form="prefork"), workers=2)
@@ -401,7 +406,7 @@ class Wrappers(harness.TestCase):
     def test_so_it_is_of_scripts(self):
         for head in "#!/bin/sh", "#!/usr/bin/env bash":
             for line, said in (f"{harness.PROBE} ready; true", 1), (f"exec {harness.PROBE} ready", 0):
-                for shell in (), ("/bin/sh",):
+                for shell in (), ("/bin/sh",), ("/bin/sh", "-e"):
                     with self.subTest(head=head, line=line, shell=shell), tempfile.TemporaryDirectory() as folder:
                         script = pathlib.Path(folder, "start")
                         script.write_text(f"{head}\n{line}\n", encoding="utf-8")
