@@ -212,8 +212,12 @@ static void was_seen(struct adoption *a)
 {
 	struct worker *worker = worker_find(a->s, a->cookie);
 
-	if (worker)
-		worker->served = true;
+	if (!worker)
+		return;
+	worker->served = true;
+	worker->given = a->given;
+	if (a->other.port != 0)
+		worker->other = a->other;
 }
 
 static const char *given(bool narrowed, bool lost)
@@ -464,37 +468,4 @@ void adoptions_stop(struct supervisor *s)
 {
 	while (s->adoptions)
 		adoption_close(s->adoptions);
-}
-
-/* Said when a worker counts as not started in time, or ends before it was ready. */
-void adoption_explain(struct supervisor *s, uint32_t cookie)
-{
-	char text[ADDRESS_TEXT_MAX];
-
-	for (const struct adoption *a = s->adoptions; a; a = a->next) {
-		if (a->cookie != cookie || a->given)
-			continue;
-		address_format(&a->other, text);
-		if (a->other.kind == ADDRESS_NONE)
-			sup_note(s, LOG_LEVEL_WARN,
-			         "adopt: worker %u never bound an address: if it takes its "
-			         "socket from fd 3, leave out adopt", a->slot);
-		else
-			sup_note(s, LOG_LEVEL_WARN,
-			         "adopt: worker %u never bound the address of a listener, but %s: "
-			         "name that with -l, or tell the program the port (PORT is set)",
-			         a->slot, text);
-	}
-}
-
-/* Of a program whose bind the filter does not see there is only its end to go by. */
-void adoption_missed(struct supervisor *s, const struct worker *worker)
-{
-	if (worker->served || s->adopt_missed || s->adopt_blind || !policy_adopts(&s->policy))
-		return;
-	s->adopt_missed = true;
-	sup_note(s, LOG_LEVEL_WARN,
-	         "adopt: worker %u ended before it had a socket; if it says that its address is in use, it binds "
-	         "through io_uring or is a 32-bit program, which is not seen: let it listen on fd 3, and leave "
-	         "out adopt", worker->slot);
 }

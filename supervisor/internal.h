@@ -135,6 +135,8 @@ struct worker {
 	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
 	uint32_t crowd;        /* those of them in the window of `notices` */
 	bool served;           /* it was ready, or was seen to bind an address */
+	bool given;            /* it has a socket of ours in place of its own (adopt) */
+	struct address other;  /* the last address with a port that it bound and that is none of ours (adopt) */
 	bool gone;             /* reaped and told; then hash_next links those to be freed */
 	struct ear end, notify, ready; /* on pidfd, notify_fd, ready_fd */
 	char status[STATUS_TEXT_MAX];
@@ -264,6 +266,7 @@ struct supervisor {
 	struct adoption *adoptions;
 	bool adopt_blind;     /* it was said that binds can not be read */
 	bool adopt_deaf;      /* it was said that one will not hear of connections */
+	bool adopt_second;    /* it was said that only one worker can have what it binds */
 	bool adopt_missed;    /* it was said that binds may not be seen */
 	bool adopt_keeps_setuid; /* the filter needs no no_new_privs here */
 	struct trial *trial;  /* of an upgrade, or NULL */

@@ -111,6 +111,18 @@ while True:
             c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s" % (len(body), body))
 """
 
+# Serves one port, and has another for its metrics, say.
+TWO = """
+import signal, socket, sys
+for port in sys.argv[1:]:
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", int(port)))
+    s.listen(100)
+    s.detach()
+signal.pause()
+"""
+
 GO = """
 package main
 
@@ -205,6 +217,17 @@ time.sleep(1000)
     def test_a_shell_that_does_is_not_told_of(self):
         c = self.start("/bin/sh", "-c", 'exec "$@"', "sh", *python(), workers=1)
         self.assertEqual(c.all("note"), [])
+
+    def test_a_second_bind_that_only_one_can_have_is_said_clearly(self):
+        other = harness.free_port()
+        c = self.cluster(sys.executable, "-c", TWO, "%{port}", str(other), flags=("-a", "-n", 2), policy=POLICY)
+        c.announce("note", "worker.exit")
+        note = c.wait_note(f"127.0.0.1:{other}")
+        self.assertIn("-l too", note.text)
+        c.wait_events(3, "worker.exit")
+        self.assertEqual(len([e for e in c.all("note") if "-l too" in e.text]), 1)
+        c.stop(signal.SIGQUIT)
+        c.expected_status = c.stopped
 
     def test_prefork(self):
         c = self.start(*python(form="prefork"), workers=2)
