@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import sys
 import time
 import unittest
 
@@ -12,6 +14,33 @@ import harness
 POLICY = "[ready]\nwhen = notify\n[restart]\ndelay = 50ms\n[stop]\ntimeout = 60s\n"
 LISTEN = "[listen %s]\naddress = %s\nbalance = %s\n"
 NEVER_ENDS = "[roll]\npause = 1h\n"
+
+
+# Serves the socket that it has as standard input, and tells which of the others that is.
+INETD = """
+import os, socket
+s = socket.socket(fileno=0)
+own = os.fstat(0).st_ino
+while True:
+    c, _ = s.accept()
+    with c:
+        c.sendall(b" ".join(b"%d" % fd for fd in (3, 4) if os.fstat(fd).st_ino == own))
+"""
+
+
+class Stdin(harness.TestCase):
+    def test_it_is_standard_input_too(self):
+        for balance in "shared", "hash":
+            with self.subTest(balance=balance):
+                ports = harness.free_port(), harness.free_port()
+                first, second = (LISTEN % (name, f"127.0.0.1:{port}", balance) for name, port in zip("ab", ports))
+                c = self.cluster(sys.executable, "-c", INETD, policy=first + second + "stdin = yes\n", flags=("-n", 2),
+                                 listen=False)
+                c.ready(2)
+                for _ in range(8):
+                    with socket.create_connection(("127.0.0.1", ports[1]), harness.DEADLINE) as s:
+                        self.assertEqual(s.recv(99), b"4")
+                c.finish()
 
 
 class Comings(harness.TestCase):
