@@ -263,6 +263,29 @@ START_TEST(an_endless_line_is_cut)
 }
 END_TEST
 
+/* L3: no letter is cut in two: its halves would be shown as bytes that are no text. */
+START_TEST(an_endless_line_is_cut_between_letters)
+{
+	enum { LETTERS = 1365, TIMES = 128 };
+	static char euros[3 * LETTERS];
+	char *text;
+	size_t size;
+
+	for (size_t i = 0; i < LETTERS; i++)
+		memcpy(euros + 3 * i, "\xe2\x82\xac", 3);
+	open_file((enum log_format)_i);
+	open_output(OVERFLOW_BLOCK);
+	start_ticks();
+	run_until_end(writer(euros, sizeof euros, sizeof euros * TIMES));
+	close_all();
+	text = read_file(&size);
+	ck_assert_ptr_nonnull(strstr(text, _i == LOG_FORMAT_TEXT ? " [line goes on]\n" : "cut"));
+	ck_assert_ptr_null(strchr(text, '\\'));
+	ck_assert_ptr_null(strstr(text, "\xef\xbf\xbd")); /* what JSON has for no text */
+	free(text);
+}
+END_TEST
+
 /* L2: whatever the bytes, the lines are whole and clean. */
 START_TEST(binary)
 {
@@ -480,6 +503,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, as_fields);
 	tcase_add_test(tests, a_partial_line_comes_before_the_exit);
 	tcase_add_test(tests, an_endless_line_is_cut);
+	tcase_add_loop_test(tests, an_endless_line_is_cut_between_letters, 0, 3);
 	tcase_add_loop_test(tests, binary, 0, 3);
 	tcase_add_test(tests, the_last_words);
 	tcase_add_test(tests, a_grandchild_keeps_the_pipe);
