@@ -329,6 +329,7 @@ void sup_tell_end(struct supervisor *s); /* that which waits to be told, if any 
 /* reports.c: one line each */
 void sup_report(struct supervisor *s, const struct report *report);
 void sup_opened(struct supervisor *s, const struct sock *sock); /* by a reload */
+void sup_closed(struct supervisor *s, const struct sock *sock); /* after one */
 void sup_begun(struct supervisor *s, uint32_t workers);
 void sup_ended(struct supervisor *s);
 void sup_started(struct supervisor *s, const struct worker *worker);

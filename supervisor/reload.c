@@ -122,9 +122,14 @@ static bool sock_needed(const struct supervisor *s, const struct sock *sock)
 /* A generation has gone: sockets that only its workers were started with are closed. */
 void reload_close_unused(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < s->sock_count; i++)
-		if (s->socks[i].in_use && !sock_needed(s, &s->socks[i]))
-			sock_close(s, &s->socks[i]);
+	for (uint32_t i = 0; i < s->sock_count; i++) {
+		struct sock *sock = &s->socks[i];
+
+		if (!sock->in_use || sock_needed(s, sock))
+			continue;
+		sock_close(s, sock);
+		sup_closed(s, sock);
+	}
 }
 
 /* ---- taking effect ---- */

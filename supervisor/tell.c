@@ -31,6 +31,14 @@ void sup_opened(struct supervisor *s, const struct sock *sock)
 	tell_listener(s, sock, -1);
 }
 
+void sup_closed(struct supervisor *s, const struct sock *sock)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	address_format(&sock->bound, address);
+	LOG(&s->log, LOG_LISTEN_CLOSED, F_TEXT("listener", sock->config.name), F_TEXT("address", address));
+}
+
 void sup_begun(struct supervisor *s, uint32_t workers)
 {
 	int fd = FIRST_FD;

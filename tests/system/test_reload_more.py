@@ -334,6 +334,9 @@ reload: done
         self.write(c, base + listen % ("web", one))
         c.ctl("reload")
         harness.eventually(lambda: not reachable(three), "the removed one is closed")
+        for name, port in ("more", two), ("more", three):
+            c.wait_event("listen.closed", listener=name, address=f"127.0.0.1:{port}")
+        self.assertEqual(len(c.all("listen.closed")), 2)
         sent, lost = load.stop()
         self.assertEqual(lost, [], f"of {sent}")
         harness.eventually(lambda: len(c.workers()) == 2, "two workers")
