@@ -12,13 +12,14 @@
 
 enum { STATUS_MAX = 128 };
 
-/* Part of the state of an upgrade: numbers are not used again. */
-enum trouble { TROUBLE_NONE, TROUBLE_RELOAD, TROUBLE_ROLL, TROUBLES };
+/* Bits. Part of the state of an upgrade: they are not used again. */
+enum trouble { TROUBLE_RELOAD = 1, TROUBLE_ROLL = 2, TROUBLES = 4 };
 
 static const char *const trouble_text[TROUBLES] = {
-	[TROUBLE_NONE] = "",
+	[0] = "",
 	[TROUBLE_RELOAD] = "; the last reload was refused, see the log",
 	[TROUBLE_ROLL] = "; the last roll failed, see the log",
+	[TROUBLE_RELOAD | TROUBLE_ROLL] = "; the last reload was refused and the last roll failed, see the log",
 };
 
 static void on_watchdog(uv_timer_t *timer)
@@ -73,7 +74,7 @@ void systemd_ready(struct supervisor *s)
 
 void systemd_reloaded(struct supervisor *s, bool ok)
 {
-	s->trouble = ok ? TROUBLE_NONE : TROUBLE_RELOAD;
+	s->trouble = ok ? 0 : s->trouble | TROUBLE_RELOAD;
 	systemd_ready(s);
 }
 
@@ -81,9 +82,9 @@ void systemd_reloaded(struct supervisor *s, bool ok)
 void systemd_rolled(struct supervisor *s, enum verdict verdict)
 {
 	if (verdict == VERDICT_DONE)
-		s->trouble = TROUBLE_NONE;
+		s->trouble &= TROUBLE_RELOAD;
 	else if (verdict == VERDICT_ROLLED_BACK || verdict == VERDICT_FAILED)
-		s->trouble = TROUBLE_ROLL;
+		s->trouble |= TROUBLE_ROLL;
 	systemd_ready(s);
 }
 

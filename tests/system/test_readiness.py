@@ -488,12 +488,13 @@ os.unlink('go'); sys.exit(1)
         # What came of it stands in systemctl status, until one has succeeded.
         c.announce("reload", "roll.slot", "spawn.error")
         good = c.policy_file.read_text()
-        for spoilt, told in (("[nonsense]\n", "the last reload was refused"), (good, None),
-                             (good + "[cluster]\ndirectory = /nonexistent\n", "the last roll failed"), (good + "[env]\nA = 1\n", None)):
-            with self.subTest(told=told):
+        bad, refused, failed = good + "[cluster]\ndirectory = /nonexistent\n", "the last reload was refused", "the last roll failed"
+        for verb, spoilt, told in (("reload", "[nonsense]\n", refused), ("roll", "", refused), ("reload", good, None), ("reload", bad, failed),
+                                   ("reload", "[nonsense]\n", f"{refused} and {failed}"), ("reload", good + "[env]\nA = 1\n", None)):
+            with self.subTest(verb=verb, told=told):
                 c.policy_file.write_text(spoilt)
                 manager.seen.clear()
-                c.ctl("reload", status=1 if told else 0)
+                c.ctl(verb, status=1 if told and verb == "reload" else 0)
                 manager.wait("READY=1")
                 harness.eventually(lambda: [line for line in manager.seen if line.startswith("STATUS=")][-1:] ==
                                    ["STATUS=2 of 2 workers ready" + (f"; {told}, see the log" if told else "")],
