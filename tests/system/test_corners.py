@@ -306,6 +306,25 @@ class Corners(harness.TestCase):
             said = asked.communicate(timeout=harness.DEADLINE)[0]
         self.assertEqual(asked.returncode, 0, said)
 
+    def test_the_roll_of_another_is_not_what_a_reset_waits_for(self):
+        """It hears of that one, which fails; over an upgrade too."""
+        folder = self.scratch()
+        c = self.cluster("/bin/sh", "-c", f'while [ -e {folder}/hold ]; do sleep 0.02; done; [ $CLUSTERD_GENERATION = 1 ] || '
+                         f'exit 4; exec {harness.PROBE} ready', policy="[cluster]\nworkers = 2\n[ready]\nwhen = notify\n")
+        c.ready(2)
+        c.announce("worker.exit", "slot.drained", "roll.slot", "roll.end")
+        c.ctl("drain", "0")
+        (folder / "hold").touch()
+        mark = c.mark()
+        with c.asked("reset") as asked:
+            c.wait_event("worker.start", slot=0, since=mark)
+            c.ctl("roll", "--no-wait")
+            c.ctl("upgrade")
+            (folder / "hold").unlink()
+            said = asked.communicate(timeout=harness.DEADLINE)[0]
+        self.assertEqual((asked.returncode, said.splitlines()[-1]), (0, "reset: done; 2 of 2 ready"), said)
+        c.wait_event("roll.end", verdict="rolled-back")
+
     def test_reset_waits_for_what_it_has_started(self):
         folder = self.scratch()
         c = self.cluster("/bin/sh", "-c", f'[ -e {folder}/sick ] && exit 3; exec {harness.PROBE} ready',
