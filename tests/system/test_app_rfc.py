@@ -3,10 +3,11 @@
 
     APP=path/of/app python3 tests/system/test_app_rfc.py [Class.test]
 """
+import select
 import signal
 import unittest
 
-from test_app import GET, HOST, JSON, POST, Reply, Shared
+from test_app import GET, HOST, JSON, POST, Reply, Shared, ask, wait_for
 
 
 class Rfc(Shared):
@@ -161,6 +162,29 @@ class Rfc(Shared):
             with self.assertRaises(ConnectionError):
                 for _ in range(1024):
                     s.sendall(b"a" * 65536)
+
+    def test_all_bodies_together_are_bounded(self):
+        """64 MiB: each of these takes 128 KiB, as a buffer doubles."""
+        room, more, whole = 512, 20, 100000
+        app = self.start(env={"APP_TIMEOUT_MS": "60000"})
+        clients = [app.connect() for _ in range(room + more)]
+        begin = f"{POST}{JSON}Content-Length: {whole}\r\n\r\n\"".encode() + b"a" * 70000
+        answered = select.poll()
+        for s in clients:
+            self.addCleanup(s.close)
+            answered.register(s, select.POLLIN)
+            s.sendall(begin)
+        wait_for(lambda: len(answered.poll(0)) >= more, "the refusals")
+        refused = {fd for fd, _ in answered.poll(0)}
+        self.assertEqual(len(refused), more)
+        for s in clients:
+            with s.makefile("rb") as f:
+                if s.fileno() not in refused:
+                    s.sendall(b"a" * (whole - 70002) + b'"')
+                self.assertEqual(Reply(f).status, 503 if s.fileno() in refused else 200)
+        for s in clients:
+            s.close()
+        self.assertEqual(ask(app, begin + b"a" * (whole - 70002) + b'"').status, 200)
 
     def test_close_does_not_reset_the_answer_away(self):
         """The request that closes ends where one read of app ends; more is queued behind it."""
