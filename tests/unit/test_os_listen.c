@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,8 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -188,6 +192,36 @@ START_TEST(ipv6_host_is_v6only)
 		listen_close(&made);
 	}
 	ck_assert(apart);
+}
+END_TEST
+
+/* A filter of seccomp(2) is the kernel that was built, or started, without IPv6. */
+static void forbid_ipv6(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof code / sizeof *code, code };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+START_TEST(any_address_without_ipv6)
+{
+	struct address address = inet6(true, 0);
+	struct listening any;
+
+	forbid_ipv6();
+	any = must_open(&address);
+	ck_assert_int_eq(any.sa.ss_family, AF_INET);
+	ck_assert(reachable4(listen_port(any.fd)));
+	listen_close(&any);
 }
 END_TEST
 
@@ -735,6 +769,7 @@ static void add_tests(TCase *tests)
 	tcase_add_test(tests, tcp4);
 	tcase_add_test(tests, dual_stack);
 	tcase_add_test(tests, ipv6_host_is_v6only);
+	tcase_add_test(tests, any_address_without_ipv6);
 	tcase_add_test(tests, udp);
 	tcase_add_test(tests, shared_port_has_one_founder);
 	tcase_add_test(tests, unix_path_mode_and_owner);
