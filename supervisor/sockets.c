@@ -6,14 +6,10 @@
  * while its slot is wanted, so no connection in a queue is lost with a worker.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "supervisor/adoption.h"
 #include "supervisor/orphans.h"
