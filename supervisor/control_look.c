@@ -315,11 +315,15 @@ static const struct policy *policy_of(struct supervisor *s, const struct end_rec
 	return end->wall_ms < (int64_t)view.policy_changed_wall_ms ? NULL : sup_policy(s);
 }
 
+static bool is_empty(const struct sup_slot *view)
+{
+	return view->slot.state == SLOT_BACKOFF || view->slot.state == SLOT_HELD || view->slot.state == SLOT_RETIRED;
+}
+
 /* The last end, or of a slot without a worker that serves the one that has led to that. */
 static bool telling_end(struct supervisor *s, uint32_t slot, const struct sup_slot *view, struct end_record *ret)
 {
-	bool lacks = view->slot.state == SLOT_BACKOFF || view->slot.state == SLOT_HELD ||
-	             view->slot.state == SLOT_RETIRED || view->slot.awaited;
+	bool lacks = is_empty(view) || view->slot.awaited;
 
 	for (uint32_t back = 0; lacks && sup_end(s, slot, back, ret); back++)
 		if (ret->next != NEXT_NONE)
@@ -327,13 +331,21 @@ static bool telling_end(struct supervisor *s, uint32_t slot, const struct sup_sl
 	return sup_end(s, slot, 0, ret);
 }
 
+/* About the start that has failed since. */
+static void add_decision(char *sentence, size_t size, const char *decision)
+{
+	size_t used = strlen(sentence);
+
+	snprintf(sentence + used, size - used, "; its last start failed, and %s", decision);
+}
+
 void serve_why(struct client *client)
 {
 	struct supervisor *s = client->control->s;
 	char sentence[EXPLAIN_TEXT_MAX];
 	struct end_record end;
-	struct sup_slot view = { .problem = "" };
-	bool is_due = false;
+	struct sup_slot view = { .problem = "", .decision = "" };
+	bool is_due = false, failed;
 	struct json j;
 	uint32_t slot;
 
@@ -349,18 +361,21 @@ void serve_why(struct client *client)
 		if (view.slot.awaited)
 			json_flag(&j, "roll_waits", true);
 	}
+	failed = is_empty(&view) && view.decision[0];
 	if (telling_end(s, slot, &view, &end)) {
 		json_word(&j, "last_line", end.asked ? "" : view.last_line);
-		explain_decision(policy_of(s, &end), slot, &end, is_due, sentence, sizeof sentence);
+		explain_decision(policy_of(s, &end), slot, &end, is_due && !failed, sentence, sizeof sentence);
 		json_number(&j, "pid", end.pid);
 		put_end(&j, &end);
 		json_number(&j, "streak", end.streak);
 		json_number(&j, "lived_ms", (int64_t)end.lived_ms);
-		json_word(&j, "sentence", sentence);
 	} else {
 		json_word(&j, "last_line", "");
-		json_word(&j, "sentence", "no worker of this slot has ended yet");
+		snprintf(sentence, sizeof sentence, "no worker of this slot has ended yet");
 	}
+	if (failed)
+		add_decision(sentence, sizeof sentence, view.decision);
+	json_word(&j, "sentence", sentence);
 	reply_end(client, &j);
 	client_ok(client);
 }

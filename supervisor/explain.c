@@ -126,14 +126,21 @@ static void say_rule(struct text *text, const struct policy *p, const struct end
 	say(text, "[exit %s] says %s", word, word_of(&type_exit_action, (int)rule->action));
 }
 
+static void say_delay(struct text *text, const struct policy *p)
+{
+	char delay[BRIEF_TEXT_MAX], max[BRIEF_TEXT_MAX];
+
+	say(text, "[restart] delay %s doubles up to %s",
+	    brief_duration(p->restart_delay, delay), brief_duration(p->restart_delay_max, max));
+}
+
 static void say_backoff(struct text *text, const struct policy *p, const struct end_record *end)
 {
-	char stable[BRIEF_TEXT_MAX], delay[BRIEF_TEXT_MAX], max[BRIEF_TEXT_MAX];
+	char stable[BRIEF_TEXT_MAX];
 
-	say(text, "short life number %u in a row (under [restart] stable %s)", end->streak,
+	say(text, "short life number %u in a row (under [restart] stable %s), and ", end->streak,
 	    brief_duration(p->restart_stable, stable));
-	say(text, ", and [restart] delay %s doubles up to %s",
-	    brief_duration(p->restart_delay, delay), brief_duration(p->restart_delay_max, max));
+	say_delay(text, p);
 }
 
 /* Servers love to do that, and then serve on where nobody looks after them. */
@@ -245,4 +252,16 @@ void explain_decision(const struct policy *policy, uint32_t slot, const struct e
 	say(&text, ", ");
 	say_next(&text, end, is_due);
 	say_background(&text, end);
+}
+
+void explain_unspawned(const struct policy *policy, const struct end_record *decision, char *buffer, size_t size)
+{
+	struct text text = { buffer, size };
+
+	if (decision->why == WHY_SPAWN)
+		say_delay(&text, policy);
+	else
+		say_reason(&text, policy, decision);
+	say(&text, ", ");
+	say_next(&text, decision, true);
 }

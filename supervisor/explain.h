@@ -23,4 +23,7 @@ const char *explain_hung(int cause, bool said_stopping);
 void explain_decision(const struct policy *policy, uint32_t slot, const struct end_record *end,
                       bool is_due, char *text, size_t size);
 
+/* Of one that could not be started: "[restart] burst … are used up, so the respawn comes after 5s". */
+void explain_unspawned(const struct policy *policy, const struct end_record *decision, char *text, size_t size);
+
 #endif

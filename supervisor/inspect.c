@@ -176,7 +176,7 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 	struct worker *current, *next;
 
 	*ret = (struct sup_slot){ .queue = -1, .status = "",
-		                  .last_line = "", .problem = "" };
+		                  .last_line = "", .problem = "", .decision = "" };
 	if (!pool_slot(s->pool, slot, &ret->slot))
 		return false;
 	ret->starts = s->memory[slot].starts;
@@ -185,6 +185,8 @@ bool sup_slot(struct supervisor *s, uint32_t slot, struct sup_slot *ret)
 		ret->last_line = s->memory[slot].last_line;
 	if (s->memory[slot].problem)
 		ret->problem = s->memory[slot].problem;
+	if (s->memory[slot].decision)
+		ret->decision = s->memory[slot].decision;
 	current = ret->slot.cookie ? worker_find(s, ret->slot.cookie) : NULL;
 	next = ret->slot.next_cookie ? worker_find(s, ret->slot.next_cookie) : NULL;
 	ret->handed = s->memory[slot].handed;

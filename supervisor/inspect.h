@@ -84,6 +84,7 @@ struct sup_slot {
 	const char *status;       /* its last STATUS=, or "" */
 	const char *last_line;    /* last line of stderr of the last process that ended abnormally, or "" */
 	const char *problem;      /* why its last start failed, or "" */
+	const char *decision;     /* what follows that, or "" */
 };
 
 /* What /proc says of the current process of a slot. */

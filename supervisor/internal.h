@@ -54,6 +54,7 @@ enum {
 	WORKER_HASH = 4096,      /* buckets, cookies are consecutive */
 	STATUS_TEXT_MAX = NOTIFY_STATUS_MAX,
 	LAST_LINE_MAX = 200,     /* of the last words kept per slot */
+	DECISION_MAX = 200,
 	PROBLEM_MAX = 320,       /* of why its last start failed, */
 	PROBLEM_PATH_MAX = 150,  /* and of the end of a path in it */
 	LATE_MS = 1000,          /* a timer later than this: clusterd was asleep */
@@ -150,6 +151,7 @@ struct slot_memory {
 	uint64_t handed; /* connections steered to its former workers */
 	char *last_line; /* of its captured stderr, if the last one that died wrote any; else NULL */
 	char *problem;   /* why its last start failed; NULL if it did not */
+	char *decision;  /* what follows that, as the end of a sentence; NULL: nothing */
 };
 
 /* A listening socket, or a group of them with one for each slot. */
@@ -484,6 +486,7 @@ int memory_grow(struct supervisor *s, uint32_t slots);
 void memory_add_end(struct supervisor *s, uint32_t slot, const struct end_record *end);
 void memory_last_line(struct supervisor *s, uint32_t slot, const char *line);
 void memory_problem(struct supervisor *s, uint32_t slot, const char *problem); /* "": none */
+void memory_decision(struct supervisor *s, uint32_t slot, const char *decision);
 void memory_free(struct supervisor *s);
 
 #endif

@@ -143,6 +143,13 @@ void memory_last_line(struct supervisor *s, uint32_t slot, const char *line)
 void memory_problem(struct supervisor *s, uint32_t slot, const char *problem)
 {
 	keep_text(&s->memory[slot].problem, problem, PROBLEM_MAX);
+	if (!*problem)
+		memory_decision(s, slot, "");
+}
+
+void memory_decision(struct supervisor *s, uint32_t slot, const char *decision)
+{
+	keep_text(&s->memory[slot].decision, decision, DECISION_MAX);
 }
 
 void memory_free(struct supervisor *s)
@@ -152,6 +159,7 @@ void memory_free(struct supervisor *s)
 			free(s->memory[i].ends[chunk]);
 		free(s->memory[i].last_line);
 		free(s->memory[i].problem);
+		free(s->memory[i].decision);
 	}
 	free(s->memory);
 	steer_free(s);

@@ -244,6 +244,18 @@ static void remember_step(struct supervisor *s, uint32_t slot, const struct step
 	memory_problem(s, slot, problem);
 }
 
+/* A failed try of a roll decides nothing about its slot. */
+static void remember_decision(struct supervisor *s, const struct report *r)
+{
+	char decision[DECISION_MAX + 1];
+	struct end_record as = { .why = (uint8_t)r->why, .next = (uint8_t)r->next, .delay_ms = (uint32_t)r->delay_ms };
+
+	if (r->next == NEXT_NONE)
+		return;
+	explain_unspawned(&s->policy, &as, decision, sizeof decision);
+	memory_decision(s, r->slot, decision);
+}
+
 static void on_spawn_error(struct supervisor *s, const struct report *r)
 {
 	bool more = r->next == NEXT_RESPAWN;
@@ -251,6 +263,7 @@ static void on_spawn_error(struct supervisor *s, const struct report *r)
 
 	explain_step(s, launch_find(s, r->generation), r->error, &step);
 	remember_step(s, r->slot, &step, r->error);
+	remember_decision(s, r);
 	LOG(&s->log, LOG_SPAWN_ERROR, F_NUM("slot", r->slot),
 	    F_TEXT("step", s->spawn_step), F_TEXT_IF(step.file[0] != '\0', "file", step.file),
 	    F_TEXT("error", strerror(r->error)), F_TEXT_IF(step.detail[0] != '\0', "detail", step.detail),

@@ -107,6 +107,7 @@ enum state_tag {
 	STATE_BY_HAND,
 	STATE_WORKER_PROBED,
 	STATE_SELF,
+	STATE_SLOT_DECISION,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

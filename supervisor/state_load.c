@@ -275,6 +275,8 @@ static bool load_slot(struct supervisor *s, const struct tlv *in)
 		memory_last_line(s, slot, line);
 	if (tlv_text(in, STATE_SLOT_PROBLEM, problem, sizeof problem))
 		memory_problem(s, slot, problem);
+	if (tlv_text(in, STATE_SLOT_DECISION, problem, DECISION_MAX + 1))
+		memory_decision(s, slot, problem);
 	return true;
 }
 

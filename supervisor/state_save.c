@@ -73,6 +73,8 @@ static void put_slot(struct tlv_writer *w, struct supervisor *s, uint32_t slot)
 		tlv_put_text(w, STATE_SLOT_LAST_LINE, m->last_line);
 	if (m->problem)
 		tlv_put_text(w, STATE_SLOT_PROBLEM, m->problem);
+	if (m->decision)
+		tlv_put_text(w, STATE_SLOT_DECISION, m->decision);
 	tlv_end(w, mark);
 }
 

@@ -108,6 +108,23 @@ while True: time.sleep(1000)
             c.wait_events(n + 1, "worker.exit", code=0)
             self.assertEqual(hint in c.ctl("why", "0"), n > 0)
 
+    def test_why_explains_what_was_decided_on_a_start_that_failed(self):
+        """Later than the end before it, whose respawn has come and gone."""
+        folder = tempfile.mkdtemp(prefix="truth-")
+        self.addCleanup(shutil.rmtree, folder)
+        program = pathlib.Path(shutil.copy("/bin/sleep", folder))
+        c = self.cluster(program, "1000", policy="[cluster]\nworkers = 1\n[ready]\nwhen = alive\nafter = 0\n"
+                         "[restart]\ndelay = 10ms\nburst = 2\n")
+        c.announce("worker.exit", "spawn.error", "give_up", "slot.give_up")
+        c.ready(1)
+        program.unlink()
+        c.kill(signal.SIGKILL, c.pid_of(0))
+        c.wait_event("give_up")
+        for _ in range(2):
+            self.assertRegex(c.ctl("why", "0"), r"^worker 0 .*, so the respawn was due after \S+; its last start failed, and "
+                             r"\[restart\] burst 2 respawns in 1m are used up, and give_up says hold, so the respawn comes after \S+\n")
+            c.ctl("upgrade")
+
     def test_last_words_are_those_of_the_end_that_is_explained(self):
         c = self.sh("test -e done && exec sleep 1000; touch done; echo boom >&2; exit 1",
                     policy=AT_ONCE + "[log]\noutput = capture\n", flags=("-n", "1"))

@@ -53,7 +53,7 @@ static struct supervisor *fake_create(uint32_t slots)
 		s->slots[i] = (struct sup_slot){ .pid = (pid_t)(5000 + i), .state_ms = 8040000,
 						 .queue = -1, .state = INSTANCE_READY,
 						 .starts = 2, .ends = 1, .status = "",
-						 .last_line = "", .problem = "" };
+						 .last_line = "", .problem = "", .decision = "" };
 		s->slots[i].slot.state = SLOT_LIVE;
 		s->slots[i].slot.generation = 7;
 		s->slots[i].slot.due_ms = NEVER_MS;
