@@ -140,6 +140,8 @@ static void put_now(const json_t *line)
 		       slot, state, duration_of(line, "due_in_ms", text), slot);
 	else if (strcmp(state, "drained") == 0 || strcmp(state, "retired") == 0)
 		printf("slot %lld is %s now; to start it again: clusterctl reset %lld\n", slot, state, slot);
+	else if (strcmp(state, "empty") == 0 && strcmp(text_of(line, "cause"), "stop") == 0)
+		printf("slot %lld is empty now, and stays so\n", slot);
 	else if (strcmp(state, "empty") == 0)
 		printf("slot %lld is not in use now; to use it: clusterctl scale %lld\n", slot, slot + 1);
 	else

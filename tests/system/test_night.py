@@ -309,6 +309,7 @@ class Night(harness.TestCase):
         begin = time.monotonic()
         self.assertTrue(self.ask(c, "kill", "1").endswith("kill: done\n"))
         self.assertEqual(c.wait_event("worker.exit", slot=1).signal, "SIGKILL")
+        self.assertTrue(self.ask(c, "why", "1").endswith("\nslot 1 is empty now, and stays so\n"))
         self.ask(c, "kill", "0")
         self.assertEqual(c.wait(), 0)
         self.assertLess(time.monotonic() - begin, 20)  # the time to stop is 30 s
