@@ -302,9 +302,10 @@ static int reader_wait(struct reader *reader)
 
 	if (ctl_interrupted)
 		return -1;
+	/* Who has less patience than that is told, too. */
+	reader_tell(reader, left > 0 ? now : UINT64_MAX - 1);
 	if (left == 0)
 		return CTL_TIMEOUT;
-	reader_tell(reader, now);
 	r = poll(&look, 1, left > 1000 ? 1000 : (int)left);
 	if (r > 0 && reader->tell_ms != UINT64_MAX)
 		reader->tell_ms = now_ms() + CTL_SILENCE_MS;

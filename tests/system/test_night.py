@@ -157,6 +157,8 @@ class Night(harness.TestCase):
         c = self.start(1)
         c.announce("roll.end", "worker.exit")
         c.kill(signal.SIGSTOP)
+        self.assertIn(f"clusterd (pid {c.pid}) is stopped by a signal; kill -CONT {c.pid} lets it go on\n",
+                      self.ask_at(("-s", str(c.socket), "--timeout", "1"), "status", status=4))
         for words in ("roll",), ("stop", "--no-wait"):
             self.assertIn("timed out without a word from clusterd, which may do it yet; see: clusterctl status\n",
                           self.ask_at(("-s", str(c.socket), "--timeout", "1"), *words, status=75))
