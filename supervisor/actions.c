@@ -88,13 +88,14 @@ static void act_signal(struct supervisor *s, const struct action *action)
 
 	if (!worker || worker->pidfd < 0 || !worker->end.open)
 		return;
+	if (action->cont) {
+		server_ask(worker, action->signal);
+		return;
+	}
 	if (action->group)
 		reap_signal_group(worker->pid, action->signal);
 	/* Even then: it may have left its group. */
 	reap_signal(worker->pidfd, action->signal);
-	/* A stopped process acts on nothing but SIGKILL until it is continued. */
-	if (action->cont)
-		reap_signal(worker->pidfd, SIGCONT);
 }
 
 static void act_steer(struct supervisor *s, const struct action *action)

@@ -23,6 +23,7 @@
 #include "supervisor/os/adopt.h"
 #include "supervisor/os/closer.h"
 #include "supervisor/os/hangup.h"
+#include "supervisor/os/reap.h"
 #include "supervisor/os/reuseport.h"
 #include "supervisor/os/scope.h"
 
@@ -220,6 +221,24 @@ static void was_seen(struct adoption *a)
 		worker->other = a->other;
 }
 
+/* A pidfd; -1 for the first process of the worker. */
+static int server_of(const struct adoption *a, const struct adopt_request *request)
+{
+	const struct worker *worker = worker_find(a->s, a->cookie);
+
+	return !worker || request->pid == worker->pid ? -1 : reap_open(request->pid);
+}
+
+static void tell_server(struct adoption *a, pid_t pid, int pidfd)
+{
+	struct worker *worker = worker_find(a->s, a->cookie);
+
+	if (worker)
+		server_bound(worker, pid, pidfd);
+	else
+		fd_close(&pidfd);
+}
+
 static const char *given(bool narrowed, bool lost)
 {
 	if (narrowed)
@@ -243,6 +262,7 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	struct supervisor *s = a->s;
 	const char *failed = "", *lost = NULL;
 	struct adopt_request ours;
+	scoped_fd server = -1;
 	struct sock *sock;
 	bool narrowed;
 	int rc = adopt_look(a->notify_fd, request, &failed);
@@ -258,6 +278,7 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	rc = socket_for(s, &ours, of, &sock, &failed);
 	if (rc == 0)
 		rc = steer_furnish(s, a->seat, &failed);
+	server = server_of(a, request); /* before it is answered: while it waits its number is its own */
 	if (rc == 0)
 		rc = adopt_replace(a->notify_fd, request, socket_fd(sock, a->slot, a->seat), &lost, &failed);
 	if (rc == -ENOENT)
@@ -269,6 +290,7 @@ static void give(struct adoption *a, struct adopt_request *request, struct sock 
 	}
 	sock->adopted = a->given = true;
 	was_seen(a);
+	tell_server(a, request->pid, fd_take(&server));
 	if (adopts_path(sock))
 		adopt_link_publish(s, sock);
 	tell(a, request, given(narrowed, lost));

@@ -305,7 +305,7 @@ uint32_t sup_signal(struct supervisor *s, uint32_t slot, int signo)
 
 	FOR_EACH_WORKER (s, w)
 		if ((slot == ALL_SLOTS || w->slot == slot) && w->end.open)
-			sent += reap_signal(w->pidfd, signo) == 0;
+			sent += server_signal(w, signo) == 0;
 	return sent;
 }
 

@@ -33,6 +33,7 @@
 #include "supervisor/os/sdnotify.h"
 #include "supervisor/os/spawn.h"
 #include "supervisor/output.h"
+#include "supervisor/server.h"
 #include "supervisor/steer.h"
 #include "supervisor/supervisor.h"
 
@@ -135,6 +136,7 @@ struct worker {
 	bool extended;         /* it asked for more time, and that was told */
 	uint32_t strangers;    /* messages of others since its last WATCHDOG=1 */
 	uint32_t crowd;        /* those of them in the window of `notices` */
+	struct server server;  /* who gets its signals, if not the process itself */
 	bool served;           /* it was ready, or was seen to bind an address */
 	bool given;            /* it has a socket of ours in place of its own (adopt) */
 	struct address other;  /* the last address with a port that it bound and that is none of ours (adopt) */

@@ -244,21 +244,16 @@ static bool is_wrapper(const struct supervisor *s, const char *program)
 /*
  * LISTEN_PID names the process we start. A shell or a package runner that starts the
  * program as its child instead of becoming it makes the program ignore its sockets, silently.
- * With adopt it serves, until the wrapper is asked to end.
  */
 static void name_wrapper(struct supervisor *s)
 {
 	const struct policy *policy = &s->policy;
 	const char *program = last_part(policy->cluster_command.text);
 
-	if (policy->listener_count == 0 || !is_wrapper(s, program))
+	if (policy->listener_count == 0 || policy_adopts(policy) ||
+	    !(policy->cluster_activation & STYLE_SYSTEMD) || !is_wrapper(s, program))
 		return;
-	if (policy_adopts(policy))
-		sup_note(s, LOG_LEVEL_INFO,
-		         "%s: it gets the signals, and when it ends a program that it started as a child is killed, "
-		         "whatever it has under way: write `exec PROGRAM`, or start PROGRAM itself", program);
-	else if (policy->cluster_activation & STYLE_SYSTEMD)
-		sup_note(s, LOG_LEVEL_INFO,
+	sup_note(s, LOG_LEVEL_INFO,
 		         "%s: a program that it starts as a child has another pid than LISTEN_PID says, and ignores "
 		         "its sockets: write `exec PROGRAM` or `clusterd-exec PROGRAM`", program);
 }

@@ -108,6 +108,7 @@ enum state_tag {
 	STATE_WORKER_PROBED,
 	STATE_SELF,
 	STATE_SLOT_DECISION,
+	STATE_WORKER_SERVER,
 };
 
 /* Writes the state; *ret is heap memory of the caller. 0 or -ENOMEM. */

@@ -312,6 +312,7 @@ static bool fill_worker(struct worker *worker, const struct tlv *in)
 	(void)tlv_number(in, STATE_WORKER_LEAVING_MS, &worker->leaving_ms); /* nor this */
 	tlv_text(in, STATE_WORKER_STATUS, worker->status, sizeof worker->status);
 	(void)get_u32(in, STATE_WORKER_STANDING, &worker->standing);
+	(void)get_bytes(in, STATE_WORKER_SERVER, &worker->server.image, sizeof worker->server.image);
 	get_left_out(in, &worker->accepting);
 	(void)get_bytes(in, STATE_WORKER_PROBED, &worker->probed, sizeof worker->probed);
 	return worker->launch && get_fd(in, STATE_WORKER_PIDFD, &worker->pidfd) &&

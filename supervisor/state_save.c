@@ -104,6 +104,7 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_LEAVING_MS, worker->leaving_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
 	tlv_put_number(w, STATE_WORKER_STANDING, steer_standing(worker));
+	tlv_put(w, STATE_WORKER_SERVER, &worker->server.image, sizeof worker->server.image);
 	put_left_out(w, &worker->accepting);
 	probe_export(worker, &probed);
 	if (probed.due_ms > 0)
@@ -276,6 +277,8 @@ static void each_of_worker(const struct worker *worker, void (*visit)(int, void 
 		visit(worker->notify_fd, context);
 	if (worker->ready.open)
 		visit(worker->ready_fd, context);
+	if (worker->server.end.open)
+		visit(worker->server.image.pidfd, context);
 	if (worker->output)
 		each_of_output(&(struct visitor){ visit, context }, worker->output, worker->slot);
 }

@@ -66,6 +66,8 @@ static int take_worker(struct worker *worker, const char **failed)
 		return rc;
 	resume_probe(worker);
 	rc = worker_watch(worker, failed);
+	if (rc == 0)
+		rc = server_watch(worker);
 	starved_mark(worker); /* what it did before is not known here */
 	return rc;
 }

@@ -142,6 +142,7 @@ static void close_ears(struct worker *worker)
 	ear_close(h, &worker->end);
 	ear_close(h, &worker->notify);
 	ear_close(h, &worker->ready);
+	server_forget(worker);
 }
 
 void worker_told(struct worker *worker)
@@ -203,7 +204,7 @@ struct worker *worker_new(struct supervisor *s, uint32_t slot, uint32_t cookie)
 	worker->s = s;
 	worker->slot = slot;
 	worker->cookie = cookie;
-	worker->pidfd = worker->notify_fd = worker->ready_fd = -1;
+	worker->pidfd = worker->notify_fd = worker->ready_fd = worker->server.image.pidfd = -1;
 	worker->hash_next = s->workers[cookie % WORKER_HASH];
 	s->workers[cookie % WORKER_HASH] = worker;
 	return worker;

@@ -60,6 +60,13 @@ int reap_wait(int pidfd, int timeout_ms, struct reaped *ret)
 	return reap(pidfd, ret);
 }
 
+int reap_open(pid_t pid)
+{
+	int pidfd = sys_pidfd_open(pid, 0);
+
+	return pidfd < 0 ? -errno : pidfd;
+}
+
 int reap_signal(int pidfd, int signal)
 {
 	return sys_pidfd_send_signal(pidfd, signal, NULL, 0) < 0 ? -errno : 0;

@@ -34,6 +34,9 @@ int reap(int pidfd, struct reaped *ret);
 /* The same, but waits up to so long: for one that SIGKILL is on its way to. 0 when it outlives that. */
 int reap_wait(int pidfd, int timeout_ms, struct reaped *ret);
 
+/* A pidfd of any process. The number is its own only while the caller knows that it lives. -ESRCH: there is none. */
+int reap_open(pid_t pid);
+
 /* Sends to the one process. -ESRCH when it has ended, zombie included. */
 int reap_signal(int pidfd, int signal);
 

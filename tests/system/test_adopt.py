@@ -212,11 +212,6 @@ time.sleep(1000)
     def test_through_a_shell_that_does_not_exec(self):
         c = self.start("/bin/sh", "-c", '"$@"; echo ended >&2', "sh", *python(), workers=2)
         self.assertEqual(len(clients.count(c.port, 40)), 2)
-        self.assertEqual(len([e for e in c.all("note") if e.text.startswith("sh: it gets the signals")]), 1)
-
-    def test_a_shell_that_does_is_not_told_of(self):
-        c = self.start("/bin/sh", "-c", 'exec "$@"', "sh", *python(), workers=1)
-        self.assertEqual(c.all("note"), [])
 
     def test_a_second_bind_that_only_one_can_have_is_said_clearly(self):
         other = harness.free_port()
