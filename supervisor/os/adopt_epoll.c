@@ -13,7 +13,9 @@
 enum {
 	PATH_SIZE = 64,
 	LINK_SIZE = 32,
-	FDS_LOOKED_AT = 1024, /* a program with more of them must not hold us up at each bind */
+	/* A program with more of them must not hold us up at each bind. */
+	FDS_LOOKED_AT = 1024,
+	LINES_LOOKED_AT = 16384,
 	STACK_SIZE = 64 * 1024,
 	SIGNAL_SET_SIZE = 8,
 };
@@ -23,18 +25,21 @@ enum {
 struct search {
 	struct adopt_request *request;
 	int epoll_fd;
+	unsigned lines;
 };
 
 /* "tfd: 5 events: 19 data: 5 pos:0 ino:61 sdev:8" */
 static bool see(void *context, const char *line)
 {
-	const struct search *search = context;
+	struct search *search = context;
 	struct adopt_request *request = search->request;
 	unsigned long inode = 0;
 	uint64_t data;
 	uint32_t events;
 	int fd;
 
+	if (++search->lines >= LINES_LOOKED_AT)
+		return true;
 	if (sscanf(line, "tfd: %d events: %" SCNx32 " data: %" SCNx64 " pos:%*d ino:%lx", &fd, &events, &data,
 		   &inode) < 4 ||
 	    fd != request->fd || inode != request->inode)
@@ -53,41 +58,37 @@ static bool is_epoll(const char *path)
 	return strcmp(text, "anon_inode:[eventpoll]") == 0;
 }
 
-static void look_into(struct adopt_request *request, int fd)
+static void look_into(struct search *search, int fd)
 {
-	struct search search = { .request = request, .epoll_fd = fd };
 	char path[PATH_SIZE];
 
-	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)request->tid, fd);
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)search->request->tid, fd);
 	if (!is_epoll(path))
 		return;
-	snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", (int)request->tid, fd);
-	(void)proc_lines(path, see, &search);
+	search->epoll_fd = fd;
+	snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", (int)search->request->tid, fd);
+	(void)proc_lines(path, see, search);
 }
 
 void adopt_epoll_look(struct adopt_request *request)
 {
+	struct search search = { .request = request };
 	char path[PATH_SIZE];
-	int fd;
 	DIR *dir;
 
 	snprintf(path, sizeof path, "/proc/%d/fd", (int)request->tid);
-	fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (fd < 0)
+	dir = proc_folder(path);
+	if (!dir)
 		return;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return;
-	}
 	request->epolls = 0;
-	for (int i = 0; i < FDS_LOOKED_AT && request->epolls < ADOPT_EPOLLS_MAX; i++) {
+	for (int i = 0; i < FDS_LOOKED_AT && search.lines < LINES_LOOKED_AT && request->epolls < ADOPT_EPOLLS_MAX;
+	     i++) {
 		const struct dirent *entry = readdir(dir);
 
 		if (!entry)
 			break;
 		if (entry->d_name[0] != '.')
-			look_into(request, (int)strtol(entry->d_name, NULL, 10));
+			look_into(&search, (int)strtol(entry->d_name, NULL, 10));
 	}
 	closedir(dir);
 }

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -236,6 +237,26 @@ static int waits_before_it_binds(void)
 	return 0;
 }
 
+/* So many sets with so much in them that it would take long to find the socket. */
+static int hides_among_many(void)
+{
+	enum { WAITS = 100, SETS = 200 };
+	struct epoll_event event = { .events = EPOLLIN };
+	struct sockaddr_in in = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), waits[WAITS], set;
+
+	for (int i = 0; i < WAITS; i++)
+		NEED((waits[i] = eventfd(0, 0)) >= 0);
+	for (int sets = 0; sets < SETS; sets++) {
+		NEED((set = epoll_create1(0)) >= 0);
+		for (int i = 0; i < WAITS; i++)
+			NEED(epoll_ctl(set, EPOLL_CTL_ADD, waits[i], &event) == 0);
+	}
+	NEED(epoll_ctl(set = epoll_create1(0), EPOLL_CTL_ADD, fd, &event) == 0);
+	NEED(bind(fd, (void *)&in, sizeof(in)) == 0);
+	return 0;
+}
+
 static int others(void)
 {
 	struct sockaddr_nl nl = { .nl_family = AF_NETLINK };
@@ -412,6 +433,19 @@ START_TEST(who_waits_before_it_binds_hears_of_ours)
 	ck_assert_int_eq(next(&w, &r), -EPIPE);
 	ck_assert_int_eq(exit_of(&w), 0);
 	close(ours);
+}
+END_TEST
+
+START_TEST(the_look_at_what_it_waits_for_is_bounded)
+{
+	struct worker w = start(&plain, hides_among_many);
+	struct adopt_request r;
+
+	expect(&w, ADOPT_BIND, &r);
+	ck_assert_uint_eq(r.epolls, 0);
+	ck_assert_int_eq(adopt_continue(w.notify, &r, &failed), 0);
+	ck_assert_int_eq(next(&w, &r), -EPIPE);
+	ck_assert_int_eq(exit_of(&w), 0);
 }
 END_TEST
 
@@ -776,6 +810,7 @@ static void add_tests(TCase *tests)
 {
 	tcase_add_loop_test(tests, worker_serves_on_our_socket, 0, COUNT(conditions));
 	tcase_add_loop_test(tests, who_waits_before_it_binds_hears_of_ours, 0, COUNT(conditions));
+	tcase_add_test(tests, the_look_at_what_it_waits_for_is_bounded);
 	tcase_add_test(tests, type_is_known_without_getfd);
 	tcase_add_loop_test(tests, unrelated_binds_go_through, 0, 2);
 	tcase_add_test(tests, thread_is_traced_to_its_process);
