@@ -148,7 +148,8 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 	int rc = create_group(s, sock, workers, steer, failed);
 
 	if (rc < 0 && sock->config.balance == BALANCE_ROUND_ROBIN_OR_HASH) {
-		sup_balance_fallback(s, sock, *failed, rc);
+		if (sock->home.kind == ADDRESS_NONE) /* else that was told when it was opened first */
+			sup_balance_fallback(s, sock, *failed, rc);
 		steer = false;
 		rc = create_group(s, sock, workers, steer, failed);
 	}

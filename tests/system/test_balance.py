@@ -728,6 +728,14 @@ class WithoutTheRight(Balance):
         self.assertIn("hash", str(event))
         self.assertEqual(len(clients.count(c.port, 400)), 4)
 
+    def test_so_once_where_a_program_asks_for_another_form(self):
+        port = harness.free_port()
+        c = self.cluster(sys.executable, "-c", f"import socket\nwith socket.create_server(('0.0.0.0', {port})) as s:\n s.accept()",
+                         flags=("-a", "-n", 1, "-b", "round-robin?", "-l", f"*:{port}"), listen=False, prefix=WITHOUT_BPF)
+        c.announce("balance", "note")
+        c.ready(1)
+        self.assertEqual(len(c.all("balance", mode="hash")), 1)
+
     def granted(self, *before):
         """Whether nobody's workers have the right too."""
         prefix, preexec = clients.as_nobody()
