@@ -35,9 +35,9 @@ void sup_look(struct supervisor *s, struct sup_view *ret)
 		.policy_age_ms = now - s->policy_ms,
 		.policy_back = s->policy_back,
 		.policy_changed_wall_ms = s->policy_changed_wall_ms,
-		.lines_lost = s->log.lost,
+		.lines_lost = log_lost(&s->log),
 		.log_problem = log_problem(&s->log),
-		.output_lost = s->log.output_lost,
+		.output_lost = output_lost(&s->log),
 		.upgrade_problem = s->upgrade_problem,
 	};
 	ret->listeners = s->policy.listener_count;

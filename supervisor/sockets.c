@@ -142,7 +142,8 @@ static int create_group(struct supervisor *s, struct sock *sock, uint32_t worker
 	return reuseport_create(&params, &sock->group, failed);
 }
 
-static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
+/* Steered, or not if that can not be had and round-robin? asked for it; sock->mode says which. */
+static int create_either(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
 {
 	bool steer = sock->config.balance != BALANCE_HASH;
 	int rc = create_group(s, sock, workers, steer, failed);
@@ -153,9 +154,17 @@ static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers,
 		steer = false;
 		rc = create_group(s, sock, workers, steer, failed);
 	}
+	if (rc == 0)
+		sock->mode = steer ? BALANCE_ROUND_ROBIN : BALANCE_HASH;
+	return rc;
+}
+
+static int open_group(struct supervisor *s, struct sock *sock, uint32_t workers, const char **failed)
+{
+	int rc = create_either(s, sock, workers, failed);
+
 	if (rc < 0)
 		return rc;
-	sock->mode = steer ? BALANCE_ROUND_ROBIN : BALANCE_HASH;
 	vacancy_look(s);
 	rc = orphans_lend_group(s, sock, workers, failed);
 	/* A paused cluster has that of slot 0: steer_slot_gone(). */

@@ -37,15 +37,3 @@ bool logsink_torn(int fd)
 	again = sys_open(self, O_RDONLY | O_CLOEXEC, 0);
 	return again >= 0 && sys_pread(again, &last, 1, info.st_size - 1) == 1 && last != '\n';
 }
-
-bool logsink_may_block(int fd)
-{
-	struct stat info;
-	int flags = sys_fcntl(fd, F_GETFL, 0);
-
-	if (flags < 0 || sys_fstat(fd, &info) < 0)
-		return false;
-	if (flags & O_NONBLOCK)
-		return false;
-	return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || isatty(fd);
-}

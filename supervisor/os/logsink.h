@@ -20,9 +20,4 @@ int logsink_open(const char *path, int *ret_fd, const char **failed);
  * /proc/self/fd; false where that can not be. */
 bool logsink_torn(int fd);
 
-/* Can a write to this fd wait? True for pipes, sockets and terminals that are blocking: poll such
- * an fd for POLLOUT first, and write at most PIPE_BUF. (O_NONBLOCK would be shared with whoever
- * else holds it, so it is not set.) */
-bool logsink_may_block(int fd);
-
 #endif

@@ -187,19 +187,3 @@ DIR *proc_folder(const char *path)
 		fd_close(&fd);
 	return dir;
 }
-
-int proc_fd_count(const char *root, pid_t pid)
-{
-	char path[FOLDER_MAX + 32];
-	int count = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof path, "%.*s/%d/fd", FOLDER_MAX, root, (int)pid);
-	dir = proc_folder(path);
-	if (!dir)
-		return -errno;
-	for (const struct dirent *entry; (entry = readdir(dir));)
-		count += entry->d_name[0] != '.';
-	closedir(dir);
-	return count;
-}

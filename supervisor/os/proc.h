@@ -45,7 +45,4 @@ int proc_lines(const char *path, bool (*see)(void *context, const char *line), v
 /* Opens a folder to be read, or NULL and errno. closedir(3) it. */
 DIR *proc_folder(const char *path);
 
-/* How many fds it has open, or -errno; -EACCES for a process of another user. */
-int proc_fd_count(const char *root, pid_t pid);
-
 #endif

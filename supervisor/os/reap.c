@@ -108,13 +108,3 @@ int reap_strangers(const struct reap_who *who, int budget, pid_t *ret_blocked)
 	}
 	return reaped;
 }
-
-int reap_subreaper(void)
-{
-	int set = 0;
-
-	if (sys_prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0) < 0 ||
-	    sys_prctl(PR_GET_CHILD_SUBREAPER, (unsigned long)&set, 0, 0) < 0)
-		return -errno;
-	return set == 1 ? 0 : -EPERM;
-}

@@ -63,8 +63,4 @@ struct reap_who {
 };
 int reap_strangers(const struct reap_who *who, int budget, pid_t *ret_blocked);
 
-/* Makes this process the parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER), and checks.
- */
-int reap_subreaper(void);
-
 #endif

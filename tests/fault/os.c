@@ -113,10 +113,7 @@ static int strangers(const char **failed)
 	count = reap_strangers(&(struct reap_who){ .is_ours = is_nobody }, 8, &blocked);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
-	if (count < 0)
-		return count;
-	*failed = "reap_subreaper";
-	return count == 1 ? reap_subreaper() : -EPROTO;
+	return count < 0 ? count : count == 1 ? 0 : -EPROTO;
 }
 
 static int resolve(const char **failed)
@@ -345,14 +342,9 @@ static int log_file(const char **failed)
 static int of_proc(const char **failed)
 {
 	struct proc_info info;
-	int error;
 
 	*failed = "proc";
-	error = proc_read("/proc", getpid(), &info);
-	if (error)
-		return error;
-	error = proc_fd_count("/proc", getpid());
-	return error < 0 ? error : 0;
+	return proc_read("/proc", getpid(), &info);
 }
 
 /* Who can not be looked at is not the holder. */

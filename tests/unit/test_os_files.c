@@ -164,7 +164,6 @@ START_TEST(devices)
 	ck_assert_int_eq(pidfile_open("/dev/null", &file, &owner, &failed), -EINVAL);
 	ck_assert_int_eq(access("/dev/null", F_OK), 0);
 	ck_assert_int_eq(logsink_open("/dev/null", &fd, &failed), 0);
-	ck_assert(!logsink_may_block(fd));
 	ck_assert_int_eq(write(fd, "x", 1), 1);
 	close(fd);
 	ck_assert_int_eq(logsink_open("/dev/full", &fd, &failed), 0);
@@ -194,18 +193,6 @@ START_TEST(log_appends)
 }
 END_TEST
 
-START_TEST(what_may_block)
-{
-	int ends[2], pair[2];
-
-	ck_assert_int_eq(pipe(ends), 0);
-	ck_assert(logsink_may_block(ends[1]));
-	ck_assert_int_eq(pipe2(pair, O_NONBLOCK), 0);
-	ck_assert(!logsink_may_block(pair[1]));
-	ck_assert(!logsink_may_block(-1));
-}
-END_TEST
-
 static void add_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, setup, teardown);
@@ -215,7 +202,6 @@ static void add_tests(TCase *tests)
 	tcase_add_loop_test(tests, odd_targets, 0, sizeof targets / sizeof *targets);
 	tcase_add_test(tests, devices);
 	tcase_add_test(tests, log_appends);
-	tcase_add_test(tests, what_may_block);
 }
 
 int main(void)
