@@ -575,7 +575,8 @@ class Night(harness.TestCase):
         with self.top(c, 10, verb=("roll",)) as (_, main):
             seen = self.read(main, "roll 1: done")
         self.assertLessEqual(max(map(int, re.findall(r"\033\[(\d+)A", seen))), 9)
-        c = self.start(2, policy="[roll]\npause = 300ms\n")
+        # So that the first one ends after somebody waits for it.
+        c = self.start(2, policy=f"[roll]\npause = 300ms\n[stop]\ndrain_delay = {harness.SLOW:g}s\n")
         c.ctl("roll", "--no-wait")
         with self.top(c, 24, verb=("wait", "ready")) as (_, main):
             before = self.read(main, "ended (exit 0)")
