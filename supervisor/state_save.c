@@ -104,7 +104,8 @@ static void put_worker(struct tlv_writer *w, const struct worker *worker)
 	tlv_put_number(w, STATE_WORKER_LEAVING_MS, worker->leaving_ms);
 	tlv_put_text(w, STATE_WORKER_STATUS, worker->status);
 	tlv_put_number(w, STATE_WORKER_STANDING, steer_standing(worker));
-	tlv_put(w, STATE_WORKER_SERVER, &worker->server.image, sizeof worker->server.image);
+	if (worker->server.end.open || worker->server.image.several)
+		tlv_put(w, STATE_WORKER_SERVER, &worker->server.image, sizeof worker->server.image);
 	put_left_out(w, &worker->accepting);
 	probe_export(worker, &probed);
 	if (probed.due_ms > 0)
