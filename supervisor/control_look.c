@@ -315,7 +315,7 @@ static const struct policy *policy_of(struct supervisor *s, const struct end_rec
 	return end->wall_ms < (int64_t)view.policy_changed_wall_ms ? NULL : sup_policy(s);
 }
 
-static bool is_empty(const struct sup_slot *view)
+static bool lacks_worker(const struct sup_slot *view)
 {
 	return view->slot.state == SLOT_BACKOFF || view->slot.state == SLOT_HELD || view->slot.state == SLOT_RETIRED;
 }
@@ -323,7 +323,7 @@ static bool is_empty(const struct sup_slot *view)
 /* The last end, or of a slot without a worker that serves the one that has led to that. */
 static bool telling_end(struct supervisor *s, uint32_t slot, const struct sup_slot *view, struct end_record *ret)
 {
-	bool lacks = is_empty(view) || view->slot.awaited;
+	bool lacks = lacks_worker(view) || view->slot.awaited;
 
 	for (uint32_t back = 0; lacks && sup_end(s, slot, back, ret); back++)
 		if (ret->next != NEXT_NONE)
@@ -361,7 +361,7 @@ void serve_why(struct client *client)
 		if (view.slot.awaited)
 			json_flag(&j, "roll_waits", true);
 	}
-	failed = is_empty(&view) && view.decision[0];
+	failed = lacks_worker(&view) && view.decision[0];
 	if (telling_end(s, slot, &view, &end)) {
 		json_word(&j, "last_line", end.asked ? "" : view.last_line);
 		explain_decision(policy_of(s, &end), slot, &end, is_due && !failed, sentence, sizeof sentence);
